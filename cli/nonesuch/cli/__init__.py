@@ -1,0 +1,1 @@
+"""The `nonesuch` command, composed from the other portions."""

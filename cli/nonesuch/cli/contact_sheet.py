@@ -1,0 +1,60 @@
+"""A contact sheet: many images as a grid of thumbnails, built up one image at a time."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nonesuch.engine.encoder import EncodeOptions, encode_image
+from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.provenance import ImageRecord
+
+__all__ = ["ContactSheet", "sheet_format"]
+
+_MAX_SIDE = 4096
+_MAX_CELL = 512
+_MIN_CELL = 16
+
+
+def sheet_format(path: Path) -> ImageFormat:
+    """The format of a sheet by its file suffix.
+
+    Raises:
+        InvalidRequestError: the suffix names no format of ours.
+    """
+    return ImageFormat.parse(path.suffix.removeprefix("."))
+
+
+class ContactSheet:
+    """A grid for `count` images, filled row by row."""
+
+    def __init__(self, count: int, resolution: int) -> None:
+        # Between a square and twice as wide as high, with as few empty cells as can be.
+        square = math.ceil(math.sqrt(count))
+        self.columns = min(range(square, min(count, 2 * square) + 1), key=lambda c: -count % c)
+        self.rows = math.ceil(count / self.columns)
+        self.cell = max(_MIN_CELL, min(_MAX_CELL, resolution, _MAX_SIDE // self.columns))
+        self._canvas: NDArray[np.uint8] | None = None
+
+    def place(self, index: int, image: NDArray[np.uint8]) -> None:
+        """Put uint8 [H, W, C] in its cell."""
+        if self._canvas is None:
+            # White, and no alpha where there is alpha.
+            self._canvas = np.full(
+                (self.rows * self.cell, self.columns * self.cell, image.shape[2]), 255, dtype=np.uint8
+            )
+        picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+        small = np.asarray(picture.resize((self.cell, self.cell), Image.Resampling.LANCZOS))
+        row, column = divmod(index, self.columns)
+        top, left = row * self.cell, column * self.cell
+        self._canvas[top : top + self.cell, left : left + self.cell] = small.reshape(self.cell, self.cell, -1)
+
+    def save(self, path: Path, record: ImageRecord) -> None:
+        """Write the sheet in the format of the path's suffix."""
+        if self._canvas is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(encode_image(self._canvas, EncodeOptions(sheet_format(path)), record))

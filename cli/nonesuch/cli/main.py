@@ -1,0 +1,77 @@
+"""`nonesuch`: finds the command, runs it, and turns every error of ours into one line and an exit code.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Commands are imported when they are called, so `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from nonesuch.engine import __version__
+from nonesuch.engine.errors import InvalidRequestError, NonesuchError
+
+__all__ = ["cli", "main"]
+
+_COMMANDS = {
+    "models": ("models_command", "List, fetch and describe models."),
+    "export": ("export_command", "Turn a model into an ONNX artifact."),
+    "generate": ("generate_command", "Write images, on this machine."),
+    "serve": ("serve_command", "Serve a model over gRPC."),
+    "fetch": ("fetch_command", "Write images, from a server."),
+    "doctor": ("doctor_command", "Say what works on this machine, and how to get what does not."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Knows the names of the commands, and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = import_module(f"nonesuch.cli.{_COMMANDS[cmd_name][0]}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nonesuch")
+def cli() -> None:
+    """A StyleGAN inference engine: checkpoint to ONNX, served over gRPC."""
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(_fail("interrupted", 1))
+    except InvalidRequestError as error:
+        sys.exit(_fail(error.message, 2))
+    except NonesuchError as error:
+        sys.exit(_fail(error.message, 1))
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`); what is left in the buffer cannot be written either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(f"nonesuch: {message}", err=True)
+    return code

@@ -1,0 +1,64 @@
+"""Options that several commands share, under the names that users of the reference scripts know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from nonesuch.engine.image_format import ImageFormat
+
+from .seeds import SeedList
+
+__all__ = ["backend_options", "picture_options"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _stack(*options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    def decorate(function: _F) -> _F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def picture_options(default_format: ImageFormat) -> Callable[[_F], _F]:
+    """What to make and how to write it: `generate` and `fetch`."""
+    return _stack(
+        click.option("--seeds", type=SeedList(), help="Seeds and ranges, such as 0-7,42."),
+        click.option("--psi", "--trunc", type=float, help="Truncation, -2 to 2; 0.7 unless --w is given."),
+        click.option("--cutoff", type=int, help="Truncate only the first so many layers."),
+        click.option("--class", "class_index", type=int, help="Class, for models that have classes."),
+        click.option(
+            "--out", "--outdir", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder."
+        ),
+        click.option("--grid", type=click.Path(dir_okay=False, path_type=Path), help="Also write a contact sheet."),
+        click.option(
+            "--format",
+            "format_name",
+            type=click.Choice([*(member.value for member in ImageFormat), "jpg"]),
+            default=default_format.value,
+            show_default=True,
+            help="Image format.",
+        ),
+        click.option("--quality", type=int, help="1 to 100, for JPEG and WebP.  [default: 90]"),
+    )
+
+
+def backend_options(function: _F) -> _F:
+    """What to run on: `generate` and `serve`."""
+    options: Callable[[_F], _F] = _stack(
+        click.option("--model", default="faces", show_default=True, help="A model's name, or an artifact's folder."),
+        click.option("--backend", default="auto", show_default=True, help="A backend's name; see nonesuch doctor."),
+        click.option("--device", default="auto", show_default=True, help="The backend's device."),
+        click.option("--threads", type=int, help="Threads inside one run.  [default: the runtime's choice]"),
+        click.option(
+            "--batch", "max_batch_size", type=int, default=8, show_default=True, help="Images in a run at most."
+        ),
+        click.option("--deterministic", is_flag=True, help="Pad every run to the full batch: one shape of arithmetic."),
+    )
+    return options(function)

@@ -1,0 +1,23 @@
+"""Progress: a bar on a terminal, silence elsewhere. It goes to standard error; standard output is for results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+__all__ = ["on_terminal", "track"]
+
+_T = TypeVar("_T")
+
+
+def on_terminal() -> bool:
+    """Whether somebody watches."""
+    return sys.stderr.isatty()
+
+
+def track(items: Iterable[_T], label: str, total: int | None = None) -> Iterable[_T]:
+    """Yield the items, and show how many are done."""
+    return tqdm(items, desc=label, total=total, disable=not on_terminal(), file=sys.stderr, leave=False)

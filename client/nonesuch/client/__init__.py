@@ -1,0 +1,49 @@
+"""Asks a nonesuch server for images, from threads or from asyncio.
+
+    from nonesuch.client import Client
+
+    with Client("127.0.0.1:50051") as client:
+        client.generate(seed=42).save("42.jpg")
+
+It needs grpcio and protobuf, and nothing of the engine; Pillow and numpy only where an image is decoded.
+"""
+
+from .aio_client import AsyncClient
+from .channel import DEFAULT_DEADLINE_S
+from .client import Client
+from .errors import (
+    ClientError,
+    DeadlineError,
+    FieldViolation,
+    ModelNotFoundError,
+    OverloadedError,
+    RequestError,
+    ServerError,
+    UnavailableError,
+    UnsupportedError,
+)
+from .model_info import Limits, ModelInfo, WsIndex
+from .request import GenerateOptions, Mixing
+from .result import GeneratedImage, Timing
+
+__all__ = [
+    "DEFAULT_DEADLINE_S",
+    "AsyncClient",
+    "Client",
+    "ClientError",
+    "DeadlineError",
+    "FieldViolation",
+    "GenerateOptions",
+    "GeneratedImage",
+    "Limits",
+    "Mixing",
+    "ModelInfo",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "RequestError",
+    "ServerError",
+    "Timing",
+    "UnavailableError",
+    "UnsupportedError",
+    "WsIndex",
+]

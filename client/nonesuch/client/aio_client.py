@@ -1,0 +1,154 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped, unused-ignore]
+
+from nonesuch.v1 import generation_service_pb2, model_service_pb2
+from nonesuch.v1.generation_service_pb2_grpc import GenerationServiceStub
+from nonesuch.v1.model_service_pb2_grpc import ModelServiceStub
+
+from .channel import DEFAULT_DEADLINE_S, open_aio_channel
+from .errors import ModelNotFoundError, client_error
+from .model_info import ModelInfo, model_from_answer
+from .request import GenerateOptions, Latent, generate_request, stream_request
+from .result import GeneratedImage, image_from_answer
+
+__all__ = ["AsyncClient"]
+
+
+class AsyncClient:
+    """What Client does, for asyncio: make it inside the event loop that uses it; `async with` closes it.
+
+        async with AsyncClient("127.0.0.1:50051") as client:
+            (await client.generate(seed=42, format="png")).save("42.png")
+
+    `address`, `credentials`, `retries`, `deadline_s`, `wait_for_ready` and the errors are those of Client. Cancelling
+    the task that awaits a call cancels the call; closing the client raises CancelledError in the calls that it ends.
+    Calling a closed client is a mistake of the program, which grpcio answers with a grpc.aio.UsageError.
+    """
+
+    def __init__(
+        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, retries: bool = True
+    ) -> None:
+        self.address = address
+        self._channel = open_aio_channel(address, credentials, retries=retries)
+        self._generation = GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._models = ModelServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+
+    async def generate(
+        self,
+        *,
+        seed: int | None = None,
+        z: Latent | None = None,
+        w: Latent | None = None,
+        deadline_s: float | None = DEFAULT_DEADLINE_S,
+        wait_for_ready: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> GeneratedImage:
+        """Make one image from a seed, from z or from w; from none of them, the server draws a seed.
+
+        Raises:
+            ClientError: as Client says; RequestError also before any call.
+        """
+        request = generate_request(seed=seed, z=z, w=w, **options)
+        return image_from_answer(await self._call(self._generation.Generate, request, deadline_s, wait_for_ready))
+
+    def stream(
+        self,
+        seeds: Iterable[int],
+        *,
+        deadline_s: float | None = None,
+        wait_for_ready: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> AsyncGenerator[GeneratedImage, None]:
+        """Make one image a seed, each as soon as it is ready; `index` says which one it is.
+
+        The call starts with the first image that is asked for. `aclose()` on the iterator cancels what is left; use
+        contextlib.aclosing where an `async for` may be left early. There is no deadline unless one is given, because
+        how long many images take is the caller's choice.
+
+        Raises:
+            ClientError: as Client says; RequestError for arguments already here, the others while iterating.
+        """
+        # The request is built outside the generator, whose body does not run before its first image is asked for.
+        return self._stream(stream_request(seeds, **options), deadline_s, wait_for_ready)
+
+    async def models(
+        self, *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
+    ) -> list[ModelInfo]:
+        """All models of the server, its default first.
+
+        Raises:
+            ClientError: as Client says.
+        """
+        request = model_service_pb2.ListModelsRequest()
+        answer = await self._call(self._models.ListModels, request, deadline_s, wait_for_ready)
+        return [model_from_answer(model) for model in answer.models]
+
+    async def model(
+        self, name: str = "", *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
+    ) -> ModelInfo:
+        """One model; without a name the server's default.
+
+        Raises:
+            ClientError: as Client says.
+        """
+        request = model_service_pb2.GetModelRequest(name=name)
+        answer = await self._call(self._models.GetModel, request, deadline_s, wait_for_ready)
+        return model_from_answer(answer.model)
+
+    async def health(
+        self, service: str = "", *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
+    ) -> str:
+        """SERVING, NOT_SERVING, or SERVICE_UNKNOWN, of one service or of the server as a whole.
+
+        Raises:
+            ClientError: as Client says.
+        """
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            answer = await self._call(self._health.Check, request, deadline_s, wait_for_ready)
+        except ModelNotFoundError:  # what the health service does not know is a service, not a model
+            return "SERVICE_UNKNOWN"
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+    async def close(self) -> None:
+        """Cancel what runs and disconnect; a second time does nothing."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # Any: grpcio's generated stubs have no types.
+    async def _call(self, method: Any, request: object, deadline_s: float | None, wait_for_ready: bool) -> Any:
+        try:
+            return await method(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        except grpc.RpcError as error:
+            raise client_error(error, self.address) from error
+
+    async def _stream(
+        self,
+        request: generation_service_pb2.GenerateStreamRequest,
+        deadline_s: float | None,
+        wait_for_ready: bool,
+    ) -> AsyncGenerator[GeneratedImage, None]:
+        call = self._generation.GenerateStream(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        try:
+            async for answer in call:
+                yield image_from_answer(answer)
+        except grpc.RpcError as error:
+            raise client_error(error, self.address) from error
+        finally:
+            call.cancel()

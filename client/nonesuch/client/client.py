@@ -1,0 +1,157 @@
+"""The client for threads."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped, unused-ignore]
+
+from nonesuch.v1 import generation_service_pb2, model_service_pb2
+from nonesuch.v1.generation_service_pb2_grpc import GenerationServiceStub
+from nonesuch.v1.model_service_pb2_grpc import ModelServiceStub
+
+from .channel import DEFAULT_DEADLINE_S, open_channel
+from .errors import ModelNotFoundError, client_error
+from .model_info import ModelInfo, model_from_answer
+from .request import GenerateOptions, Latent, generate_request, stream_request
+from .result import GeneratedImage, image_from_answer
+
+__all__ = ["Client"]
+
+
+class Client:
+    """Asks one server for images; may be shared by threads; `with` closes it.
+
+        with Client("127.0.0.1:50051") as client:
+            client.generate(seed=42, format="png").save("42.png")
+
+    `address` is host:port or a gRPC target such as dns:///host:port. Without `credentials` the connection is in clear.
+    A call that meets a full queue or no server is tried up to four times within its deadline, unless `retries` is
+    False.
+
+    Every call takes `deadline_s`, seconds until it gives up, None for never, and `wait_for_ready`, which waits for a
+    server that cannot be reached yet. Every call raises a ClientError: RequestError, ModelNotFoundError,
+    OverloadedError, DeadlineError, UnavailableError, UnsupportedError or ServerError. Calling a closed client is a
+    mistake of the program, which grpcio answers with a ValueError.
+    """
+
+    def __init__(
+        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, retries: bool = True
+    ) -> None:
+        self.address = address
+        self._channel = open_channel(address, credentials, retries=retries)
+        self._generation = GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._models = ModelServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._health = health_pb2_grpc.HealthStub(self._channel)
+
+    def generate(
+        self,
+        *,
+        seed: int | None = None,
+        z: Latent | None = None,
+        w: Latent | None = None,
+        deadline_s: float | None = DEFAULT_DEADLINE_S,
+        wait_for_ready: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> GeneratedImage:
+        """Make one image from a seed, from z or from w; from none of them, the server draws a seed.
+
+        Raises:
+            ClientError: as the class says; RequestError also before any call.
+        """
+        request = generate_request(seed=seed, z=z, w=w, **options)
+        return image_from_answer(self._call(self._generation.Generate, request, deadline_s, wait_for_ready))
+
+    def stream(
+        self,
+        seeds: Iterable[int],
+        *,
+        deadline_s: float | None = None,
+        wait_for_ready: bool = False,
+        **options: Unpack[GenerateOptions],
+    ) -> Generator[GeneratedImage, None, None]:
+        """Make one image a seed, each as soon as it is ready; `index` says which one it is.
+
+        The call starts with the first image that is asked for. Closing the iterator cancels what is left; leaving a
+        `for` early does so as soon as nothing refers to the iterator any more. There is no deadline unless one is
+        given, because how long many images take is the caller's choice.
+
+        Raises:
+            ClientError: as the class says; RequestError for arguments already here, the others while iterating.
+        """
+        # The request is built outside the generator, whose body does not run before its first image is asked for.
+        return self._stream(stream_request(seeds, **options), deadline_s, wait_for_ready)
+
+    def models(self, *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False) -> list[ModelInfo]:
+        """All models of the server, its default first.
+
+        Raises:
+            ClientError: as the class says.
+        """
+        request = model_service_pb2.ListModelsRequest()
+        answer = self._call(self._models.ListModels, request, deadline_s, wait_for_ready)
+        return [model_from_answer(model) for model in answer.models]
+
+    def model(
+        self, name: str = "", *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
+    ) -> ModelInfo:
+        """One model; without a name the server's default.
+
+        Raises:
+            ClientError: as the class says.
+        """
+        request = model_service_pb2.GetModelRequest(name=name)
+        answer = self._call(self._models.GetModel, request, deadline_s, wait_for_ready)
+        return model_from_answer(answer.model)
+
+    def health(
+        self, service: str = "", *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
+    ) -> str:
+        """SERVING, NOT_SERVING, or SERVICE_UNKNOWN, of one service or of the server as a whole.
+
+        Raises:
+            ClientError: as the class says.
+        """
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            answer = self._call(self._health.Check, request, deadline_s, wait_for_ready)
+        except ModelNotFoundError:  # what the health service does not know is a service, not a model
+            return "SERVICE_UNKNOWN"
+        return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+    def close(self) -> None:
+        """Cancel what runs and disconnect; a second time does nothing."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Any: grpcio's generated stubs have no types.
+    def _call(self, method: Any, request: object, deadline_s: float | None, wait_for_ready: bool) -> Any:
+        try:
+            return method(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        except grpc.RpcError as error:
+            raise client_error(error, self.address) from error
+
+    def _stream(
+        self,
+        request: generation_service_pb2.GenerateStreamRequest,
+        deadline_s: float | None,
+        wait_for_ready: bool,
+    ) -> Generator[GeneratedImage, None, None]:
+        call = self._generation.GenerateStream(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        try:
+            for answer in call:
+                yield image_from_answer(answer)
+        except grpc.RpcError as error:
+            raise client_error(error, self.address) from error
+        finally:
+            call.cancel()

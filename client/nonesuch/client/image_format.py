@@ -1,0 +1,36 @@
+"""The formats in which images travel, by the names that callers use."""
+
+from __future__ import annotations
+
+from nonesuch.v1 import image_pb2
+
+from .errors import RequestError
+
+__all__ = ["format_name", "format_number"]
+
+_NUMBERS = {
+    "jpeg": image_pb2.IMAGE_FORMAT_JPEG,
+    "png": image_pb2.IMAGE_FORMAT_PNG,
+    "webp": image_pb2.IMAGE_FORMAT_WEBP,
+    "raw": image_pb2.IMAGE_FORMAT_RAW,
+    "npy": image_pb2.IMAGE_FORMAT_NPY,
+}
+_NAMES: dict[int, str] = {number: name for name, number in _NUMBERS.items()}
+
+
+def format_number(name: str) -> image_pb2.ImageFormat:
+    """The format of that name on the wire; `jpg` is jpeg.
+
+    Raises:
+        RequestError: there is none.
+    """
+    wanted = str(name).lower()
+    try:
+        return _NUMBERS["jpeg" if wanted == "jpg" else wanted]
+    except KeyError:
+        raise RequestError.of("format", f"{name!r} is unknown; there are {', '.join(_NUMBERS)}") from None
+
+
+def format_name(number: int) -> str:
+    """The name of a format on the wire; `unknown` for one that is newer than this client."""
+    return _NAMES.get(number, "unknown")

@@ -1,0 +1,49 @@
+"""Artifact -> images: latents, sessions, backends, encoding. Never imports torch.
+
+from nonesuch.engine import Generator
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
+    from .encoder import EncodeOptions, encode_image
+    from .errors import NonesuchError
+    from .generator import Generator
+    from .latents import StyleMix
+    from .provenance import ImageRecord
+    from .session import SessionOptions
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Artifact": "artifact",
+    "EncodeOptions": "encoder",
+    "Generator": "generator",
+    "ImageRecord": "provenance",
+    "NonesuchError": "errors",
+    "SessionOptions": "session",
+    "StyleMix": "latents",
+    "encode_image": "encoder",
+}
+
+__all__ = [
+    "Artifact",
+    "EncodeOptions",
+    "Generator",
+    "ImageRecord",
+    "NonesuchError",
+    "SessionOptions",
+    "StyleMix",
+    "encode_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that `import nonesuch.engine` costs nothing."""
+    if name in _PUBLIC:
+        return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,132 @@
+"""An artifact on disk: a folder that never changes once written, opened with every hash checked.
+
+manifest.json  mapping.onnx  synthesis*.onnx  w_avg.npy  README.md
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ArtifactError, ModelNotFoundError
+from .home import Home
+from .manifest import Manifest, Variant
+
+__all__ = ["MANIFEST_FILE", "MAPPING_FILE", "W_AVG_FILE", "Artifact", "find_artifact"]
+
+MANIFEST_FILE = "manifest.json"
+MAPPING_FILE = "mapping.onnx"
+W_AVG_FILE = "w_avg.npy"
+MAX_MANIFEST_BYTES = 4 << 20
+MAX_FILE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened artifact: its folder and its manifest; files are read, and hashed again, when they are needed."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> Artifact:
+        """Read the manifest and check the sha256 of every file it names.
+
+        Raises:
+            ModelNotFoundError: the folder is not there.
+            ArtifactError: a file is missing, altered or truncated, or the format is unknown.
+        """
+        path = folder / MANIFEST_FILE
+        if not folder.is_dir():
+            raise ModelNotFoundError(f"there is no artifact at {folder}; make one with: nonesuch export NAME --out DIR")
+        data = _read(path, MAX_MANIFEST_BYTES)
+        artifact = cls(folder, Manifest.decode(data, str(path)))
+        for name in (MAPPING_FILE, W_AVG_FILE):
+            if name not in artifact.manifest.files:
+                raise ArtifactError(f"{path} lists no {name}; export the model again")
+        for name in artifact.manifest.files:
+            artifact.read(name)
+        return artifact
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one of the artifact's files, after its hash was checked.
+
+        Raises:
+            ArtifactError: not one of its files, missing, or not the bytes that were exported.
+        """
+        expected = self.manifest.files.get(name)
+        if expected is None:
+            raise ArtifactError(f"{self.folder} has no file {name!r}; it has {', '.join(sorted(self.manifest.files))}")
+        data = _read(self.folder / name, MAX_FILE_BYTES)
+        found = hashlib.sha256(data).hexdigest()
+        if found != expected:
+            raise ArtifactError(
+                f"{self.folder / name} was altered: its sha256 is {found[:12]}…, the manifest says {expected[:12]}…; "
+                "export the model again"
+            )
+        return data
+
+    def w_avg(self) -> NDArray[np.float32]:
+        """The centre of truncation, float32 [w_dim].
+
+        Raises:
+            ArtifactError: the file is no such array.
+        """
+        try:
+            array = np.load(io.BytesIO(self.read(W_AVG_FILE)), allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise ArtifactError(f"{self.folder / W_AVG_FILE} is no array ({error})") from error
+        if array.dtype != np.float32 or array.shape != (self.manifest.w_dim,) or not np.isfinite(array).all():
+            raise ArtifactError(f"{self.folder / W_AVG_FILE} is not float32 [{self.manifest.w_dim}] of finite values")
+        return np.asarray(array, dtype=np.float32)
+
+    def variant(self, runtime: str) -> Variant:
+        """The first variant that is meant for a runtime and renders uint8 images.
+
+        Raises:
+            ArtifactError: there is none; the message says what there is.
+        """
+        for variant in self.manifest.variants:
+            if runtime in variant.runtimes and variant.output == "uint8_nhwc":
+                return variant
+        offered = ", ".join(f"{v.file} ({v.precision}, for {'/'.join(v.runtimes)})" for v in self.manifest.variants)
+        raise ArtifactError(f"{self.folder} has no variant for {runtime}; it has {offered}")
+
+
+def find_artifact(model: str | Path, home: Home | None = None) -> Artifact:
+    """Open an artifact by path, or by the name of a model in the user's home.
+
+    A `Path`, or a string with a path separator, is a folder; any other string is looked up as a name first.
+
+    Raises:
+        ModelNotFoundError: neither a folder nor a known name.
+        ArtifactError: as `Artifact.open`.
+    """
+    home = home or Home.default()
+    if isinstance(model, Path) or "/" in model or "\\" in model:
+        return Artifact.open(Path(model))
+    named = home.artifacts / model
+    if model not in {"", ".", ".."} and (named / MANIFEST_FILE).is_file():
+        return Artifact.open(named)
+    if (Path(model) / MANIFEST_FILE).is_file():
+        return Artifact.open(Path(model))
+    here = sorted(p.parent.name for p in home.artifacts.glob(f"*/{MANIFEST_FILE}"))
+    raise ModelNotFoundError(
+        f"no model {model!r}: {'here are ' + ', '.join(here) if here else 'none is exported yet'}; "
+        "see what can be had with: nonesuch models list"
+    )
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        if path.stat().st_size > limit:
+            raise ArtifactError(f"{path} has more than {limit} bytes, which no artifact of this format has")
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ArtifactError(f"{path} cannot be read ({reason}); export the model again") from error

@@ -1,0 +1,1 @@
+"""Backends: what turns an artifact's graph into images. `registry` finds them, `backend` says what one is."""

@@ -1,0 +1,105 @@
+"""Pixels -> bytes: JPEG, PNG, WebP, raw and npy, each with its provenance where the format can carry it.
+
+`encode_image` is a pure function that gives the GIL back while it compresses; `EncoderPool` runs it on its own threads,
+so that encoding overlaps inference.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from .errors import FieldViolation, InvalidRequestError
+from .image_format import ImageFormat
+from .png import write_png
+from .provenance import SOFTWARE, ImageRecord
+
+__all__ = ["DEFAULT_QUALITY", "EncodeOptions", "EncoderPool", "encode_image"]
+
+DEFAULT_QUALITY = 90
+_EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How an image is written."""
+
+    format: ImageFormat = ImageFormat.JPEG
+    quality: int | None = None  # 1 to 100 for JPEG and WebP; None is 90
+
+    def __post_init__(self) -> None:
+        if self.quality is None:
+            return
+        if not self.format.has_quality:
+            raise InvalidRequestError(FieldViolation("quality", f"{self.format} is lossless and takes no quality"))
+        if not 1 <= self.quality <= 100:
+            raise InvalidRequestError(FieldViolation("quality", f"{self.quality} is out of range; it is 1 to 100"))
+
+    @property
+    def identity(self) -> str:
+        """What, besides the pixels, decides the bytes: settings and the library's version."""
+        library = {
+            ImageFormat.JPEG: f"jpeg {features.version('jpg')}",
+            ImageFormat.WEBP: f"webp {features.version('webp')}",
+        }.get(self.format, SOFTWARE)
+        return f"{self.format} {self.quality or DEFAULT_QUALITY if self.format.has_quality else ''} {library}"
+
+
+def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> bytes:
+    """Encode one image, uint8 [H, W, C] with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+
+    PNG, JPEG and WebP carry the record as XMP and as text; raw and npy are bare pixels. JPEG has no alpha: a fourth
+    channel is left out.
+    """
+    if options.format is ImageFormat.RAW:
+        return np.ascontiguousarray(image).tobytes()
+    if options.format is ImageFormat.NPY:
+        buffer = io.BytesIO()
+        np.save(buffer, image, allow_pickle=False)
+        return buffer.getvalue()
+    if options.format is ImageFormat.PNG:
+        return write_png(image, record.fields, record.xmp)
+    exif = Image.Exif()
+    exif[_EXIF_DESCRIPTION], exif[_EXIF_SOFTWARE] = record.text, SOFTWARE
+    if options.format is ImageFormat.JPEG and image.shape[2] == 4:
+        image = image[..., :3]
+    picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
+    buffer = io.BytesIO()
+    quality = options.quality or DEFAULT_QUALITY
+    if options.format is ImageFormat.JPEG:
+        picture.save(buffer, "JPEG", quality=quality, exif=exif, xmp=record.xmp)
+    else:
+        # method 0: a third of the default's time for a tenth more bytes.
+        picture.save(buffer, "WEBP", quality=quality, method=0, exif=exif, xmp=record.xmp)
+    return buffer.getvalue()
+
+
+class EncoderPool:
+    """Encodes on threads of its own; `with` stops them."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._executor = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="nonesuch-encode")
+
+    def submit(self, image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> Future[bytes]:
+        """Queue one image; the future has its bytes."""
+        return self._executor.submit(encode_image, image, options, record)
+
+    def close(self) -> None:
+        """Finish what was submitted and stop the threads."""
+        self._executor.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

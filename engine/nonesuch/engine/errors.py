@@ -1,0 +1,143 @@
+"""Every error that nonesuch raises on purpose, and the gRPC code each one answers with.
+
+    NonesuchError                        INTERNAL
+    ├── InvalidRequestError              INVALID_ARGUMENT     the caller's values are wrong
+    ├── ModelNotFoundError               NOT_FOUND            no model of that name or path
+    ├── UnsupportedError                 UNIMPLEMENTED        understood, but this version does not do it
+    ├── OverloadedError                  RESOURCE_EXHAUSTED   the queue is full; try again
+    ├── DeadlineError                    DEADLINE_EXCEEDED    dropped before it cost compute
+    ├── UnavailableError                 UNAVAILABLE          starting, draining or gone
+    ├── ArtifactError                    FAILED_PRECONDITION  an artifact is damaged, altered or too new
+    ├── CheckpointError                  FAILED_PRECONDITION  a checkpoint cannot be read or converted
+    ├── DownloadError                    UNAVAILABLE          a file could not be fetched
+    ├── ExportMismatchError              INTERNAL             a graph disagrees with its reference
+    └── BackendError                     INTERNAL             a runtime failed
+        └── BackendUnavailableError      FAILED_PRECONDITION  a runtime is not installed or not usable
+
+Each message is one line for the person who must act: what was asked, what there is, what to do next.
+The engine knows the code only by its name; `nonesuch.server` turns names into wire status in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ArtifactError",
+    "BackendError",
+    "BackendUnavailableError",
+    "CheckpointError",
+    "DeadlineError",
+    "DownloadError",
+    "ExportMismatchError",
+    "FieldViolation",
+    "InvalidRequestError",
+    "ModelNotFoundError",
+    "NonesuchError",
+    "OverloadedError",
+    "UnavailableError",
+    "UnsupportedError",
+]
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """One field of a request that is wrong, by its name on the wire, and why."""
+
+    field: str
+    description: str
+
+
+class NonesuchError(Exception):
+    """The root of the tree: catch this to catch everything that nonesuch raises on purpose."""
+
+    code: str = "INTERNAL"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+    @property
+    def message(self) -> str:
+        """The error in one line."""
+        return str(self.args[0])
+
+
+class InvalidRequestError(NonesuchError):
+    """Values that the caller must change; `violations` names the fields."""
+
+    code = "INVALID_ARGUMENT"
+
+    def __init__(self, violations: Sequence[FieldViolation] | FieldViolation) -> None:
+        if isinstance(violations, FieldViolation):
+            violations = [violations]
+        if not violations:
+            raise ValueError("an InvalidRequestError names at least one field")
+        self.violations = tuple(violations)
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
+
+
+class ModelNotFoundError(NonesuchError):
+    """No model of the name or path that was asked for."""
+
+    code = "NOT_FOUND"
+
+
+class UnsupportedError(NonesuchError):
+    """A request that is well formed but that this version or model does not do."""
+
+    code = "UNIMPLEMENTED"
+
+
+class OverloadedError(NonesuchError):
+    """The queue is full; `retry_after_ms` says when a place is likely to be free."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+    def __init__(self, message: str, *, retry_after_ms: int) -> None:
+        super().__init__(message)
+        self.retry_after_ms = retry_after_ms
+
+
+class DeadlineError(NonesuchError):
+    """The caller's deadline passed before the work was started."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class UnavailableError(NonesuchError):
+    """The service is starting, draining or has lost its device."""
+
+    code = "UNAVAILABLE"
+
+
+class ArtifactError(NonesuchError):
+    """An artifact that is incomplete, altered, or of a format this version does not know."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class CheckpointError(NonesuchError):
+    """A checkpoint that cannot be read safely or does not describe a known network."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class DownloadError(NonesuchError):
+    """A file that could not be fetched, or whose content is not what was published."""
+
+    code = "UNAVAILABLE"
+
+
+class ExportMismatchError(NonesuchError):
+    """An exported graph that disagrees with its reference; nothing was written."""
+
+
+class BackendError(NonesuchError):
+    """A runtime that failed while it loaded or ran a graph."""
+
+
+class BackendUnavailableError(BackendError):
+    """A backend that was asked for by name and is not installed, or cannot work on this machine."""
+
+    code = "FAILED_PRECONDITION"

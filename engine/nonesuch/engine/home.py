@@ -1,0 +1,45 @@
+"""Where nonesuch keeps what it downloads and makes: `$NONESUCH_HOME`, or the platform's data folder.
+
+downloads/                     files as they were fetched, by file name, hash checked
+checkpoints/<model id>/        converted weights: model.safetensors + config.json
+artifacts/<name>/              exported models, ready to run
+cache/<model id>/<machine id>/ what depends on one machine: engines, tuning
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+__all__ = ["Home"]
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder tree of one user; nothing is created until something is written."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Home:
+        """`$NONESUCH_HOME`, else the platform's folder for application data."""
+        override = os.environ.get("NONESUCH_HOME")
+        return cls(Path(override).expanduser() if override else platformdirs.user_data_path("nonesuch"))
+
+    @property
+    def downloads(self) -> Path:
+        """Fetched files."""
+        return self.root / "downloads"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Converted weights, one folder a model id."""
+        return self.root / "checkpoints"
+
+    @property
+    def artifacts(self) -> Path:
+        """Exported models, one folder a name."""
+        return self.root / "artifacts"

@@ -1,0 +1,108 @@
+"""`manifest.json`: what an artifact says about itself, versioned and checked against a schema.
+
+The exporter writes it, the engine reads it; both go through these types, so neither can know a field the other lacks.
+Format 1 is described in docs/architecture.md. Unknown fields are ignored, an unknown format is refused by number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from .errors import ArtifactError
+
+__all__ = ["FORMAT", "Manifest", "Variant", "WeightsSource", "WsIndex"]
+
+FORMAT = 1
+"""The newest format that this version reads and the one it writes."""
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+FileName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Dimension = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
+
+
+class WsIndex(msgspec.Struct, frozen=True):
+    """One of the `num_ws` style inputs: where it acts, and the layers that read it (none: the index is dead)."""
+
+    index: int
+    resolution: int
+    consumers: tuple[str, ...]
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One synthesis graph of the artifact and what it is for."""
+
+    file: FileName
+    precision: Literal["fp32", "fp16"]
+    upsampling: str  # the form of the up-sampling, by the builder's name
+    noise: Literal["const", "none", "random"]
+    output: Literal["uint8_nhwc", "float32_nchw"]
+    runtimes: tuple[str, ...]  # backends the variant is meant for; the first variant that names one is its default
+    sha256: Sha256
+
+
+class WeightsSource(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the weights came from, and under which terms."""
+
+    name: str
+    licence: str
+    sha256: Sha256  # of the file that was converted
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole manifest; `files` has the sha256 of every file of the artifact but the manifest itself."""
+
+    format: int
+    name: str
+    model_id: Sha256
+    family: str
+    z_dim: Dimension
+    c_dim: Annotated[int, msgspec.Meta(ge=0, le=1 << 16)]
+    w_dim: Dimension
+    num_ws: Annotated[int, msgspec.Meta(ge=1, le=1024)]
+    resolution: Annotated[int, msgspec.Meta(ge=4, le=8192)]
+    channels: Annotated[int, msgspec.Meta(ge=1, le=4)]
+    ws_layout: tuple[WsIndex, ...]
+    w_avg: str  # how w_avg.npy came about
+    checked: str  # what the exporter compared the graphs with, and the outcome
+    source: WeightsSource
+    variants: Annotated[tuple[Variant, ...], msgspec.Meta(min_length=1)]
+    files: dict[FileName, Sha256]
+    producer: str
+
+    def __post_init__(self) -> None:
+        if [entry.index for entry in self.ws_layout] != list(range(self.num_ws)):
+            raise ValueError(f"ws_layout does not list the indices 0 to {self.num_ws - 1}")
+        for variant in self.variants:
+            if self.files.get(variant.file) != variant.sha256:
+                raise ValueError(f"variant {variant.file} is not among the files")
+
+    def encode(self) -> bytes:
+        """The manifest as indented JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes, label: str) -> Manifest:
+        """Read a manifest; `label` names it in errors.
+
+        Raises:
+            ArtifactError: not JSON, of an unknown format, or not as the schema says.
+        """
+        try:
+            found = msgspec.json.decode(data, type=_Header).format
+        except msgspec.MsgspecError as error:
+            raise ArtifactError(f"{label} is not a manifest ({error}); export the model again") from error
+        if found != FORMAT:
+            raise ArtifactError(
+                f"{label} has format {found}, this version of nonesuch reads format {FORMAT}; "
+                f"{'install a newer nonesuch' if found > FORMAT else 'export the model again'}"
+            )
+        try:
+            return msgspec.json.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ArtifactError(f"{label} does not describe an artifact ({error}); export the model again") from error
+
+
+class _Header(msgspec.Struct):
+    format: int

@@ -1,0 +1,196 @@
+"""A session runs one synthesis graph on one device; every backend is one subclass with three methods.
+
+    submit(Batch of n) -> padded to an allowed size -> the session's own thread -> BatchResult of n
+
+Constructing a session touches no device; `open` (or `with`) does, and `close` gives everything back. A session
+owns its buffers: results are the caller's own copies.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .artifact import Artifact
+from .errors import BackendError, FieldViolation, InvalidRequestError, NonesuchError
+from .manifest import Variant
+
+__all__ = ["Batch", "BatchResult", "Session", "SessionOptions"]
+
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session uses its device; what a backend cannot honour it refuses by name."""
+
+    device: str = "cpu"
+    max_batch_size: int = 8  # the largest batch a run takes
+    deterministic: bool = False  # run every batch at max_batch_size, padded: slower, but one shape of arithmetic only
+    threads: int | None = None  # threads inside one run on a CPU; None is the runtime's choice
+    spinning: bool = True  # let idle threads busy-wait: a few ms sooner, but it steals cores from a server
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_batch_size <= 1024:
+            problem = f"{self.max_batch_size} is out of range; it is 1 to 1024"
+            raise InvalidRequestError(FieldViolation("max_batch_size", problem))
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise InvalidRequestError(FieldViolation("threads", f"{self.threads} is out of range; it is 1 to 1024"))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The inputs of one run, by role: `ws` float32 [n, num_ws, w_dim]."""
+
+    ws: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """The images of one run, uint8 [n, H, W, C], and what the run cost."""
+
+    images: NDArray[np.uint8]
+    batch_size: int  # as it ran, padding included
+    inference_ms: float
+
+
+class Session(ABC):
+    """Template of all backends: checks, padding, timing and threading; a backend writes `_open`, `_run`, `_close`."""
+
+    max_in_flight: int = 1
+    """Batches worth submitting before the first is back: 1 where a run keeps the whole device busy."""
+
+    def __init__(self, artifact: Artifact, variant: Variant, options: SessionOptions) -> None:
+        self.artifact = artifact
+        self.variant = variant
+        self.options = options
+        self._executor: ThreadPoolExecutor | None = None
+        self._slots = threading.BoundedSemaphore(self.max_in_flight)
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Backend, version and device in one line: what, besides the graph, decides the bytes of an image."""
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """The closed set of sizes a run may have, ascending; a batch between two of them is padded."""
+        if self.options.deterministic:
+            return (self.options.max_batch_size,)
+        return tuple(range(1, self.options.max_batch_size + 1))
+
+    @property
+    def preferred_batch_size(self) -> int:
+        """How many images of a long job to put into one run; a backend that gains by batching keeps the maximum."""
+        return self.options.max_batch_size
+
+    @property
+    def is_open(self) -> bool:
+        """Whether `submit` would be taken."""
+        return self._executor is not None
+
+    def open(self) -> None:
+        """Load the graph onto the device; a second call does nothing.
+
+        Raises:
+            BackendError: the runtime refuses the graph or the device.
+        """
+        if self._executor is not None:
+            return
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nonesuch-session")
+        try:
+            executor.submit(self._guard, self._open).result()
+        except BaseException:
+            executor.shutdown()
+            raise
+        self._executor = executor
+
+    def close(self) -> None:
+        """Finish what was submitted, then give the device back; a second call does nothing."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.submit(self._close).result()
+            executor.shutdown()
+
+    def submit(self, batch: Batch) -> Future[BatchResult]:
+        """Queue one batch of at most `max_batch_size`; blocks while `max_in_flight` batches are on their way.
+
+        Raises:
+            InvalidRequestError: the batch has another shape than the model.
+            BackendError: the session is not open. A failure of the run itself is in the future.
+        """
+        manifest = self.artifact.manifest
+        expected = (manifest.num_ws, manifest.w_dim)
+        n = batch.ws.shape[0] if batch.ws.ndim == 3 else 0
+        if batch.ws.shape[1:] != expected or not 1 <= n <= self.options.max_batch_size:
+            raise InvalidRequestError(
+                FieldViolation(
+                    "ws",
+                    f"shape {batch.ws.shape} does not fit; this session takes [1 to {self.options.max_batch_size}, "
+                    f"{expected[0]}, {expected[1]}]",
+                )
+            )
+        executor = self._executor
+        if executor is None:
+            raise BackendError(f"the session on {self.options.device} is closed; open it before submitting")
+        self._slots.acquire()
+        try:
+            future = executor.submit(self._guard, self._timed, np.ascontiguousarray(batch.ws, dtype=np.float32))
+        except RuntimeError as error:
+            self._slots.release()
+            raise BackendError("the session was closed while a batch was submitted") from error
+        future.add_done_callback(lambda _: self._slots.release())
+        return future
+
+    def _timed(self, ws: NDArray[np.float32]) -> BatchResult:
+        n = ws.shape[0]
+        size = next(size for size in self.batch_sizes if size >= n)
+        if size > n:
+            ws = np.concatenate([ws, np.repeat(ws[-1:], size - n, axis=0)])
+        start = time.perf_counter()
+        images = self._run(Batch(ws))
+        elapsed_ms = (time.perf_counter() - start) * 1e3
+        manifest = self.artifact.manifest
+        expected = (size, manifest.resolution, manifest.resolution, manifest.channels)
+        if images.shape != expected or images.dtype != np.uint8:
+            raise BackendError(f"{self.variant.file} gave {images.dtype} {images.shape}, expected uint8 {expected}")
+        return BatchResult(images[:n], size, elapsed_ms)
+
+    def _guard(self, function: Callable[..., _R], *args: object) -> _R:
+        """Call into the runtime; what it raises becomes a BackendError that names the graph and the runtime."""
+        try:
+            return function(*args)
+        except NonesuchError:
+            raise
+        except Exception as error:
+            raise BackendError(f"{self.identity} failed on {self.variant.file}: {error}") from error
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Load the graph; called on the session's thread."""
+
+    @abstractmethod
+    def _run(self, batch: Batch) -> NDArray[np.uint8]:
+        """Run a batch whose size is one of `batch_sizes`; called on the session's thread."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Release what `_open` took; called on the session's thread."""
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Checkpoint -> safetensors + config -> ONNX artifact. Needs no torch; `reference` does."""

@@ -1,0 +1,111 @@
+"""A converted checkpoint: tensors under our own names, and a config that says which network they are.
+
+Data flow: a foreign file -> `formats/*` -> `Checkpoint` -> `graphs/*` (ONNX) and `reference/*` (PyTorch).
+On disk it is `model.safetensors` + `config.json`, in a folder named by the model id, so a checkpoint is converted once
+and the PyTorch reference finds the weights behind an artifact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as safetensors_load
+from safetensors.numpy import save as safetensors_save
+
+from nonesuch.engine.errors import CheckpointError
+from nonesuch.engine.home import Home
+
+__all__ = ["Checkpoint"]
+
+TENSORS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights of one network under canonical names.
+
+    Attributes:
+        config: JSON-able description; `family` names the builder, the rest is the family's own.
+        tensors: float32 arrays by canonical name (docs/formats.md lists them per family).
+    """
+
+    config: Mapping[str, Any]
+    tensors: Mapping[str, NDArray[np.float32]]
+
+    @property
+    def family(self) -> str:
+        """The network family, as `graphs` and `reference` know it."""
+        return str(self.config["family"])
+
+    @property
+    def model_id(self) -> str:
+        """sha256 (hex) over config and tensors in name order: the identity of the weights, not of any graph."""
+        digest = hashlib.sha256(json.dumps(dict(self.config), sort_keys=True).encode())
+        for name in sorted(self.tensors):
+            array = np.ascontiguousarray(self.tensors[name], dtype="<f4")
+            digest.update(f"\n{name} {array.shape}\n".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """The tensor of that name, checked to have that shape.
+
+        Raises:
+            CheckpointError: there is none, or its shape is another.
+        """
+        array = self.tensors.get(name)
+        if array is None:
+            raise CheckpointError(f"the checkpoint has no tensor {name!r}; it does not fit family {self.family!r}")
+        if shape != array.shape:
+            raise CheckpointError(f"tensor {name!r} has shape {array.shape}, the network needs {shape}")
+        return array
+
+    def save(self, folder: Path) -> None:
+        """Write into `folder`, which appears whole or not at all; one that is there already is left as it is."""
+        if folder.exists():
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
+        try:
+            tensors = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in self.tensors.items()}
+            (staging / TENSORS_FILE).write_bytes(safetensors_save(tensors))
+            (staging / CONFIG_FILE).write_text(json.dumps(dict(self.config), indent=2, sort_keys=True) + "\n")
+            os.replace(staging, folder)
+        except OSError:
+            if not folder.exists():  # lost a race otherwise: the other writer's copy is the same
+                raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: Path) -> Checkpoint:
+        """Read what `save` wrote.
+
+        Raises:
+            CheckpointError: files are missing or damaged.
+        """
+        try:
+            config = json.loads((folder / CONFIG_FILE).read_text())
+            tensors = safetensors_load((folder / TENSORS_FILE).read_bytes())
+        except (OSError, ValueError, SafetensorError) as error:
+            raise CheckpointError(f"no readable converted checkpoint in {folder} ({error})") from error
+        if not isinstance(config, dict) or "family" not in config:
+            raise CheckpointError(f"{folder / CONFIG_FILE} names no network family")
+        return cls(config=config, tensors=tensors)
+
+    @staticmethod
+    def folder(home: Home, model_id: str) -> Path:
+        """Where the converted checkpoint of that model id is kept."""
+        return home.checkpoints / model_id

@@ -1,0 +1,1 @@
+"""Readers of foreign files, one a format. None of them executes anything that a file names."""

@@ -1,0 +1,1 @@
+"""Builders of ONNX graphs, one a network family: no tracing, no torch."""

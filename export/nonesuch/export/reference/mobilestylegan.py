@@ -1,0 +1,250 @@
+"""MobileStyleGAN in eager PyTorch: the oracle that exported graphs are compared with, and the baseline for timings.
+
+Network: Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image Synthesis",
+arXiv 2104.04767. The picture is grown in the wavelet domain: each block joins four Haar sub-bands into twice the size,
+then convolves, and one last inverse transform turns the 12 channels of `to_img` into RGB.
+
+Gains are in the checkpoint's weights already: style scales in the affines, demodulation (which does not depend on the
+style here) in `pointwise` and `conv1.weight`, the learning-rate multiplier in the mapping. What runs is plain layers.
+Every tensor is float32. Shapes: N batch, C channels, R rows and columns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nonesuch.engine.errors import CheckpointError
+
+from ..checkpoint import Checkpoint
+
+__all__ = ["MobileStyleGAN", "to_uint8"]
+
+_FAMILY = "mobilestylegan"
+_IMG_CHANNELS = 3
+_SUB_BANDS = 4
+_RELU_SLOPE = 0.2
+_NORM_EPS = 1e-8
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Float [N, 3, H, W], where [-1, 1] is the visible range, to uint8 [N, H, W, 3]: trunc(clamp(127.5 x + 128))."""
+    return (image * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+class Linear(nn.Module):
+    """`x [N, in] -> [N, out]` with the checkpoint's `<name>.weight` [out, in] and `<name>.bias` [out]."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, out_dim: int, in_dim: int) -> None:
+        super().__init__()
+        self.weight = _parameter(checkpoint, f"{name}.weight", out_dim, in_dim)
+        self.bias = _parameter(checkpoint, f"{name}.bias", out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+class Modulation(nn.Module):
+    """Scales each channel of x [N, C, R, R] by a style, an affine function of w [N, w_dim]."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, channels: int, w_dim: int) -> None:
+        super().__init__()
+        self.affine = Linear(checkpoint, f"{name}.affine", channels, w_dim)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        style: Tensor = self.affine(w)
+        return x * style[:, :, None, None]
+
+
+class NoiseBiasAct(nn.Module):
+    """Adds the fixed noise [R, R] and the bias [C] to x [N, C, R, R], then leaky ReLU, without a gain."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, channels: int, size: int) -> None:
+        super().__init__()
+        self.noise = _parameter(checkpoint, f"{name}.noise", size, size)
+        self.bias = _parameter(checkpoint, f"{name}.bias", channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(x + self.noise + self.bias[:, None, None], _RELU_SLOPE)
+
+
+class ModulatedConv(nn.Module):
+    """The first layer: a full 3x3 convolution, x [N, C, R, R] -> [N, C, R, R]."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, channels: int, size: int, w_dim: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(checkpoint, name, channels, w_dim)
+        self.weight = _parameter(checkpoint, f"{name}.weight", channels, channels, 3, 3)
+        self.act = NoiseBiasAct(checkpoint, name, channels, size)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        out: Tensor = self.act(functional.conv2d(self.modulation(x, w), self.weight, padding=1))
+        return out
+
+
+class ModulatedSeparableConv(nn.Module):
+    """Depthwise 3x3, then pointwise 1x1: x [N, before, R, R] -> [N, after, R, R]."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, before: int, after: int, size: int, w_dim: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(checkpoint, name, before, w_dim)
+        self.depthwise = _parameter(checkpoint, f"{name}.depthwise", before, 1, 3, 3)
+        self.pointwise = _parameter(checkpoint, f"{name}.pointwise", after, before, 1, 1)
+        self.act = NoiseBiasAct(checkpoint, name, after, size)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        x = self.modulation(x, w)
+        x = functional.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
+        out: Tensor = self.act(functional.conv2d(x, self.pointwise))
+        return out
+
+
+class InverseHaar(nn.Module):
+    """Joins four Haar sub-bands: [N, 4C, R, R] -> [N, C, 2R, 2R].
+
+    The first C channels are LL; channel C + 3c + j is the detail j (0 LH, 1 HL, 2 HH) of channel c.
+    """
+
+    filters: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        # The 2x2 square that each sub-band paints: LH differs between the rows, HL between the columns, HH both.
+        # The half is 1/sqrt(2) for the rows and again for the columns.
+        squares = [[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]]
+        filters = torch.tensor(squares, dtype=torch.float32)[:, None] * 0.5
+        self.register_buffer("filters", filters.repeat(channels, 1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels = x.shape[1] // _SUB_BANDS
+        # A grouped convolution wants the four bands of one channel side by side.
+        details = torch.unflatten(x[:, channels:], 1, (channels, 3))
+        bands = torch.cat([x[:, :channels, None], details], dim=2).flatten(1, 2)
+        return functional.conv_transpose2d(bands, self.filters, stride=2, groups=channels)
+
+
+class Block(nn.Module):
+    """Doubles the size: x [N, before, R/2, R/2] -> [N, after, R, R], by w's for (up and conv1) and for conv2."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, before: int, after: int, size: int, w_dim: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(checkpoint, f"{name}.up", before, w_dim)
+        joined = before // _SUB_BANDS
+        self.up = InverseHaar(joined)
+        self.conv1 = ModulatedSeparableConv(checkpoint, f"{name}.conv1", joined, after, size, w_dim)
+        self.conv2 = ModulatedSeparableConv(checkpoint, f"{name}.conv2", after, after, size, w_dim)
+
+    def forward(self, x: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
+        x = self.up(self.modulation(x, w1))
+        out: Tensor = self.conv2(self.conv1(x, w1), w2)
+        return out
+
+
+class ToImage(nn.Module):
+    """A modulated 1x1 convolution and the last inverse transform: x [N, C, R, R] -> image [N, 3, 2R, 2R]."""
+
+    def __init__(self, checkpoint: Checkpoint, name: str, channels: int, w_dim: int) -> None:
+        super().__init__()
+        self.modulation = Modulation(checkpoint, name, channels, w_dim)
+        self.weight = _parameter(checkpoint, f"{name}.weight", _SUB_BANDS * _IMG_CHANNELS, channels, 1, 1)
+        self.bias = _parameter(checkpoint, f"{name}.bias", _SUB_BANDS * _IMG_CHANNELS)
+        self.up = InverseHaar(_IMG_CHANNELS)
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        image: Tensor = self.up(functional.conv2d(self.modulation(x, w), self.weight, self.bias))
+        return image
+
+
+class MobileStyleGAN(nn.Module):
+    """The whole generator, without truncation; its parameters take no gradient.
+
+    Shapes of inputs are the caller's care: a wrong one is whatever error PyTorch raises.
+
+    Attributes:
+        z_dim: length of a latent z.
+        w_dim: length of a style vector w.
+        num_ws: style vectors per picture: one for conv1, three for each block (up and conv1, conv2, picture head), and
+            a last one that nothing reads. Only the last block's head is left, so those of the others are unread too.
+        resolution: height and width of the picture.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__()
+        channels, size = _architecture(config := checkpoint.config)
+        self.z_dim, self.w_dim, self.resolution = (_positive(config, key) for key in ("z_dim", "w_dim", "resolution"))
+        self.num_ws = 3 * (len(channels) - 1) + 2
+        self.layers = nn.ModuleList(
+            Linear(checkpoint, f"mapping.fc{i}", self.w_dim, self.w_dim if i else self.z_dim)
+            for i in range(_positive(config, "mapping_layers"))
+        )
+        self.input = _parameter(checkpoint, "synthesis.input", 1, channels[0], size, size)
+        self.conv1 = ModulatedConv(checkpoint, "synthesis.conv1", channels[0], size, self.w_dim)
+        self.blocks = nn.ModuleList(
+            Block(checkpoint, f"synthesis.blocks.{i}", before, after, size << (i + 1), self.w_dim)
+            for i, (before, after) in enumerate(pairwise(channels))
+        )
+        self.to_img = ToImage(checkpoint, "synthesis.to_img", channels[-1], self.w_dim)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint) -> MobileStyleGAN:
+        """The network with that checkpoint's weights, on the CPU, in evaluation mode.
+
+        Raises:
+            CheckpointError: another family, sizes that make no MobileStyleGAN, or a tensor missing or misshapen.
+        """
+        return cls(checkpoint).eval()
+
+    def mapping(self, z: Tensor) -> Tensor:
+        """Z [N, z_dim], standard normal, to w [N, w_dim]."""
+        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + _NORM_EPS)
+        for layer in self.layers:
+            x = functional.leaky_relu(layer(x), _RELU_SLOPE) * math.sqrt(2)
+        return x
+
+    def synthesis(self, ws: Tensor) -> Tensor:
+        """Ws [N, num_ws, w_dim] to the image [N, 3, resolution, resolution], not clamped; [-1, 1] is visible."""
+        x: Tensor = self.conv1(self.input.expand(ws.shape[0], -1, -1, -1), ws[:, 0])
+        for i, block in enumerate(self.blocks):
+            x = block(x, ws[:, 3 * i + 1], ws[:, 3 * i + 2])
+        image: Tensor = self.to_img(x, ws[:, 3 * len(self.blocks)])
+        return image
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Z [N, z_dim] to the image [N, 3, resolution, resolution], not clamped: one w for every layer."""
+        return self.synthesis(self.mapping(z)[:, None].expand(-1, self.num_ws, -1))
+
+
+def _parameter(checkpoint: Checkpoint, name: str, *shape: int) -> nn.Parameter:
+    # A copy, because checkpoint arrays may be views of read-only bytes.
+    return nn.Parameter(torch.tensor(checkpoint.tensor(name, *shape), dtype=torch.float32), requires_grad=False)
+
+
+def _architecture(config: Mapping[str, Any]) -> tuple[list[int], int]:
+    """Channels of conv1 and of each block, and the size that conv1 works at."""
+    if config.get("family") != _FAMILY:
+        raise CheckpointError(f"the checkpoint is of family {config.get('family')!r}, expected {_FAMILY!r}")
+    if config.get("img_channels", _IMG_CHANNELS) != _IMG_CHANNELS:
+        raise CheckpointError(f"img_channels is {config['img_channels']!r}, MobileStyleGAN has {_IMG_CHANNELS}")
+    channels = config.get("channels")
+    if not isinstance(channels, list) or not channels[1:] or not all(type(c) is int and c > 0 for c in channels):
+        raise CheckpointError(f"channels is {channels!r}, expected a positive integer for conv1 and for each block")
+    if any(c % _SUB_BANDS for c in channels[:-1]):
+        raise CheckpointError(f"channels is {channels}; all but the last must divide by {_SUB_BANDS} (Haar sub-bands)")
+    # Each block doubles the size, and so does the last inverse transform.
+    size, rest = divmod(_positive(config, "resolution"), 1 << len(channels))
+    if rest:
+        raise CheckpointError(f"resolution {config['resolution']} is no multiple of 2^{len(channels)} for {channels}")
+    return channels, size
+
+
+def _positive(config: Mapping[str, Any], key: str) -> int:
+    value = config.get(key)
+    if type(value) is not int or value < 1:
+        raise CheckpointError(f"{key} is {value!r} in the checkpoint's config, expected a positive integer")
+    return value

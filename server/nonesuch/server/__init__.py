@@ -1,0 +1,1 @@
+"""gRPC over one service object: batcher, limits, health."""

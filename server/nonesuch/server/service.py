@@ -1,0 +1,266 @@
+"""The service object: requests in our own terms -> encoded images. gRPC, and later HTTP, are thin layers over it.
+
+ImageRequest -> place in the queue -> styles (CPU) -> batch (device) -> encode (threads) -> MadeImage
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.encoder import EncodeOptions, EncoderPool
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError, ModelNotFoundError, UnavailableError
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.latents import DEFAULT_PSI, StyleMix
+from nonesuch.engine.manifest import Manifest
+from nonesuch.engine.provenance import ImageRecord
+
+from .batch_growth import BatchGrowth, measure_growth
+from .batcher import Batcher, BatcherLimits, Ticket
+from .settings import ServerSettings
+
+__all__ = ["ImageRequest", "ImageService", "ImageTiming", "MadeImage", "fresh_seed"]
+
+
+def fresh_seed() -> int:
+    """A seed that nobody can predict, unsigned 32 bit."""
+    return secrets.randbits(32)
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """One image, from exactly one of seed, z and w."""
+
+    model: str = ""  # empty: the server's default
+    seed: int | None = None
+    z: Sequence[float] | None = None
+    w: Sequence[float] | None = None  # w_dim values, or num_ws * w_dim for a style per layer
+    psi: float | None = None
+    cutoff: int | None = None
+    class_index: int | None = None
+    mixing: tuple[StyleMix, ...] = ()
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+
+
+@dataclass(frozen=True)
+class ImageTiming:
+    """Where the time of one image went."""
+
+    queue_ms: float
+    inference_ms: float
+    encode_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True)
+class MadeImage:
+    """One encoded image and what made it."""
+
+    data: bytes
+    options: EncodeOptions
+    width: int
+    height: int
+    channels: int
+    model: str
+    model_id: str
+    build_id: str
+    seed: int | None
+    psi: float
+    timing: ImageTiming
+    batch_size: int
+    padded_size: int
+
+
+class ImageService:
+    """One loaded model behind a batcher; `start` makes it ready, `drain` finishes what was accepted."""
+
+    def __init__(self, generator: Generator, settings: ServerSettings) -> None:
+        self.generator = generator
+        self.settings = settings
+        self.growth: BatchGrowth | None = None
+        self._batcher: Batcher | None = None
+        self._encoders = EncoderPool(settings.encode_threads)
+        self._mappers = ThreadPoolExecutor(1, thread_name_prefix="nonesuch-mapping")
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest."""
+        return self.generator.manifest
+
+    async def start(self) -> None:
+        """Load the model, warm it up and measure how far batches pay.
+
+        Raises:
+            BackendError: the runtime refuses the graph or the device.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._mappers, self.generator.load)
+        await loop.run_in_executor(self._mappers, partial(self.generator.styles, [0]))
+        measure = partial(measure_growth, self.generator.session, self.settings.min_batch_gain)
+        self.growth = await loop.run_in_executor(self._mappers, measure)
+        limits = BatcherLimits(
+            target_size=self.growth.target_size,
+            queue_limit=self.settings.queue_limit,
+            queue_delay_ms=self.settings.queue_delay_ms,
+            image_ms=self.growth.image_ms,
+        )
+        self._batcher = Batcher(self.generator.session, limits)
+
+    async def drain(self) -> None:
+        """Finish what was accepted, then give the device and the threads back."""
+        if self._batcher is not None:
+            await self._batcher.close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.generator.close)
+        self._mappers.shutdown()
+        self._encoders.close()
+
+    def check_model(self, name: str) -> None:
+        """Pass if the server has that model; empty is the default.
+
+        Raises:
+            ModelNotFoundError: it has not.
+        """
+        if name not in {"", self.manifest.name}:
+            raise ModelNotFoundError(f"no model {name!r} on this server; it has {self.manifest.name!r}")
+
+    async def make(self, request: ImageRequest, *, deadline: float | None = None) -> MadeImage:
+        """Make one image.
+
+        Args:
+            request: what to make.
+            deadline: `time.monotonic()` after which the image is of no use; None is never.
+
+        Raises:
+            InvalidRequestError: a value is out of range or does not fit the model.
+            ModelNotFoundError: no such model.
+            OverloadedError: the queue is full.
+            DeadlineError: the deadline passed before the image was started.
+            UnavailableError: the server is starting or draining.
+            BackendError: the runtime failed.
+        """
+        self.check_model(request.model)
+        return await self._make(request, self._ready().admit(deadline))
+
+    async def make_many(
+        self, requests: Sequence[ImageRequest], *, deadline: float | None = None
+    ) -> AsyncIterator[tuple[int, MadeImage]]:
+        """Make many images and yield each with its index as soon as it is ready.
+
+        The first is admitted or refused like a single image, the rest wait for room. Only as many as fill two batches
+        are on their way at a time, so that a slow reader holds no more than that.
+
+        Raises:
+            InvalidRequestError: too many images, or as `make`; the rest as `make`.
+        """
+        most = self.settings.max_images_per_stream
+        if not 1 <= len(requests) <= most:
+            raise InvalidRequestError(FieldViolation("sources", f"{len(requests)} images; a stream has 1 to {most}"))
+        for request in requests:
+            self.check_model(request.model)
+        batcher = self._ready()
+        window = 2 * batcher.limits.target_size
+        tasks: dict[asyncio.Task[MadeImage], int] = {}
+        remaining = iter(enumerate(requests))
+        first_ticket: Ticket | None = batcher.admit(deadline)
+        try:
+            while True:
+                while len(tasks) < window and (item := next(remaining, None)) is not None:
+                    index, request = item
+                    ticket, first_ticket = first_ticket or await batcher.admit_when_free(deadline), None
+                    tasks[asyncio.create_task(self._make(request, ticket))] = index
+                if not tasks:
+                    return
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield tasks.pop(task), task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _make(self, request: ImageRequest, ticket: Ticket) -> MadeImage:
+        arrived = time.monotonic()
+        with ticket:
+            styles = await asyncio.get_running_loop().run_in_executor(self._mappers, self._styles, request)
+            rendered = await ticket.render(styles)
+        psi = _applied_psi(request)
+        record = ImageRecord(self.manifest.name, self.manifest.model_id, request.seed, psi)
+        encoding = time.monotonic()
+        data = await asyncio.wrap_future(self._encoders.submit(rendered.image, request.encode, record))
+        finished = time.monotonic()
+        height, width, channels = rendered.image.shape
+        return MadeImage(
+            data=data,
+            options=request.encode,
+            width=width,
+            height=height,
+            channels=channels,
+            model=self.manifest.name,
+            model_id=self.manifest.model_id,
+            build_id=self.build_id(request.encode),
+            seed=request.seed,
+            psi=psi,
+            timing=ImageTiming(
+                queue_ms=rendered.queue_ms,
+                inference_ms=rendered.inference_ms,
+                encode_ms=(finished - encoding) * 1e3,
+                total_ms=(finished - arrived) * 1e3,
+            ),
+            batch_size=rendered.batch_size,
+            padded_size=rendered.padded_size,
+        )
+
+    def build_id(self, encode: EncodeOptions | None = None) -> str:
+        """16 hex digits over model, variant, backend and, where given, encoder: what decides an image's bytes."""
+        if encode is None:
+            return self.generator.build_id
+        return hashlib.sha256(f"{self.generator.build_id}\n{encode.identity}".encode()).hexdigest()[:16]
+
+    def _styles(self, request: ImageRequest) -> NDArray[np.float32]:
+        w, ws = self._split_w(request.w)
+        rows = self.generator.styles(
+            seeds=None if request.seed is None else [request.seed],
+            z=None if request.z is None else [request.z],
+            w=w,
+            ws=ws,
+            psi=request.psi,
+            cutoff=request.cutoff,
+            class_index=request.class_index,
+            mixing=request.mixing,
+        )
+        return cast("NDArray[np.float32]", rows[0])
+
+    def _split_w(self, values: Sequence[float] | None) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """The values as (w, None) or (None, ws), by their number."""
+        if values is None:
+            return None, None
+        row = np.asarray(values, dtype=np.float32)
+        num_ws, w_dim = self.manifest.num_ws, self.manifest.w_dim
+        if row.size == w_dim:
+            return row[None], None
+        if row.size == num_ws * w_dim:
+            return None, row.reshape(1, num_ws, w_dim)
+        problem = f"has {row.size} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
+        raise InvalidRequestError(FieldViolation("w", problem))
+
+    def _ready(self) -> Batcher:
+        if self._batcher is None:
+            raise UnavailableError("the server is still loading its model; try again in a few seconds")
+        return self._batcher
+
+
+def _applied_psi(request: ImageRequest) -> float:
+    if request.psi is not None:
+        return request.psi
+    return DEFAULT_PSI if request.w is None else 1.0

@@ -1,0 +1,156 @@
+"""Between the messages of nonesuch.v1 and the service's own terms, in both directions. No logic beyond that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nonesuch.engine.encoder import EncodeOptions
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError, UnsupportedError
+from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.latents import StyleMix
+from nonesuch.v1 import generation_service_pb2, image_pb2, model_service_pb2, synthesis_pb2
+
+from .service import ImageRequest, ImageService, MadeImage, fresh_seed
+
+__all__ = ["generation_message", "image_message", "model_message", "one_request", "stream_requests"]
+
+_FORMATS = {
+    image_pb2.IMAGE_FORMAT_UNSPECIFIED: ImageFormat.JPEG,
+    image_pb2.IMAGE_FORMAT_JPEG: ImageFormat.JPEG,
+    image_pb2.IMAGE_FORMAT_PNG: ImageFormat.PNG,
+    image_pb2.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
+    image_pb2.IMAGE_FORMAT_RAW: ImageFormat.RAW,
+    image_pb2.IMAGE_FORMAT_NPY: ImageFormat.NPY,
+}
+_WIRE_FORMATS = {format: number for number, format in _FORMATS.items() if number}
+
+
+def one_request(message: generation_service_pb2.GenerateRequest) -> ImageRequest:
+    """The request of a unary call; a source that is not set becomes a fresh seed.
+
+    Raises:
+        InvalidRequestError: a value that no model could take.
+        UnsupportedError: a field that this version does not serve.
+    """
+    _check_priority(message.priority)
+    return _request(message.model, message.source, message.synthesis, _encode_options(message.image))
+
+
+def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most: int) -> list[ImageRequest]:
+    """The requests of a stream, `most` at the most.
+
+    Raises:
+        InvalidRequestError: neither or both of sources and seed_range, too many images, or as `one_request`.
+        UnsupportedError: as `one_request`.
+    """
+    _check_priority(message.priority)
+    encode = _encode_options(message.image)
+    sources: Sequence[synthesis_pb2.Source] = message.sources
+    if message.HasField("seed_range"):
+        if sources:
+            raise InvalidRequestError(FieldViolation("seed_range", "is given together with sources; give one of them"))
+        first, count = message.seed_range.first, message.seed_range.count
+        if not 1 <= count <= most or first + count > 1 << 32:
+            problem = f"{count} seeds from {first}; a stream has 1 to {most}, and seeds end at {(1 << 32) - 1}"
+            raise InvalidRequestError(FieldViolation("seed_range", problem))
+        sources = [synthesis_pb2.Source(seed=seed) for seed in range(first, first + count)]
+    elif not 1 <= len(sources) <= most:
+        raise InvalidRequestError(FieldViolation("sources", f"{len(sources)} images; a stream has 1 to {most}"))
+    return [_request(message.model, source, message.synthesis, encode) for source in sources]
+
+
+def image_message(made: MadeImage) -> image_pb2.Image:
+    """The image of an answer."""
+    return image_pb2.Image(
+        data=made.data,
+        format=_WIRE_FORMATS[made.options.format],
+        width=made.width,
+        height=made.height,
+        channels=made.channels,
+    )
+
+
+def generation_message(made: MadeImage) -> synthesis_pb2.Generation:
+    """What an answer says about the image's making."""
+    timing = made.timing
+    return synthesis_pb2.Generation(
+        model=made.model,
+        model_id=made.model_id,
+        build_id=made.build_id,
+        seed=made.seed,
+        psi=made.psi,
+        timing=synthesis_pb2.Timing(
+            queue_us=round(timing.queue_ms * 1e3),
+            inference_us=round(timing.inference_ms * 1e3),
+            encode_us=round(timing.encode_ms * 1e3),
+            total_us=round(timing.total_ms * 1e3),
+        ),
+        batch=synthesis_pb2.Batch(size=made.batch_size, padded_size=made.padded_size),
+    )
+
+
+def model_message(service: ImageService) -> model_service_pb2.Model:
+    """The service's model."""
+    manifest, settings = service.manifest, service.settings
+    return model_service_pb2.Model(
+        name=manifest.name,
+        model_id=manifest.model_id,
+        family=manifest.family,
+        z_dim=manifest.z_dim,
+        c_dim=manifest.c_dim,
+        w_dim=manifest.w_dim,
+        num_ws=manifest.num_ws,
+        resolution=manifest.resolution,
+        channels=manifest.channels,
+        ws_layout=[
+            model_service_pb2.WsIndex(index=e.index, resolution=e.resolution, consumers=e.consumers)
+            for e in manifest.ws_layout
+        ],
+        licence=manifest.source.licence,
+        build_id=service.build_id(),
+        backend=service.generator.session.identity,
+        limits=model_service_pb2.Limits(
+            max_batch_size=settings.max_batch_size,
+            max_images_per_stream=settings.max_images_per_stream,
+            queue_limit=settings.queue_limit,
+        ),
+    )
+
+
+def _request(
+    model: str, source: synthesis_pb2.Source, synthesis: synthesis_pb2.SynthesisOptions, encode: EncodeOptions
+) -> ImageRequest:
+    origin = source.WhichOneof("origin")
+    if synthesis.noise_mode not in {synthesis_pb2.NOISE_MODE_UNSPECIFIED, synthesis_pb2.NOISE_MODE_CONST}:
+        raise UnsupportedError("synthesis.noise_mode: only constant noise is served so far; leave the field unset")
+    return ImageRequest(
+        model=model,
+        seed=source.seed if origin == "seed" else fresh_seed() if origin is None else None,
+        z=source.z.values if origin == "z" else None,
+        w=source.w.values if origin == "w" else None,
+        psi=synthesis.psi if synthesis.HasField("psi") else None,
+        cutoff=synthesis.cutoff if synthesis.HasField("cutoff") else None,
+        class_index=synthesis.class_index if synthesis.HasField("class_index") else None,
+        mixing=tuple(_mix(mixing) for mixing in synthesis.mixing),
+        encode=encode,
+    )
+
+
+def _mix(mixing: synthesis_pb2.Mixing) -> StyleMix:
+    if mixing.source.WhichOneof("origin") != "seed":
+        raise UnsupportedError("synthesis.mixing.source: only seeds can be mixed in so far; give source.seed")
+    return StyleMix(mixing.source.seed, tuple(mixing.layers))
+
+
+def _encode_options(options: image_pb2.ImageOptions) -> EncodeOptions:
+    if options.HasField("size"):
+        raise UnsupportedError("image.size: images are served at the model's resolution so far; leave the field unset")
+    if options.format not in _FORMATS:
+        known = ", ".join(image_pb2.ImageFormat.Name(number) for number in _WIRE_FORMATS.values())
+        raise InvalidRequestError(FieldViolation("format", f"{options.format} is unknown; there are {known}"))
+    return EncodeOptions(_FORMATS[options.format], options.quality if options.HasField("quality") else None)
+
+
+def _check_priority(priority: synthesis_pb2.Priority) -> None:
+    if priority not in {synthesis_pb2.PRIORITY_UNSPECIFIED, synthesis_pb2.PRIORITY_INTERACTIVE}:
+        raise UnsupportedError("priority: there is only one so far; leave the field unset")

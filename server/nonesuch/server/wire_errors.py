@@ -1,0 +1,81 @@
+"""The one place that turns our errors into gRPC status, with google.rpc details."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from nonesuch.engine.errors import InvalidRequestError, NonesuchError, OverloadedError
+
+__all__ = ["WireStatus", "internal_status", "wire_status"]
+
+_DOMAIN = "nonesuch.v1"
+# The engine names fields in its own terms; this is where they are on the wire.
+_FIELD_PATHS = {
+    "seed": "source.seed",
+    "z": "source.z",
+    "w": "source.w",
+    "ws": "source.w",
+    "psi": "synthesis.psi",
+    "cutoff": "synthesis.cutoff",
+    "class_index": "synthesis.class_index",
+    "mixing.layers": "synthesis.mixing.layers",
+    "format": "image.format",
+    "quality": "image.quality",
+}
+
+
+@dataclass(frozen=True)
+class WireStatus:
+    """A status as `context.abort` takes it."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, str | bytes], ...]
+
+
+def wire_status(error: NonesuchError) -> WireStatus:
+    """The status of one of our errors; details carry BadRequest or RetryInfo, and always ErrorInfo."""
+    code = grpc.StatusCode[error.code]
+    message = error.message
+    extra: tuple[tuple[str, str], ...] = ()
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=type(error).__name__, domain=_DOMAIN)]
+    if isinstance(error, InvalidRequestError):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(
+                field=_FIELD_PATHS.get(violation.field, violation.field), description=violation.description
+            )
+            for violation in error.violations
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+        message = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+    if isinstance(error, OverloadedError):
+        delay = Duration()
+        delay.FromMilliseconds(error.retry_after_ms)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        # The core of gRPC obeys this key and ignores RetryInfo (gRFC A6), so both are sent.
+        extra = (("grpc-retry-pushback-ms", str(error.retry_after_ms)),)
+    return _status(code, message, details, extra)
+
+
+def internal_status(error_id: str) -> WireStatus:
+    """The status of a failure that is our own: nothing of its inside, only an id that the log has."""
+    details = [error_details_pb2.ErrorInfo(reason="InternalError", domain=_DOMAIN, metadata={"error_id": error_id})]
+    message = f"the server failed on this request; its log has the reason under id {error_id}"
+    return _status(grpc.StatusCode.INTERNAL, message, details, ())
+
+
+def _status(
+    code: grpc.StatusCode, message: str, details: list[Message], extra: tuple[tuple[str, str], ...]
+) -> WireStatus:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return WireStatus(code, message, (("grpc-status-details-bin", status.SerializeToString()), *extra))
