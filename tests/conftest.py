@@ -1,7 +1,8 @@
-"""Shared by all tests: a tiny random model made on the spot, the default model where it can be had, and real servers."""
+"""Shared by all tests: a tiny random model made on the spot, the default model if it can be had, and real servers."""
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -50,7 +51,7 @@ def tiny_checkpoint(seed: int = 0) -> Checkpoint:
     normal("synthesis.conv1.weight", channels[0], channels[0], 3, 3, scale=(9 * channels[0]) ** -0.5)
     normal("synthesis.conv1.noise", size, size, scale=0.1)
     normal("synthesis.conv1.bias", channels[0], scale=0.1)
-    for block, (wide, out) in enumerate(zip(channels, channels[1:], strict=False)):
+    for block, (wide, out) in enumerate(itertools.pairwise(channels)):
         size *= 2
         affine(f"synthesis.blocks.{block}.up", wide, 1.5)
         for name, inputs in (("conv1", wide // 4), ("conv2", out)):
@@ -133,7 +134,12 @@ def run_server(artifact: Artifact) -> RunServer:
         options = session or SessionOptions(max_batch_size=8, spinning=False)
         generator = Generator.open(model.folder, options=options)
         # min_batch_gain 0: batches form whenever there is company, whatever this machine gains by them.
-        values: dict[str, object] = {"grpc_address": "127.0.0.1:0", "min_batch_gain": 0.0, "drain_s": 20.0, **settings}
+        values: dict[str, object] = {
+            "grpc_address": "127.0.0.1:0",
+            "min_batch_gain": 0.0,
+            "drain_delay_s": 0.0,
+            **settings,
+        }
         server = GrpcServer(generator, ServerSettings(**values))  # type: ignore[arg-type]
         await server.start()
         try:

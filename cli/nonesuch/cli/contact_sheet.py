@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nonesuch.engine.encoder import EncodeOptions, encode_image
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 
@@ -26,7 +27,12 @@ def sheet_format(path: Path) -> ImageFormat:
     Raises:
         InvalidRequestError: the suffix names no format of ours.
     """
-    return ImageFormat.parse(path.suffix.removeprefix("."))
+    try:
+        return ImageFormat.parse(path.suffix.removeprefix("."))
+    except InvalidRequestError as error:
+        known = ", ".join(member.suffix for member in ImageFormat)
+        problem = f"the suffix of {str(path)!r} names no format; there are {known}"
+        raise InvalidRequestError(FieldViolation("--grid", problem)) from error
 
 
 class ContactSheet:
@@ -35,7 +41,8 @@ class ContactSheet:
     def __init__(self, count: int, resolution: int) -> None:
         # Between a square and twice as wide as high, with as few empty cells as can be.
         square = math.ceil(math.sqrt(count))
-        self.columns = min(range(square, min(count, 2 * square) + 1), key=lambda c: -count % c)
+        candidates = (c for c in range(square, count + 1) if c <= 2 * math.ceil(count / c))
+        self.columns = min(candidates, key=lambda c: -count % c)
         self.rows = math.ceil(count / self.columns)
         self.cell = max(_MIN_CELL, min(_MAX_CELL, resolution, _MAX_SIDE // self.columns))
         self._canvas: NDArray[np.uint8] | None = None

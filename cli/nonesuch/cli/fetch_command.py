@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from nonesuch.client import Client, ClientError, GeneratedImage, RequestError
+from nonesuch.client import (
+    Client,
+    ClientError,
+    DeadlineError,
+    GeneratedImage,
+    ModelNotFoundError,
+    RequestError,
+    UnavailableError,
+)
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.provenance import ImageRecord
@@ -40,6 +49,8 @@ def command(
     """Write one image for each seed into --out, from --server."""
     if seeds is None:
         raise click.UsageError("give --seeds, such as --seeds 0-7")
+    if deadline_s is not None and not deadline_s > 0:
+        raise InvalidRequestError(FieldViolation("deadline_s", f"{deadline_s} is out of range; it is more than 0"))
     if grid is not None:
         sheet_format(grid)
     image_format = ImageFormat.parse(format_name)
@@ -62,9 +73,23 @@ def command(
                 sheet.save(grid, ImageRecord(info.name, info.model_id, None, DEFAULT_PSI if psi is None else psi))
                 click.echo(grid)
     except RequestError as error:
-        raise click.UsageError(str(error)) from error
+        if not error.violations:
+            raise click.UsageError(str(error)) from error
+        raise InvalidRequestError([FieldViolation(*violation) for violation in error.violations]) from error
     except ClientError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(_message(error, server)) from error
+
+
+def _message(error: ClientError, server: str) -> str:
+    """The client's advice is for programs; where it names their arguments, ours names the command's."""
+    match error:
+        case ModelNotFoundError():
+            return f"{server} has no such model: {error.details}; leave --model out for its default"
+        case DeadlineError():
+            return f"{server} did not answer within the deadline: {error.details}; allow more with --deadline-s"
+        case UnavailableError():
+            return f"no server is ready at {server}: {error.details}; check --server, or start one with nonesuch serve"
+    return str(error)
 
 
 def _images(

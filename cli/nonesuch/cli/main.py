@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from nonesuch.engine import __version__
-from nonesuch.engine.errors import InvalidRequestError, NonesuchError
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError, NonesuchError
 
 __all__ = ["cli", "main"]
 
@@ -23,6 +23,17 @@ _COMMANDS = {
     "serve": ("serve_command", "Serve a model over gRPC."),
     "fetch": ("fetch_command", "Write images, from a server."),
     "doctor": ("doctor_command", "Say what works on this machine, and how to get what does not."),
+}
+
+
+# Fields whose option has another name; the rest differ by dashes only.
+_OPTIONS = {
+    "class_index": "class",
+    "grpc_address": "grpc",
+    "address": "server",
+    "max_batch_size": "batch",
+    "seed": "seeds",
+    "ws": "w",
 }
 
 
@@ -55,13 +66,15 @@ def main() -> None:
         cli(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except click.ClickException as error:
+    except click.UsageError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        sys.exit(_fail(error.format_message(), error.exit_code))
     except click.Abort:
         sys.exit(_fail("interrupted", 1))
     except InvalidRequestError as error:
-        sys.exit(_fail(error.message, 2))
+        sys.exit(_fail("; ".join(map(_about_option, error.violations)), 2))
     except NonesuchError as error:
         sys.exit(_fail(error.message, 1))
     except BrokenPipeError:
@@ -72,6 +85,12 @@ def main() -> None:
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
 
 
+def _about_option(violation: FieldViolation) -> str:
+    """A violation by the option that the user gave, not by the field that it became."""
+    name = violation.field.removeprefix("--").rpartition(".")[2]
+    return f"--{_OPTIONS.get(name, name).replace('_', '-')}: {violation.description}"
+
+
 def _fail(message: str, code: int) -> int:
-    click.echo(f"nonesuch: {message}", err=True)
+    click.echo(f"nonesuch: {' '.join(message.split())}", err=True)
     return code

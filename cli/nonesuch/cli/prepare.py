@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import click
 
 from nonesuch.engine.artifact import find_artifact
-from nonesuch.engine.errors import ModelNotFoundError
+from nonesuch.engine.errors import DownloadError, ModelNotFoundError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.engine.session import SessionOptions
@@ -55,4 +55,8 @@ def _make(model: str) -> None:
     from nonesuch.export.named import export_named
 
     click.echo(f"Getting and exporting {entry.name}, once. Terms: {entry.terms}", err=True)
-    export_named(entry, Home.default(), show_progress=on_terminal(), progress=track)
+    try:
+        export_named(entry, Home.default(), show_progress=on_terminal(), progress=track)
+    except DownloadError as error:
+        # Its advice is --from, which the commands that only use a model do not have.
+        raise DownloadError(f"{error.message}; the command that takes it is: nonesuch models pull {model}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,8 +15,13 @@ MAX_IMAGES = 100_000
 """Images in one command at most."""
 _PART = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
+if TYPE_CHECKING:
+    _SeedsType = click.ParamType[list[int]]
+else:
+    _SeedsType = click.ParamType  # takes no type argument before click 8.4
 
-class SeedList(click.ParamType[list[int]]):
+
+class SeedList(_SeedsType):
     """Seeds and inclusive ranges of seeds, separated by commas."""
 
     name = "seeds"

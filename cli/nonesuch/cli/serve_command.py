@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 import click
 
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.session import SessionOptions
 from nonesuch.server.settings import ServerSettings
 
@@ -17,6 +19,8 @@ from .options import backend_options
 from .prepare import open_generator
 
 __all__ = ["command"]
+
+_MAX_PORT = 65535
 
 
 @click.command(name="serve")
@@ -48,6 +52,12 @@ __all__ = ["command"]
     help="Longer streams are refused.",
 )
 @click.option(
+    "--drain-delay-s",
+    default=ServerSettings.drain_delay_s,
+    show_default=True,
+    help="After SIGTERM: how long to say NOT_SERVING and still take calls.",
+)
+@click.option(
     "--drain-s", default=ServerSettings.drain_s, show_default=True, help="To finish accepted calls, at the end."
 )
 @click.option(
@@ -66,11 +76,13 @@ def command(
     queue_delay_ms: float,
     min_batch_gain: float,
     max_images_per_stream: int,
+    drain_delay_s: float,
     drain_s: float,
     log_level: str,
     log_json: bool | None,
 ) -> None:
     """Serve --model over gRPC."""
+    _check_address(grpc_address)
     from nonesuch.server.grpc_server import GrpcServer
     from nonesuch.server.logs import configure_logs
     from nonesuch.server.serve import serve
@@ -82,6 +94,7 @@ def command(
         queue_delay_ms=queue_delay_ms,
         queue_limit=queue_limit,
         max_images_per_stream=max_images_per_stream,
+        drain_delay_s=drain_delay_s,
         drain_s=drain_s,
     )
     configure_logs(json=log_json, level=log_level)
@@ -100,10 +113,18 @@ def command(
     asyncio.run(serve(generator, settings, on_ready))
 
 
+def _check_address(address: str) -> None:
+    # gRPC would listen on port 443 where none is given, and on the rest of a division by 65536 where it is too high.
+    host, _, port = address.rpartition(":")
+    if not (host and port.isascii() and port.isdecimal() and int(port) <= _MAX_PORT):
+        problem = f"{address!r} is no address; write HOST:PORT, with a port of 0 to {_MAX_PORT}, such as 127.0.0.1:0"
+        raise InvalidRequestError(FieldViolation("grpc_address", problem))
+
+
 def _program() -> str:
     """How this command was called, so that the line it prints can be copied."""
     called = sys.argv[0]
     on_path = shutil.which("nonesuch")
     if Path(called).name != "nonesuch" or (on_path and Path(on_path).resolve() == Path(called).resolve()):
         return "nonesuch"
-    return os.path.relpath(called) if Path(called).resolve().is_relative_to(Path.cwd()) else called
+    return shlex.quote(os.path.relpath(called) if Path(called).resolve().is_relative_to(Path.cwd()) else called)

@@ -77,9 +77,11 @@ class Artifact:
         Raises:
             ArtifactError: the file is no such array.
         """
+        data = self.read(W_AVG_FILE)
         try:
-            array = np.load(io.BytesIO(self.read(W_AVG_FILE)), allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+            # read_array and not load, which would take a zip of arrays as well.
+            array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
+        except Exception as error:  # numpy reads the header as a Python literal, and fails in as many ways as Python
             raise ArtifactError(f"{self.folder / W_AVG_FILE} is no array ({error})") from error
         if array.dtype != np.float32 or array.shape != (self.manifest.w_dim,) or not np.isfinite(array).all():
             raise ArtifactError(f"{self.folder / W_AVG_FILE} is not float32 [{self.manifest.w_dim}] of finite values")
@@ -111,15 +113,22 @@ def find_artifact(model: str | Path, home: Home | None = None) -> Artifact:
     if isinstance(model, Path) or "/" in model or "\\" in model:
         return Artifact.open(Path(model))
     named = home.artifacts / model
-    if model not in {"", ".", ".."} and (named / MANIFEST_FILE).is_file():
+    if model not in {"", ".", ".."} and _has_manifest(named):
         return Artifact.open(named)
-    if (Path(model) / MANIFEST_FILE).is_file():
+    if _has_manifest(Path(model)):
         return Artifact.open(Path(model))
     here = sorted(p.parent.name for p in home.artifacts.glob(f"*/{MANIFEST_FILE}"))
     raise ModelNotFoundError(
         f"no model {model!r}: {'here are ' + ', '.join(here) if here else 'none is exported yet'}; "
         "see what can be had with: nonesuch models list"
     )
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST_FILE).is_file()
+    except OSError:  # a name that no file can have, such as one of 300 letters
+        return False
 
 
 def _read(path: Path, limit: int) -> bytes:

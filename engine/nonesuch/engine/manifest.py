@@ -17,8 +17,13 @@ __all__ = ["FORMAT", "Manifest", "Variant", "WeightsSource", "WsIndex"]
 FORMAT = 1
 """The newest format that this version reads and the one it writes."""
 
+# msgspec lets the last two through: bytes that are no UTF-8 inside a string, and brackets a hundred thousand deep.
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-FileName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=128)]
+# One line, because it stands in messages, in the model card and in every image.
+ModelName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z", max_length=128)]
 Dimension = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
 
 
@@ -54,7 +59,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The whole manifest; `files` has the sha256 of every file of the artifact but the manifest itself."""
 
     format: int
-    name: str
+    name: ModelName
     model_id: Sha256
     family: str
     z_dim: Dimension
@@ -91,7 +96,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """
         try:
             found = msgspec.json.decode(data, type=_Header).format
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise ArtifactError(f"{label} is not a manifest ({error}); export the model again") from error
         if found != FORMAT:
             raise ArtifactError(
@@ -100,7 +105,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
             )
         try:
             return msgspec.json.decode(data, type=cls)
-        except msgspec.MsgspecError as error:
+        except _UNREADABLE as error:
             raise ArtifactError(f"{label} does not describe an artifact ({error}); export the model again") from error
 
 

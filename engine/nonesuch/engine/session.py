@@ -115,11 +115,17 @@ class Session(ABC):
         self._executor = executor
 
     def close(self) -> None:
-        """Finish what was submitted, then give the device back; a second call does nothing."""
+        """Finish what was submitted, then give the device back; a second call does nothing.
+
+        Raises:
+            BackendError: the runtime failed while it let go.
+        """
         executor, self._executor = self._executor, None
         if executor is not None:
-            executor.submit(self._close).result()
-            executor.shutdown()
+            try:
+                executor.submit(self._guard, self._close).result()
+            finally:
+                executor.shutdown()
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
         """Queue one batch of at most `max_batch_size`; blocks while `max_in_flight` batches are on their way.
@@ -142,9 +148,13 @@ class Session(ABC):
         executor = self._executor
         if executor is None:
             raise BackendError(f"the session on {self.options.device} is closed; open it before submitting")
+        try:
+            ws = np.ascontiguousarray(batch.ws, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(FieldViolation("ws", f"is no array of numbers ({error})")) from error
         self._slots.acquire()
         try:
-            future = executor.submit(self._guard, self._timed, np.ascontiguousarray(batch.ws, dtype=np.float32))
+            future = executor.submit(self._guard, self._timed, ws)
         except RuntimeError as error:
             self._slots.release()
             raise BackendError("the session was closed while a batch was submitted") from error

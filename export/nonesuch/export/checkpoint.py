@@ -99,10 +99,13 @@ class Checkpoint:
         try:
             config = json.loads((folder / CONFIG_FILE).read_text())
             tensors = safetensors_load((folder / TENSORS_FILE).read_bytes())
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, RecursionError, SafetensorError, KeyError) as error:  # KeyError: dtypes of ML only
             raise CheckpointError(f"no readable converted checkpoint in {folder} ({error})") from error
         if not isinstance(config, dict) or "family" not in config:
             raise CheckpointError(f"{folder / CONFIG_FILE} names no network family")
+        for name, array in tensors.items():
+            if array.dtype != np.float32:
+                raise CheckpointError(f"{folder / TENSORS_FILE}: tensor {name!r} is {array.dtype}, expected float32")
         return cls(config=config, tensors=tensors)
 
     @staticmethod

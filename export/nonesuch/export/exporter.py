@@ -68,10 +68,14 @@ def export_checkpoint(
         ExportMismatchError: the graphs are not valid, disagree with the reference, or `out` is taken.
         BackendUnavailableError: ONNX Runtime, which the checks need, is not installed.
     """
-    if out.exists() and not replace:
-        raise ExportMismatchError(
-            f"{out} is there already, and artifacts never change; choose another --out, or --force"
-        )
+    if out.exists():
+        if not replace:
+            raise ExportMismatchError(
+                f"{out} is there already, and artifacts never change; choose another --out, or --force"
+            )
+        # What is replaced is deleted, so a slip of the hand must not hit somebody's pictures.
+        if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).is_file()):
+            raise ExportMismatchError(f"{out} is there and is no artifact, so it is not replaced; choose another --out")
     family = find_family(checkpoint.family)
     built = family.build(checkpoint)
     files = {MAPPING_FILE: _serialize(build_mapping(checkpoint)), SYNTHESIS_FILE: _serialize(built.model)}
@@ -140,9 +144,13 @@ def _publish(staging: Path, out: Path, replace: bool) -> None:
     # mkdtemp makes folders private; an artifact is as readable as any file its owner makes.
     staging.chmod(0o755)
     if replace and out.exists():
-        old = Path(tempfile.mkdtemp(prefix=".replaced-", dir=out.parent))
-        os.replace(out, old)  # an empty folder may be renamed over
-        os.replace(staging, out)
+        old = staging.with_name(f"{staging.name}-replaced")  # as unique as the name of the staging folder
+        os.replace(out, old)
+        try:
+            os.replace(staging, out)
+        except OSError:
+            os.replace(old, out)
+            raise
         shutil.rmtree(old, ignore_errors=True)
         return
     try:

@@ -113,6 +113,11 @@ class Batcher:
         """Tickets that are admitted and not yet in a batch."""
         return self._waiting
 
+    @property
+    def in_flight(self) -> int:
+        """Batches that the session has and has not answered."""
+        return self._in_flight
+
     def admit(self, deadline: float | None = None) -> Ticket:
         """Take a place in the queue now, or be refused now.
 

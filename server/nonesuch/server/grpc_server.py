@@ -1,10 +1,12 @@
 """The gRPC server's life: bind, health, load, serve, drain.
 
 It listens before the model is loaded and answers UNAVAILABLE until then, so a supervisor sees a live process early. On
-stop it first says NOT_SERVING, then takes no new calls, finishes the accepted ones, and closes the session last.
+stop it finishes every call that it has taken, and closes the session last.
 """
 
 from __future__ import annotations
+
+import asyncio
 
 import grpc
 import structlog
@@ -29,6 +31,8 @@ from .settings import ServerSettings
 __all__ = ["GrpcServer"]
 
 MAX_REQUEST_BYTES = 1 << 20
+_SETTLE_S = 0.1
+_LINGER_S = 5.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 _log = structlog.get_logger("nonesuch.server")
@@ -45,6 +49,7 @@ class GrpcServer:
             generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
             model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
         )
+        self._calls = CallInterceptor()
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
@@ -61,7 +66,7 @@ class GrpcServer:
             BackendError: the model cannot be loaded.
         """
         server = grpc.aio.server(
-            interceptors=[CallInterceptor()],
+            interceptors=[self._calls],
             options=[
                 # Without this a second server on the port would bind too, and calls would go to either.
                 ("grpc.so_reuseport", 0),
@@ -102,11 +107,23 @@ class GrpcServer:
             run_ms={size: round(ms, 1) for size, ms in growth.run_ms.items()} if growth else None,
         )
 
-    async def stop(self, drain_s: float | None = None) -> None:
-        """Stop gracefully: accepted calls have `drain_s` (the settings' by default) to finish."""
+    async def stop(self, *, hurry: bool = False) -> None:
+        """Stop gracefully: say NOT_SERVING, keep serving for `drain_delay_s`, then finish what runs within `drain_s`.
+
+        The delay is for balancers to look elsewhere. After it new calls get UNAVAILABLE from us, not a reset from the
+        transport. `hurry` skips both waits.
+        """
         _log.info("draining", address=self.address)
         await self._health.enter_graceful_shutdown()
+        if not hurry:
+            await asyncio.sleep(self.settings.drain_delay_s)
+        self._calls.refuse()
+        finished = await self._calls.finish(0 if hurry else self.settings.drain_s)
         if self._server is not None:
-            await self._server.stop(self.settings.drain_s if drain_s is None else drain_s)
+            # Calls that the transport has, and we have not seen yet, are refused in this moment.
+            await asyncio.sleep(0 if hurry else _SETTLE_S)
+            self._calls.leave()
+            # Our handlers are done; the last answers may still be on their way to slow readers.
+            await self._server.stop(0 if hurry else _LINGER_S)
         await self.service.drain()
-        _log.info("stopped", address=self.address)
+        _log.info("stopped", address=self.address, finished=finished)

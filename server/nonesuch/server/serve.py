@@ -49,6 +49,7 @@ async def serve(generator: Generator, settings: ServerSettings, on_ready: Callab
         hurrying = asyncio.ensure_future(hurry.wait())
         await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
         if not draining.done():
-            await server.stop(drain_s=0)
-        await draining
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            await server.stop(hurry=True)
         hurrying.cancel()

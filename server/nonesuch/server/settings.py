@@ -21,7 +21,8 @@ class ServerSettings:
     queue_limit: int = 128  # images that may wait; one more is refused at once
     max_images_per_stream: int = 1024  # longer streams are refused
     encode_threads: int | None = None  # None: one for each core
-    drain_s: float = 60.0  # how long accepted calls may take to finish after SIGTERM
+    drain_delay_s: float = 0.5  # after SIGTERM: how long health says NOT_SERVING while calls are still taken
+    drain_s: float = 60.0  # and then: how long accepted calls may take to finish
 
     def __post_init__(self) -> None:
         bounds: dict[str, tuple[float, float, float]] = {
@@ -31,6 +32,7 @@ class ServerSettings:
             "queue_limit": (self.queue_limit, 1, 100_000),
             "max_images_per_stream": (self.max_images_per_stream, 1, 1_000_000),
             "encode_threads": (self.encode_threads or 1, 1, 256),
+            "drain_delay_s": (self.drain_delay_s, 0, 600),
             "drain_s": (self.drain_s, 0, 3600),
         }
         violations = [

@@ -29,6 +29,9 @@ def load_onnxruntime() -> Any:
         return import_module("onnxruntime")
     except ImportError as error:
         raise BackendUnavailableError(f"onnxruntime is not installed ({error}); {INSTALL_HINT}") from error
+    except Exception as error:  # its native part refuses this machine, or a version of something else
+        problem = f"{type(error).__name__}: {error}"
+        raise BackendUnavailableError(f"onnxruntime is installed but does not load ({problem})") from error
 
 
 def inference_session(model: bytes, options: SessionOptions) -> Any:

@@ -7,6 +7,7 @@ Format: OpenVINO "Intermediate Representation" specification (layers, edges, por
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ __all__ = ["IrGraph", "IrNode"]
 
 MAX_XML_BYTES = 64 << 20
 MAX_NODES = 100_000
+_PORT = re.compile("[0-9]{1,9}")
 _DTYPES = {"f32": "<f4", "f16": "<f2", "i64": "<i8", "i32": "<i4", "u8": "|u1", "i8": "|i1"}
 
 
@@ -57,7 +59,7 @@ class IrGraph:
             raise CheckpointError(f"{label}: the IR's XML has {len(xml)} bytes; at most {MAX_XML_BYTES} are read")
         try:
             root = ElementTree.fromstring(xml, forbid_dtd=True)  # no IR has a DTD; without one there are no entities
-        except (ElementTree.ParseError, DefusedXmlException) as error:
+        except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:  # or an odd encoding
             raise CheckpointError(f"{label}: not an OpenVINO IR ({error})") from error
         if root.tag != "net" or root.get("version") not in {"10", "11"}:
             found = f"<{root.tag} version={root.get('version')!r}>"
@@ -71,6 +73,8 @@ class IrGraph:
                 name=layer.get("name", ""),
                 attributes=dict(attributes.attrib) if attributes is not None else {},
             )
+            if node.id in by_id:
+                raise CheckpointError(f"{label}: two layers of the IR have the id {node.id!r}")
             by_id[node.id] = node
             if len(by_id) > MAX_NODES:
                 raise CheckpointError(f"{label}: the IR has more than {MAX_NODES} layers")
@@ -78,8 +82,8 @@ class IrGraph:
         for edge in root.iterfind("edges/edge"):
             source, target = by_id.get(edge.get("from-layer", "")), edge.get("to-layer", "")
             port = edge.get("to-port", "")
-            if source is None or target not in by_id or not port.isdigit():
-                raise CheckpointError(f"{label}: an edge of the IR refers to a layer that is not there")
+            if source is None or target not in by_id or not _PORT.fullmatch(port):
+                raise CheckpointError(f"{label}: an edge of the IR refers to a layer or port that is not there")
             links.setdefault(target, []).append((int(port), source))
         for target, sources in links.items():
             sources.sort(key=lambda item: item[0])
@@ -117,7 +121,11 @@ class IrGraph:
                 f"{self.label}: constant {node.name!r} ends at byte {offset + size}, the data has {len(self._data)}; "
                 "the file is truncated, get it again"
             )
-        return np.frombuffer(self._data, dtype=dtype, count=count, offset=offset).reshape(shape)
+        flat = np.frombuffer(self._data, dtype=dtype, count=count, offset=offset)
+        try:
+            return flat.reshape(shape)
+        except ValueError as error:
+            raise CheckpointError(f"{self.label}: constant {node.name!r} has a shape that is too large") from error
 
     def floats(self, node: IrNode) -> NDArray[np.float32]:
         """The value of a Const node as finite float32.

@@ -18,6 +18,7 @@ arXiv 2104.04767.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def read_random_face_wheel(wheel: Path) -> Checkpoint:
     """
     mapping = _open_ir(wheel, "MappingNetwork")
     synthesis = _open_ir(wheel, "SynthesisNetwork")
+    try:
+        return _convert(mapping, synthesis)
+    except IndexError as error:  # a layer with too few inputs, or a constant with too few dimensions
+        raise CheckpointError(f"{wheel.name}: its graphs are not those of MobileStyleGAN ({error})") from error
+
+
+def _convert(mapping: IrGraph, synthesis: IrGraph) -> Checkpoint:
     tensors = {f"mapping.{name}": array for name, array in _mapping_tensors(mapping).items()}
     layers = len(tensors) // 2
     synthesis_tensors, channels = _synthesis_tensors(synthesis)
@@ -76,7 +84,7 @@ def _open_ir(wheel: Path, network: str) -> IrGraph:
                 parts[suffix] = archive.read(info)
     except KeyError as error:
         raise CheckpointError(f"{wheel.name} is not the random-face wheel: {error.args[0]}") from error
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise CheckpointError(f"{wheel.name} cannot be read as a wheel ({error}); get it again") from error
     return IrGraph.parse(parts["xml"], parts["bin"], f"{wheel.name}/{network}")
 

@@ -1,0 +1,57 @@
+# make run     get the default model, export it, serve it over gRPC (no torch is installed)
+# make test    run the tests               make test-slow   the ones that take minutes
+# make check   lint, types, import rules, protos       make bench       time one image on every backend
+PYTHON ?= python3
+VENV ?= .venv
+GRPC ?= 127.0.0.1:50051
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run install test test-slow check bench proto proto-baseline clean
+
+run: $(VENV)/.installed
+	$(BIN)/nonesuch serve --grpc $(GRPC) $(ARGS)
+
+install: $(VENV)/.installed-dev
+
+test: $(VENV)/.installed-dev
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/pytest -m slow $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against baseline.binpb
+	$(BIN)/python protos/generate.py --check
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/nonesuch export faces
+	$(BIN)/python -m nonesuch.benchmarks.latency $(ARGS)
+
+# The stubs beside the .proto files are committed; `make check` fails when they are stale.
+proto: $(VENV)/.installed-dev
+	$(BIN)/python protos/generate.py
+
+# What `buf breaking` compares with: the wire contract of the last release.
+proto-baseline: $(VENV)/.installed-dev
+	cd protos && ../$(BIN)/buf build -o baseline.binpb
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[cpu,export]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed

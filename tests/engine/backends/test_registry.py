@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.backends.registry import choose_backend, installed_backends, probe_all
+from nonesuch.engine.errors import BackendUnavailableError
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.session import SessionOptions
+
+
+def test_an_unknown_backend_is_told_what_there_is() -> None:
+    with pytest.raises(BackendUnavailableError) as caught:
+        choose_backend("cuda")
+    assert caught.value.message == "no backend 'cuda'; there are auto, onnxruntime, torch"
+
+
+def test_auto_takes_onnxruntime_and_says_why() -> None:
+    choice = choose_backend("auto")
+    assert choice.backend.name == "onnxruntime"
+    assert choice.reason.startswith("onnxruntime: the fastest that works here (onnxruntime ")
+
+
+def test_a_backend_by_name_says_that_it_was_asked_for() -> None:
+    choice = choose_backend("torch")
+    assert choice.backend.name == "torch"
+    assert choice.reason.startswith("torch: asked for by name (torch ")
+
+
+def test_the_fastest_comes_first() -> None:
+    ranks = [backend.rank for backend in installed_backends().values()]
+    assert ranks == sorted(ranks, reverse=True)
+
+
+def test_every_backend_is_probed() -> None:
+    probes = probe_all()
+    assert set(probes) >= {"onnxruntime", "torch"}
+    assert all(probe.usable and probe.detail for probe in probes.values())
+
+
+def test_without_onnxruntime_auto_falls_back_on_nothing(monkeypatch: pytest.MonkeyPatch, artifact: Artifact) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what `import` takes for "not installed"
+    probe = probe_all()["onnxruntime"]
+    assert not probe.usable
+    assert "nonesuch[cpu]" in probe.detail
+    for name in ("auto", "onnxruntime"):
+        with pytest.raises(BackendUnavailableError) as caught:
+            Generator.open(artifact.folder, backend=name)
+        assert "pip install 'nonesuch[cpu]'" in caught.value.message
+        assert "\n" not in caught.value.message
+    # torch works here and was passed over, because nobody asked for it.
+    assert probe_all()["torch"].usable
+
+
+def test_without_torch_its_probe_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(BackendUnavailableError, match=r"torch not installed; pip install 'nonesuch\[torch\]'"):
+        choose_backend("torch")
+
+
+@pytest.mark.parametrize("problem", ["ImportError", "RuntimeError", "OSError", "AttributeError"])
+def test_a_probe_never_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: str) -> None:
+    (tmp_path / "onnxruntime.py").write_text(f"raise {problem}('this machine\\nis too old')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    probe = probe_all()["onnxruntime"]
+    assert not probe.usable
+    assert "this machine is too old" in probe.detail
+    assert "\n" not in probe.detail
+
+
+def test_probing_and_choosing_import_neither_torch_nor_a_model() -> None:
+    code = (
+        "import sys; from nonesuch.engine.backends.registry import choose_backend, probe_all; "
+        "probe_all(); choose_backend('auto'); print(sorted({'torch', 'onnx', 'safetensors'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_onnxruntime_runs_on_the_cpu_only(artifact: Artifact) -> None:
+    with pytest.raises(BackendUnavailableError, match="on device cpu, not on 'cuda:0'"):
+        Generator.open(artifact.folder, backend="onnxruntime", options=SessionOptions(device="cuda:0"))

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+from nonesuch.engine import errors
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError, NonesuchError
+
+
+def all_errors() -> list[type[NonesuchError]]:
+    found = [getattr(errors, name) for name in errors.__all__]
+    return [kind for kind in found if issubclass(kind, NonesuchError)]
+
+
+def test_a_message_is_one_line_whatever_it_quotes() -> None:
+    assert NonesuchError("a\n  b\r\n\tc ").message == "a b c"
+
+
+def test_every_error_can_be_caught_at_the_root_and_has_a_code() -> None:
+    assert len(all_errors()) == 13
+    assert {kind.code for kind in all_errors()} == {
+        "INTERNAL",
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "UNIMPLEMENTED",
+        "RESOURCE_EXHAUSTED",
+        "DEADLINE_EXCEEDED",
+        "UNAVAILABLE",
+        "FAILED_PRECONDITION",
+    }
+
+
+def test_violations_are_named_in_the_message() -> None:
+    error = InvalidRequestError([FieldViolation("psi", "too high"), FieldViolation("seed", "too low")])
+    assert error.message == "psi: too high; seed: too low"
+    with pytest.raises(ValueError, match="at least one field"):
+        InvalidRequestError([])

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.session import SessionOptions
+from nonesuch.server.batch_growth import measure_growth
+
+from .conftest import PacedSession
+
+
+def test_a_batch_stops_growing_where_it_saves_nothing_per_image(paced: Callable[..., PacedSession]) -> None:
+    with paced(max_batch_size=8, image_ms=5) as session:  # every image costs the same: no gain
+        growth = measure_growth(session, 0.1)
+    assert growth.target_size == 1
+    assert sorted(growth.run_ms) == [1, 2]
+
+
+def test_without_a_threshold_every_size_is_warmed_up_and_the_largest_is_the_target(
+    paced: Callable[..., PacedSession],
+) -> None:
+    with paced(max_batch_size=6, image_ms=1) as session:
+        growth = measure_growth(session, 0.0)
+    assert growth.target_size == 6
+    assert sorted(growth.run_ms) == [1, 2, 4, 6]
+
+
+def test_a_fixed_cost_per_run_lets_batches_grow(artifact: Artifact) -> None:
+    class Fixed(PacedSession):
+        def _run(self, batch):  # type: ignore[no-untyped-def]
+            self.image_ms = 20 / len(batch.ws)  # 20 ms a run, whatever its size
+            return super()._run(batch)
+
+    with Fixed(artifact, SessionOptions(max_batch_size=8)) as session:
+        assert measure_growth(session, 0.1).target_size == 8

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nonesuch.engine.errors import BackendError, DeadlineError, OverloadedError, UnavailableError
+from nonesuch.server.batcher import Batcher, BatcherLimits, Rendered
+
+from .conftest import PacedSession
+
+
+def styles(level: int) -> NDArray[np.float32]:
+    return np.full((8, 12), level, dtype=np.float32)
+
+
+async def render(batcher: Batcher, level: int, deadline: float | None = None) -> Rendered:
+    with batcher.admit(deadline) as ticket:
+        return await ticket.render(styles(level))
+
+
+async def start(batcher: Batcher, count: int) -> list[asyncio.Task[Rendered]]:
+    """Levels 0 to count-1; the first is on the device before the others come, and all others wait."""
+    tasks = [asyncio.create_task(render(batcher, 0))]
+    await until(lambda: batcher.in_flight == 1)
+    tasks += [asyncio.create_task(render(batcher, level)) for level in range(1, count)]
+    await until(lambda: batcher.waiting == count - 1)
+    return tasks
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_image(
+    paced: Callable[..., PacedSession],
+) -> None:
+    session = paced(max_batch_size=4)
+    batcher = Batcher(session, BatcherLimits(target_size=4, queue_limit=100))
+    session.gate.clear()
+    tasks = await start(batcher, 9)
+    session.gate.set()
+    rendered = await asyncio.gather(*tasks)
+    assert [int(result.image[0, 0, 0]) for result in rendered] == list(range(9))
+    assert session.sizes == [1, 4, 4]
+    assert [result.batch_size for result in rendered] == [1, 4, 4, 4, 4, 4, 4, 4, 4]
+    await batcher.close()
+    session.close()
+
+
+async def test_one_more_than_the_limit_is_refused_at_once_and_harms_nobody(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=1, queue_limit=3, image_ms=50))
+    session.gate.clear()
+    tasks = await start(batcher, 4)
+    with pytest.raises(OverloadedError, match="queue is full: 3 images wait") as caught:
+        batcher.admit()
+    assert caught.value.retry_after_ms == 150
+    session.gate.set()
+    assert [int(r.image[0, 0, 0]) for r in await asyncio.gather(*tasks)] == [0, 1, 2, 3]
+    assert batcher.waiting == 0
+    await batcher.close()
+    session.close()
+
+
+async def test_cancelled_callers_leave_the_queue_and_never_reach_the_device(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=8, queue_limit=100))
+    session.gate.clear()
+    tasks = await start(batcher, 10)
+    for task in tasks[1::2]:
+        task.cancel()
+    await until(lambda: batcher.waiting == 4)
+    session.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [int(r.image[0, 0, 0]) for r in results if isinstance(r, Rendered)] == [0, 2, 4, 6, 8]
+    assert all(isinstance(r, asyncio.CancelledError) for r in results[1::2])
+    assert session.sizes == [1, 4]
+    await batcher.close()
+    session.close()
+
+
+async def test_a_member_cancelled_while_its_batch_runs_harms_nobody(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=8, queue_limit=100))
+    session.gate.clear()
+    tasks = await start(batcher, 3)
+    tasks[0].cancel()
+    session.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert [int(r.image[0, 0, 0]) for r in results[1:] if isinstance(r, Rendered)] == [1, 2]
+    await batcher.close()
+    session.close()
+
+
+async def test_an_expired_entry_is_answered_without_a_run(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=1, queue_limit=100))
+    session.gate.clear()
+    first = asyncio.create_task(render(batcher, 0))
+    await until(lambda: batcher.in_flight == 1)
+    late = asyncio.create_task(render(batcher, 1, time.monotonic() + 0.02))
+    patient = asyncio.create_task(render(batcher, 2, time.monotonic() + 20))
+    await asyncio.sleep(0.05)
+    session.gate.set()
+    with pytest.raises(DeadlineError, match="in the queue"):
+        await late
+    assert int((await patient).image[0, 0, 0]) == 2
+    await first
+    assert session.sizes == [1, 1]
+    with pytest.raises(DeadlineError, match="when the request arrived"):
+        batcher.admit(time.monotonic() - 1)
+    await batcher.close()
+    session.close()
+
+
+async def test_a_failed_batch_fails_its_members_and_the_next_one_works(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    session.failing = lambda ws: bool((ws == 7).any())
+    batcher = Batcher(session, BatcherLimits(target_size=8, queue_limit=100))
+    with pytest.raises(BackendError, match=r"a paced test session failed on synthesis\.onnx: asked to fail"):
+        await render(batcher, 7)
+    assert int((await render(batcher, 8)).image[0, 0, 0]) == 8
+    await batcher.close()
+    session.close()
+
+
+async def test_queue_delay_waits_for_company_but_not_beyond_the_target(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=3, queue_limit=100, queue_delay_ms=5_000))
+    started = time.monotonic()
+    rendered = await asyncio.gather(*(render(batcher, level) for level in range(3)))
+    # Three are company enough: far below the delay of 5 s, however slow the machine.
+    assert time.monotonic() - started < 4
+    assert [r.batch_size for r in rendered] == [3, 3, 3]
+    await batcher.close()
+    session.close()
+
+
+async def test_queue_delay_ends_although_nobody_comes(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=3, queue_limit=100, queue_delay_ms=30))
+    rendered = await render(batcher, 1)
+    assert rendered.batch_size == 1
+    assert rendered.queue_ms >= 25  # it did wait; timers may be a little early
+    await batcher.close()
+    session.close()
+
+
+async def test_closing_answers_all_that_was_admitted_and_takes_no_more(paced: Callable[..., PacedSession]) -> None:
+    session = paced(image_ms=2)
+    batcher = Batcher(session, BatcherLimits(target_size=4, queue_limit=100))
+    tasks = [asyncio.create_task(render(batcher, level)) for level in range(20)]
+    await until(lambda: batcher.waiting > 0)
+    closing = asyncio.create_task(batcher.close())
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError, match="shutting down"):
+        batcher.admit()
+    assert [int(r.image[0, 0, 0]) for r in await asyncio.gather(*tasks)] == list(range(20))
+    await closing
+    session.close()
+
+
+async def test_an_unused_ticket_gives_its_place_back(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(target_size=1, queue_limit=1))
+    with batcher.admit():
+        with pytest.raises(OverloadedError):
+            batcher.admit()
+        waiting = asyncio.create_task(batcher.admit_when_free())
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+    with await waiting:
+        assert batcher.waiting == 1
+    assert batcher.waiting == 0
+    await batcher.close()
+    session.close()

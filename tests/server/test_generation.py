@@ -1,0 +1,173 @@
+"""The server as its users see it: through the client, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from nonesuch.client import AsyncClient, OverloadedError, RequestError, UnsupportedError
+from nonesuch.client import DeadlineError as ClientDeadlineError
+from nonesuch.client import ModelNotFoundError as ClientModelNotFoundError
+from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.generator import Generator
+
+from ..conftest import RunServer
+
+
+async def test_sixteen_clients_at_once_each_get_the_image_of_their_own_seed(
+    run_server: RunServer, generator: Generator
+) -> None:
+    per_client = 6
+    expected = {seed: generator.generate([seed])[0] for seed in range(16 * per_client)}
+    assert len({image.tobytes() for image in expected.values()}) == len(expected)  # swapped answers would show
+    batches: list[int] = []
+
+    async def one_client(address: str, number: int) -> None:
+        async with AsyncClient(address) as client:
+            for turn in range(per_client):
+                seed = number * per_client + turn
+                image = await client.generate(seed=seed, format="raw" if turn % 2 else "png")
+                np.testing.assert_array_equal(image.numpy(), expected[seed])
+                assert image.seed == seed
+                batches.append(image.batch_size)
+
+    async with run_server(max_batch_size=8) as server:
+        await asyncio.gather(*(one_client(server.address, number) for number in range(16)))
+    assert len(batches) == 16 * per_client
+    assert max(batches) > 1
+    assert max(batches) <= 8
+
+
+async def test_a_stream_answers_every_index_once_with_its_own_image(
+    run_server: RunServer, generator: Generator
+) -> None:
+    async with run_server() as server, AsyncClient(server.address) as client:
+        images = [image async for image in client.stream([5, 3, 5, 9], format="png")]
+        assert sorted(image.index for image in images) == [0, 1, 2, 3]
+        for image in images:
+            seed = [5, 3, 5, 9][image.index]
+            assert image.seed == seed
+            np.testing.assert_array_equal(image.numpy(), generator.generate([seed])[0])
+        ranged = [image async for image in client.stream(range(100, 140), format="raw")]
+        assert sorted(image.seed or 0 for image in ranged) == list(range(100, 140))
+
+
+async def test_every_source_and_option_reaches_the_picture(run_server: RunServer, generator: Generator) -> None:
+    from nonesuch.client import Mixing
+    from nonesuch.engine.latents import StyleMix
+
+    z = np.random.RandomState(3).randn(10).astype(np.float32)
+    ws = generator.styles([4], psi=0.9)
+    async with run_server() as server, AsyncClient(server.address) as client:
+
+        async def pixels(**arguments: object) -> np.ndarray:
+            return (await client.generate(format="raw", **arguments)).numpy()  # type: ignore[arg-type]
+
+        np.testing.assert_array_equal(await pixels(z=z), generator.generate(z=z[None])[0])
+        np.testing.assert_array_equal(await pixels(w=ws[0, 0]), generator.generate(w=ws[:, 0])[0])
+        np.testing.assert_array_equal(await pixels(w=ws[0]), generator.generate(ws=ws)[0])
+        np.testing.assert_array_equal(await pixels(seed=1, psi=0.0), generator.generate([2], psi=0.0)[0])
+        np.testing.assert_array_equal(
+            await pixels(seed=1, psi=0.5, cutoff=3), generator.generate([1], psi=0.5, cutoff=3)[0]
+        )
+        np.testing.assert_array_equal(
+            await pixels(seed=1, mixing=[Mixing(seed=2, layers=[0, 1])]),
+            generator.generate([1], mixing=[StyleMix(2, (0, 1))])[0],
+        )
+
+
+async def test_an_answer_says_what_made_it(run_server: RunServer, artifact: Artifact) -> None:
+    async with run_server() as server, AsyncClient(server.address) as client:
+        image = await client.generate(seed=7)
+        assert (image.format, image.width, image.height, image.channels) == ("jpeg", 32, 32, 3)
+        assert (image.model, image.model_id) == ("tiny", artifact.manifest.model_id)
+        assert image.psi == pytest.approx(0.7)
+        assert image.timing.total_ms >= image.timing.inference_ms > 0
+        assert image.timing.total_ms >= image.timing.queue_ms >= 0
+        assert image.batch_size == image.padded_batch_size == 1
+        again, png = await client.generate(seed=7), await client.generate(seed=7, format="png")
+        assert (again.data, again.build_id) == (image.data, image.build_id)
+        assert png.build_id != image.build_id
+        (model,) = await client.models()
+        assert model.model_id == image.model_id
+        assert [entry.index for entry in model.ws_layout if not entry.consumers] == [3, 7]
+
+
+async def test_without_a_source_every_call_has_a_fresh_seed_that_makes_the_image_again(run_server: RunServer) -> None:
+    async with run_server() as server, AsyncClient(server.address) as client:
+        images = [await client.generate(format="raw") for _ in range(5)]
+        seeds = [image.seed for image in images]
+        assert len(set(seeds)) == 5  # by chance equal once in 2^30 runs
+        assert (await client.generate(seed=seeds[0], format="raw")).data == images[0].data
+
+
+async def test_bad_values_name_their_field_and_the_server_lives_on(run_server: RunServer) -> None:
+    cases: list[tuple[dict[str, object], str]] = [
+        ({"psi": float("nan")}, "synthesis.psi"),
+        ({"psi": -2.5}, "synthesis.psi"),
+        ({"cutoff": 9}, "synthesis.cutoff"),
+        ({"class_index": 0}, "synthesis.class_index"),
+        ({"z": [0.0] * 11}, "source.z"),
+        ({"z": [float("inf")] * 10}, "source.z"),
+        ({"w": [0.0] * 13}, "source.w"),
+        ({"format": "jpeg", "quality": 0}, "image.quality"),
+        ({"format": "png", "quality": 50}, "image.quality"),
+    ]
+    async with run_server() as server, AsyncClient(server.address) as client:
+        for arguments, field in cases:
+            source = {} if "z" in arguments or "w" in arguments else {"seed": 1}
+            with pytest.raises(RequestError) as caught:
+                await client.generate(**source, **arguments)  # type: ignore[arg-type]
+            assert [violation.field for violation in caught.value.violations] == [field], arguments
+        with pytest.raises(RequestError, match="seed_range: 1025 seeds from 0; a stream has 1 to 1024"):
+            [image async for image in client.stream(range(1025))]
+        with pytest.raises(ClientModelNotFoundError, match="no model 'cats' on this server; it has 'tiny'"):
+            await client.generate(seed=1, model="cats")
+        with pytest.raises(UnsupportedError, match=r"image\.size"):
+            await client.generate(seed=1, size=16)
+        with pytest.raises(UnsupportedError, match="priority"):
+            await client.generate(seed=1, priority="bulk")
+        assert (await client.generate(seed=1)).data
+
+
+async def test_a_full_queue_answers_resource_exhausted_at_once_and_the_accepted_calls_finish(
+    run_server: RunServer,
+) -> None:
+    async with run_server(queue_limit=2, min_batch_gain=0.9, max_batch_size=1) as server:
+        async with AsyncClient(server.address, retries=False) as client:
+            calls = [asyncio.create_task(client.generate(seed=seed, format="raw")) for seed in range(60)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            refused = [result for result in results if isinstance(result, OverloadedError)]
+            answered = [result for result in results if not isinstance(result, BaseException)]
+            assert len(refused) + len(answered) == 60
+            assert refused
+            assert answered
+            assert "queue is full" in str(refused[0])
+            assert refused[0].retry_after_s is not None
+            assert refused[0].retry_after_s > 0
+            assert (await client.generate(seed=1)).data
+        async with AsyncClient(server.address) as patient:  # grpc's own retry obeys the pushback
+            assert all(await asyncio.gather(*(patient.generate(seed=seed) for seed in range(4))))
+
+
+async def test_a_passed_deadline_is_answered_and_the_next_call_works(run_server: RunServer) -> None:
+    async with run_server() as server, AsyncClient(server.address) as client:
+        with pytest.raises(ClientDeadlineError):
+            await client.generate(seed=1, deadline_s=0.000001)
+        assert (await client.generate(seed=1)).data
+
+
+async def test_a_stream_that_is_left_early_frees_its_places(run_server: RunServer) -> None:
+    async with run_server(queue_limit=4) as server, AsyncClient(server.address) as client:
+        stream = client.stream(range(1000))
+        async for _ in stream:
+            break
+        await stream.aclose()
+        batcher = server.service._batcher
+        assert batcher is not None
+        async with asyncio.timeout(10):
+            while batcher.waiting:
+                await asyncio.sleep(0.005)
+        assert (await client.generate(seed=1)).data
