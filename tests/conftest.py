@@ -21,7 +21,7 @@ from nonesuch.export.catalogue import find_entry
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.download import fetch_file
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.named import export_named
+from nonesuch.export.named import ExportJob, export_named
 from nonesuch.server.grpc_server import GrpcServer
 from nonesuch.server.settings import ServerSettings
 
@@ -117,7 +117,7 @@ def faces_home() -> Home:
 @pytest.fixture(scope="session")
 def faces(faces_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     """The default model, exported by the code under test."""
-    return export_named(find_entry("faces"), faces_home, out=tmp_path_factory.mktemp("faces") / "faces")
+    return export_named(find_entry("faces"), faces_home, ExportJob(out=tmp_path_factory.mktemp("faces") / "faces"))
 
 
 RunServer = Callable[..., AbstractAsyncContextManager[GrpcServer]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def test_doctor_without_a_runtime_fails_and_says_what_to_install(
 ) -> None:
     shutil.copytree(artifact.folder, home / "artifacts" / "small")
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
-    done = run("doctor", PYTHONPATH=str(tmp_path))
+    done = run("doctor", PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
     assert (done.returncode, done.stderr) == (1, "")
     backends = dict(line.split(": ", 1) for line in starting(done, "backend"))
     assert backends["onnxruntime"].startswith("missing (")

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.home import Home
-from nonesuch.export.catalogue import find_entry
+from nonesuch.export.catalogue import CATALOGUE, HttpsFile, find_entry
+
+from ..https_shelf import Shelf
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 LineOf = Callable[..., str]
 
 FACES = find_entry("faces")
+FFHQ = find_entry("ffhq-1024-sg2ada")
 
 
 def facts(text: str) -> dict[str, str]:
@@ -25,13 +30,17 @@ def facts(text: str) -> dict[str, str]:
 def test_list_and_show_in_an_empty_home(call: Call, home: Path) -> None:
     listed = call("models", "list")
     assert (listed.returncode, listed.stderr) == (0, "")
-    first, second = listed.stdout.splitlines()
+    first, second, blank, heading, *public = listed.stdout.splitlines()
     assert first == f"faces (default): {FACES.summary}"
     assert second.strip() == f"not here; download 38 MB; {FACES.licence}"
+    assert (blank, heading.split(",")[0]) == ("", "Public checkpoints")
+    assert len(public) == len(CATALOGUE) - 1
+    assert f"{FFHQ.name}: {FFHQ.summary}; {FFHQ.licence}" in public
     for shown in (call("models", "show"), call("models", "show", "faces")):
         assert (shown.returncode, shown.stderr) == (0, "")
         found = facts(shown.stdout)
         assert found["resolution"] == "1024x1024"
+        assert found["tried"] == "yes"
         assert found["sha256"] == FACES.file.sha256
         assert found["terms"] == FACES.terms
         assert found["state"] == "not here"
@@ -39,9 +48,70 @@ def test_list_and_show_in_an_empty_home(call: Call, home: Path) -> None:
     assert not home.exists()
 
 
+def test_show_says_what_is_not_known_of_a_public_checkpoint(call: Call, home: Path) -> None:
+    shown = call("models", "show", FFHQ.name)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    found = facts(shown.stdout)
+    assert found["source"] == FFHQ.file.describe()
+    assert found["tried"].startswith("no: ")
+    assert (found["size"], found["sha256"]) == ("not published", "not published; recorded on first use")
+    assert (found["licence"], found["terms"], found["card"]) == (FFHQ.licence, FFHQ.terms, FFHQ.card)
+    assert found["artifact"] == f"none; nonesuch export {FFHQ.name}"
+    assert not home.exists()
+
+
+def test_a_public_checkpoint_at_hand_is_recorded_and_checked(
+    call: Call, line_of: LineOf, home: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "ffhq.pkl"
+    copy.write_bytes(b"weights")
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    pulled = call("models", "pull", FFHQ.name, "--from", copy)
+    assert (pulled.returncode, pulled.stdout) == (0, f"{home / 'downloads' / FFHQ.file.filename}\n"), pulled.stderr
+    terms, recorded = pulled.stderr.splitlines()
+    assert terms == f"Terms of {FFHQ.name}: {FFHQ.terms}"
+    assert recorded == f"No hash was published; recorded here, and checked from now on: sha256 {sha256}"
+    assert f"{FFHQ.name}: downloaded; {FFHQ.summary}" in call("models", "list").stdout
+    found = facts(call("models", "show", FFHQ.name).stdout)
+    assert (found["state"], found["sha256"]) == ("downloaded", f"{sha256} (recorded on first use)")
+    assert call("models", "pull", FFHQ.name).stderr == pulled.stderr  # it is here: nothing is asked of any address
+    (home / "downloads" / FFHQ.file.filename).unlink()
+    copy.write_bytes(b"others")
+    line = line_of(call("models", "pull", FFHQ.name, "--from", copy))
+    assert f"{copy} is not the {FFHQ.file.filename} that was first used here" in line
+
+
+def test_pull_tells_terms_and_address_before_it_asks_for_anything(
+    call: Call, line_of: LineOf, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Shelf(b"weights").running() as shelf:
+        file = HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+        monkeypatch.setitem(CATALOGUE, "net", replace(FFHQ, name="net", file=file))
+        shelf.status = 404
+        refused = call("models", "pull", "net")
+        assert "answered 404" in line_of(refused)
+        told = [f"Terms of net: {FFHQ.terms}", f"From {shelf.url}, an address that we have not tried."]
+        assert refused.stderr.splitlines()[:2] == told
+        shelf.status = None
+        pulled = call("models", "pull", "net")
+        assert (pulled.returncode, pulled.stdout) == (0, f"{home / 'downloads' / 'net.pkl'}\n"), pulled.stderr
+        assert pulled.stderr.splitlines()[:2] == told
+
+
+def test_a_terminal_gets_a_bar_on_standard_error(call: Call, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nonesuch.cli.models_command.on_terminal", lambda: True)
+    with Shelf(bytes(1 << 20)).running() as shelf:
+        file = HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+        monkeypatch.setitem(CATALOGUE, "net", replace(FFHQ, name="net", file=file))
+        pulled = call("models", "pull", "net")
+    assert pulled.stdout == f"{home / 'downloads' / 'net.pkl'}\n"
+    assert "net.pkl: " in pulled.stderr
+    assert "/1.00M" in pulled.stderr
+
+
 def test_models_that_were_exported_here_are_listed_and_shown(call: Call, artifact: Artifact, home: Path) -> None:
     shutil.copytree(artifact.folder, home / "artifacts" / "small")
-    assert call("models", "list").stdout.splitlines()[-1] == f"small: exported to {home / 'artifacts' / 'small'}"
+    assert f"small: exported to {home / 'artifacts' / 'small'}" in call("models", "list").stdout.splitlines()
     shown = call("models", "show", "small")
     assert (shown.returncode, shown.stderr) == (0, "")
     found = facts(shown.stdout)
@@ -53,9 +123,11 @@ def test_models_that_were_exported_here_are_listed_and_shown(call: Call, artifac
 
 
 @pytest.mark.parametrize("command", [["models", "show"], ["models", "pull"], ["export"]])
-def test_an_unknown_name_is_answered_with_the_known_ones(call: Call, line_of: LineOf, command: list[str]) -> None:
+def test_an_unknown_name_is_answered_with_the_way_to_the_known_ones(
+    call: Call, line_of: LineOf, command: list[str]
+) -> None:
     line = line_of(call(*command, "nope"))
-    assert line == "nonesuch: no model 'nope' can be had by name; there are faces"
+    assert line == "nonesuch: no model 'nope' can be had by name; see nonesuch models list"
 
 
 def test_pull_refuses_a_file_that_is_not_the_published_one(

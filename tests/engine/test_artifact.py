@@ -7,6 +7,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,9 @@ def test_only_files_of_the_artifact_are_read(copy: Path) -> None:
 
 
 def test_a_runtime_without_a_variant_is_told_what_there_is(artifact: Artifact) -> None:
-    with pytest.raises(ArtifactError, match=r"no variant for tensorrt; it has synthesis\.onnx \(fp32, for onnxruntime"):
+    with pytest.raises(
+        ArtifactError, match=r"no variant for tensorrt; it has synthesis\.onnx \(fp32, const noise, for onnxruntime"
+    ):
         artifact.variant("tensorrt")
 
 
@@ -216,17 +219,17 @@ def test_a_pickle_in_w_avg_is_never_executed(copy: Path, tmp_path: Path) -> None
     assert not trap.exists()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_any_bytes_as_w_avg_are_an_array_or_an_artifact_error(copy: Path, data: st.DataObject) -> None:
     content = bytearray(npy(np.arange(12, dtype=np.float32)))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     opened = put(copy, W_AVG_FILE, bytes(content))
-    try:
+    with suppress(ArtifactError):
         assert opened.w_avg().shape == (12,)
-    except ArtifactError:
-        pass
 
 
 # find_artifact

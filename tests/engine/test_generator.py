@@ -6,8 +6,8 @@ import pytest
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.generator import Generator
-from nonesuch.engine.latents import StyleMix
 from nonesuch.engine.session import Batch, SessionOptions
+from nonesuch.engine.style_mix import StyleMix
 
 
 def test_a_seed_gives_the_same_bytes_alone_and_in_any_batch(generator: Generator) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from defusedxml import ElementTree
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nonesuch.engine import __version__
@@ -69,7 +69,7 @@ def test_letters_that_mean_something_in_xml_are_escaped(name: str) -> None:
     assert found.get(SOURCE_TYPE) == DIGITAL_SOURCE_TYPE
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.text(st.characters(exclude_categories=())))
 def test_no_name_at_all_voids_the_mark(name: str) -> None:
     record = ImageRecord(name, MODEL_ID, 1)

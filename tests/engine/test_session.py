@@ -135,7 +135,7 @@ def test_a_failed_open_leaves_it_closed_and_can_be_tried_again(session: Scripted
 
 def test_our_own_errors_of_a_backend_pass_unchanged(session: ScriptedSession) -> None:
     session.opening = BackendUnavailableError("no such device")
-    with pytest.raises(BackendUnavailableError, match="^no such device$"):
+    with pytest.raises(BackendUnavailableError, match=r"^no such device$"):
         session.open()
 
 

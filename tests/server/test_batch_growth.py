@@ -2,16 +2,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.session import SessionOptions
+from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.server.batch_growth import measure_growth
 
 from .conftest import PacedSession
 
 
+def batch(size: int) -> Batch:
+    return Batch(np.zeros((size, 8, 12), dtype=np.float32))
+
+
 def test_a_batch_stops_growing_where_it_saves_nothing_per_image(paced: Callable[..., PacedSession]) -> None:
     with paced(max_batch_size=8, image_ms=5) as session:  # every image costs the same: no gain
-        growth = measure_growth(session, 0.1)
+        growth = measure_growth(session, batch, 0.1)
     assert growth.target_size == 1
     assert sorted(growth.run_ms) == [1, 2]
 
@@ -20,7 +26,7 @@ def test_without_a_threshold_every_size_is_warmed_up_and_the_largest_is_the_targ
     paced: Callable[..., PacedSession],
 ) -> None:
     with paced(max_batch_size=6, image_ms=1) as session:
-        growth = measure_growth(session, 0.0)
+        growth = measure_growth(session, batch, 0.0)
     assert growth.target_size == 6
     assert sorted(growth.run_ms) == [1, 2, 4, 6]
 
@@ -32,4 +38,4 @@ def test_a_fixed_cost_per_run_lets_batches_grow(artifact: Artifact) -> None:
             return super()._run(batch)
 
     with Fixed(artifact, SessionOptions(max_batch_size=8)) as session:
-        assert measure_growth(session, 0.1).target_size == 8
+        assert measure_growth(session, batch, 0.1).target_size == 8

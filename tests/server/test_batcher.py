@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from nonesuch.engine.errors import BackendError, DeadlineError, OverloadedError, UnavailableError
+from nonesuch.engine.session import Batch
 from nonesuch.server.batcher import Batcher, BatcherLimits, Rendered
 
 from .conftest import PacedSession
 
 
-def styles(level: int) -> NDArray[np.float32]:
-    return np.full((8, 12), level, dtype=np.float32)
+def one_image(level: int) -> Batch:
+    return Batch(np.full((1, 8, 12), level, dtype=np.float32))
 
 
 async def render(batcher: Batcher, level: int, deadline: float | None = None) -> Rendered:
     with batcher.admit(deadline) as ticket:
-        return await ticket.render(styles(level))
+        return await ticket.render(one_image(level))
 
 
 async def start(batcher: Batcher, count: int) -> list[asyncio.Task[Rendered]]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+import grpc
 import numpy as np
 import pytest
 
-from nonesuch.client import AsyncClient, OverloadedError, RequestError, UnsupportedError
+from nonesuch.client import AsyncClient, Mixing, OverloadedError, RequestError, UnsupportedError
 from nonesuch.client import DeadlineError as ClientDeadlineError
 from nonesuch.client import ModelNotFoundError as ClientModelNotFoundError
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.generator import Generator
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
+from nonesuch.v1 import generation_service_pb2, generation_service_pb2_grpc, image_pb2, synthesis_pb2
 
 from ..conftest import RunServer
 
@@ -55,9 +58,6 @@ async def test_a_stream_answers_every_index_once_with_its_own_image(
 
 
 async def test_every_source_and_option_reaches_the_picture(run_server: RunServer, generator: Generator) -> None:
-    from nonesuch.client import Mixing
-    from nonesuch.engine.latents import StyleMix
-
     z = np.random.RandomState(3).randn(10).astype(np.float32)
     ws = generator.styles([4], psi=0.9)
     async with run_server() as server, AsyncClient(server.address) as client:
@@ -171,3 +171,61 @@ async def test_a_stream_that_is_left_early_frees_its_places(run_server: RunServe
             while batcher.waiting:
                 await asyncio.sleep(0.005)
         assert (await client.generate(seed=1)).data
+
+
+async def test_a_walk_yields_its_frames_in_order_from_key_frame_to_key_frame(
+    run_server: RunServer, generator: Generator
+) -> None:
+    request = generation_service_pb2.WalkRequest(
+        keyframes=[synthesis_pb2.Source(seed=seed) for seed in (1, 2, 3)],
+        frames_per_step=10,
+        image=image_pb2.ImageOptions(format=image_pb2.IMAGE_FORMAT_RAW),
+    )
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = generation_service_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
+        frames = [frame async for frame in stub.Walk(request)]
+        assert [frame.index for frame in frames] == list(range(21))
+        for position, seed in ((0, 1), (10, 2), (20, 3)):
+            shown = np.frombuffer(frames[position].image.data, np.uint8).reshape(32, 32, 3).astype(int)
+            # The key frame went through an interpolation in float64: the same to a step of 8 bits.
+            assert np.abs(shown - generator.generate([seed])[0].astype(int)).max() <= 1
+        request.frames_per_step = 600
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            [frame async for frame in stub.Walk(request)]
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "1201 frames in all; a stream has 1 to 1024" in str(caught.value.details())
+
+
+async def test_groups_noise_and_transforms_are_served_where_the_model_has_them_and_else_refused(
+    run_server: RunServer, generator: Generator
+) -> None:
+    source = synthesis_pb2.Source(seed=1)
+    raw = image_pb2.ImageOptions(format=image_pb2.IMAGE_FORMAT_RAW)
+    other = synthesis_pb2.Source(seed=2)
+
+    def request(**synthesis: object) -> generation_service_pb2.GenerateRequest:
+        options = synthesis_pb2.SynthesisOptions(**synthesis)  # type: ignore[arg-type]
+        return generation_service_pb2.GenerateRequest(source=source, synthesis=options, image=raw)
+
+    coarse = synthesis_pb2.Mixing(source=other, group=synthesis_pb2.LAYER_GROUP_COARSE)
+    unknown_group = synthesis_pb2.Mixing(source=other)
+    unknown_group.group = 9  # type: ignore[assignment]
+    refused = [
+        (request(noise_mode=synthesis_pb2.NOISE_MODE_NONE), "synthesis.noise_mode: none noise is not served"),
+        (request(noise_mode=9), "synthesis.noise_mode: 9 is unknown"),
+        (request(transform=synthesis_pb2.Transform(rotate_degrees=5)), "synthesis.transform"),
+        (request(mixing=[synthesis_pb2.Mixing(source=other)]), "give either layers or a group"),
+        (request(mixing=[unknown_group]), "9 is unknown"),
+        (request(mixing=[synthesis_pb2.Mixing(layers=[1])]), "synthesis.mixing.source"),
+        (request(class_index=1), "synthesis.class_index"),
+    ]
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = generation_service_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
+        answer = await stub.Generate(request(mixing=[coarse], noise_mode=synthesis_pb2.NOISE_MODE_CONST))
+        expected = generator.generate([1], mixing=[StyleMix(2, LayerGroup.COARSE)])[0]
+        assert answer.image.data == expected.tobytes()
+        for message, text in refused:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.Generate(message)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, text
+            assert text in str(caught.value.details())

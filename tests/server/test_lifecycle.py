@@ -95,7 +95,8 @@ async def test_health_answers_per_service_and_watch_sees_the_drain(run_server: R
 
 async def test_a_call_before_the_model_is_loaded_is_unavailable(artifact: Artifact) -> None:
     from nonesuch.engine.generator import Generator
-    from nonesuch.server.service import ImageRequest, ImageService
+    from nonesuch.server.image_request import ImageRequest
+    from nonesuch.server.service import ImageService
     from nonesuch.server.settings import ServerSettings
 
     service = ImageService(Generator.open(artifact.folder), ServerSettings())
@@ -135,8 +136,8 @@ async def test_buf_lists_the_services_by_reflection_and_makes_a_call(run_server:
         assert answer["image"]["width"] == 32
         assert answer["generation"]["seed"] == 3
         walk = json.loads(await buf("-d", "{}", f"{url}/Walk"))
-        assert walk["code"] == "unimplemented"
-        assert "walks are not served yet" in walk["message"]
+        assert walk["code"] == "invalid_argument"
+        assert "a walk goes through at least 2" in walk["message"]
 
 
 async def test_an_internal_failure_shows_an_id_and_nothing_of_the_inside(

@@ -38,11 +38,11 @@ def sheet_format(path: Path) -> ImageFormat:
 class ContactSheet:
     """A grid for `count` images, filled row by row."""
 
-    def __init__(self, count: int, resolution: int) -> None:
+    def __init__(self, count: int, resolution: int, columns: int | None = None) -> None:
         # Between a square and twice as wide as high, with as few empty cells as can be.
         square = math.ceil(math.sqrt(count))
         candidates = (c for c in range(square, count + 1) if c <= 2 * math.ceil(count / c))
-        self.columns = min(candidates, key=lambda c: -count % c)
+        self.columns = columns or min(candidates, key=lambda c: -count % c)
         self.rows = math.ceil(count / self.columns)
         self.cell = max(_MIN_CELL, min(_MAX_CELL, resolution, _MAX_SIDE // self.columns))
         self._canvas: NDArray[np.uint8] | None = None

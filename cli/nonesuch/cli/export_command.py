@@ -2,45 +2,93 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
-from nonesuch.engine.errors import BackendUnavailableError
+from nonesuch.engine.errors import BackendUnavailableError, ModelNotFoundError
 from nonesuch.engine.home import Home
-from nonesuch.export.catalogue import find_entry
+from nonesuch.export.catalogue import CATALOGUE, find_entry
 
 from .prepare import missing_export_packages
 from .progress import on_terminal, track
 
 __all__ = ["command"]
 
+_PRECISIONS = ("fp32", "fp16")
+
 
 @click.command(name="export")
 @click.argument("source")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: in the user's home]")
+@click.option("--name", help="What to call the model.  [default: the name, or the file's]")
+@click.option("--from", "file", type=click.Path(dir_okay=False, path_type=Path), help="A copy of the download.")
+@click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, or both: fp32,fp16.")
 @click.option(
-    "--from", "file", type=click.Path(dir_okay=False, path_type=Path), help="A copy of the download, at hand."
+    "--noise-mode",
+    type=click.Choice(["const", "none", "random"]),
+    default="const",
+    show_default=True,
+    help="Constant noise, none, or noise drawn from each image's seed.",
 )
-@click.option("--precision", type=click.Choice(["fp32"]), default="fp32", show_default=True, help="Of the graph.")
+@click.option("--upsampling", default="default", show_default=True, help="transposed or polyphase, by the family.")
+@click.option(
+    "--linear",
+    type=click.Choice(["gemm", "conv1x1"]),
+    default="gemm",
+    show_default=True,
+    help="How matrix products are written; conv1x1 is for compilers without a float32 Gemm.",
+)
+@click.option(
+    "--output",
+    type=click.Choice(["uint8_nhwc", "float32_nchw"]),
+    default="uint8_nhwc",
+    show_default=True,
+    help="What the graph returns; serving needs uint8_nhwc.",
+)
 @click.option("--force", is_flag=True, help="Put the new artifact in the place of one that is there.")
-def command(source: str, out: Path | None, file: Path | None, precision: str, force: bool) -> None:
-    """Export the model SOURCE, a name from `nonesuch models list`, and check what was written."""
-    entry = find_entry(source)
+def command(
+    source: str,
+    out: Path | None,
+    name: str | None,
+    file: Path | None,
+    precision: str,
+    noise_mode: str,
+    upsampling: str,
+    linear: str,
+    output: str,
+    force: bool,
+) -> None:
+    """Export SOURCE, a name from `nonesuch models list` or a checkpoint file, and check what was written."""
+    path = Path(source)
+    entry = CATALOGUE.get(source)
+    if entry is None and not path.is_file():
+        if path.suffix or path.parent != Path():
+            raise ModelNotFoundError(
+                f"there is no file {source!r}, and no model of that name; see nonesuch models list"
+            )
+        find_entry(source)
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise click.UsageError(f"--name {name!r}: letters, digits, dots, dashes and underscores, at most 64")
+    precisions = precision.split(",")
+    if not set(precisions) <= set(_PRECISIONS) or len(set(precisions)) != len(precisions):
+        raise click.UsageError(f"--precision {precision!r}: it is fp32, fp16, or fp32,fp16")
     missing = missing_export_packages()
     if missing:
         raise BackendUnavailableError(f"export needs {', '.join(missing)}; pip install 'nonesuch[cpu,export]'")
-    from nonesuch.export.named import export_named
+    from nonesuch.export.graphs.variant_options import VariantOptions
+    from nonesuch.export.named import ExportJob, export_file, export_named
 
-    click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
-    artifact = export_named(
-        entry,
-        Home.default(),
-        out=out,
-        source=file,
-        replace=force,
-        show_progress=on_terminal(),
-        progress=track,
-    )
+    variants = [
+        VariantOptions(one, upsampling, noise_mode, linear, output)  # type: ignore[arg-type]  # checked by click
+        for one in precisions
+    ]
+    job = ExportJob(out, variants, force, track)
+    if entry is not None:
+        click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
+        artifact = export_named(entry, Home.default(), job, source=file, show_progress=on_terminal())
+    else:
+        artifact = export_file(path, Home.default(), job, name=name)
     click.echo(f"checked: {artifact.manifest.checked}", err=True)
     click.echo(artifact.folder)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
 
@@ -12,31 +10,48 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.encoder import EncodeOptions, EncoderPool
+from nonesuch.engine.directions import Directions
+from nonesuch.engine.encoder import EncodeOptions
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.latents import DEFAULT_PSI, check_psi
 from nonesuch.engine.provenance import ImageRecord
-from nonesuch.engine.session import SessionOptions
+from nonesuch.engine.session import Batch
+from nonesuch.engine.style_mix import StyleMix
 
 from .contact_sheet import ContactSheet, sheet_format
 from .latent_file import read_latents
+from .mixes import Mix
 from .options import backend_options, picture_options
+from .picture_writer import Picture, write_pictures
 from .prepare import open_generator
 from .progress import track
+from .session_choice import session_options
 
 __all__ = ["command"]
-
-_MAX_UNWRITTEN = 32
-"""Encoded or encoding images that may wait for the disk."""
 
 
 @click.command(name="generate")
 @picture_options(ImageFormat.PNG)
 @click.option(
-    "--w", "--projected-w", "w_file", type=click.Path(dir_okay=False, path_type=Path), help="w or ws: .npy, .npz."
+    "--w", "--projected-w", "w_file", type=click.Path(dir_okay=False, path_type=Path), help="w, ws: .npy, .npz."
 )
+@click.option(
+    "--mix", "mixing", type=Mix(), multiple=True, help="Styles from another seed, such as 42:coarse or 42:0-3."
+)
+@click.option("--translate", type=(float, float), help="Move the picture: X Y in its widths; StyleGAN3 only.")
+@click.option("--rotate", "rotate_degrees", type=float, help="Turn the picture, in degrees; StyleGAN3 only.")
+@click.option(
+    "--direction",
+    "moves",
+    type=(click.Path(dir_okay=False, path_type=Path), int, float),
+    multiple=True,
+    metavar="FILE INDEX STRENGTH",
+    help="Move along a direction that nonesuch directions found.",
+)
+@click.option("--noise-seed", type=int, help="Seed of random noise.  [default: the image's own]")
 @backend_options
 def command(
     seeds: list[int] | None,
@@ -48,12 +63,13 @@ def command(
     format_name: str,
     quality: int | None,
     w_file: Path | None,
+    mixing: tuple[StyleMix, ...],
+    translate: tuple[float, float] | None,
+    rotate_degrees: float | None,
+    noise_seed: int | None,
+    moves: tuple[tuple[Path, int, float], ...],
     model: str,
-    backend: str,
-    device: str,
-    threads: int | None,
-    max_batch_size: int,
-    deterministic: bool,
+    **backend: object,
 ) -> None:
     """Write one image for each seed into --out."""
     if (seeds is None) == (w_file is None):
@@ -64,12 +80,33 @@ def command(
     if grid is not None:
         sheet_format(grid)
     source = _Source(seeds) if w_file is None else _Source(None, *read_latents(w_file))
-    options = SessionOptions(device, max_batch_size, deterministic, threads)
-    with open_generator(model, backend, options) as generator:
+    picture = PictureOptions(psi, cutoff, class_index, mixing, noise_seed, translate, rotate_degrees)
+    directions = [(Directions.load(path), index, strength) for path, index, strength in moves]
+
+    def moved(batch: Batch) -> Batch:
+        ws = batch.ws
+        for found, index, strength in directions:
+            ws = found.move(ws, index, strength)
+        return Batch(ws, batch.inputs)
+
+    with open_generator(model, str(backend["backend"]), session_options(backend)) as generator:
         click.echo(generator.backend_reason, err=True)
+        manifest = generator.manifest
         applied_psi = psi if psi is not None else DEFAULT_PSI if w_file is None else 1.0
-        job = _Job(generator, source, applied_psi, cutoff, class_index, encode, out, grid)
-        job.run()
+        images = _images(generator, map(moved, source.batches(generator, picture)), source.count)
+
+        def record(seed: int | None) -> ImageRecord:
+            return ImageRecord(manifest.name, manifest.model_id, seed, applied_psi)
+
+        def pictures() -> Iterator[Picture]:
+            for index, image in enumerate(track(images, "images", source.count)):
+                yield source.name(index), image, record(source.seed(index))
+
+        sheet = ContactSheet(source.count, manifest.resolution) if grid is not None else None
+        write_pictures(pictures(), out, encode, sheet)
+        if sheet is not None and grid is not None:
+            sheet.save(grid, record(None))
+            click.echo(grid)
 
 
 class _Source:
@@ -81,66 +118,24 @@ class _Source:
         if self.count == 0:
             raise InvalidRequestError(FieldViolation("--w", "the file holds no latents"))
 
-    def styles(
-        self, generator: Generator, psi: float, cutoff: int | None, class_index: int | None
-    ) -> Iterator[NDArray[np.float32]]:
+    def batches(self, generator: Generator, picture: PictureOptions) -> Iterator[Batch]:
         step = generator.session.preferred_batch_size
-        shared = {"psi": psi, "cutoff": cutoff, "class_index": class_index}
         for start in range(0, self.count, step):
-            chunk = (self.seeds if self.rows is None else self.rows)[start : start + step]  # type: ignore[index]
-            yield generator.styles(**{self.kind: chunk}, **shared)  # type: ignore[arg-type]
+            if self.seeds is not None:
+                yield generator.latents.batch(picture, seeds=self.seeds[start : start + step])
+            elif self.rows is not None:
+                rows = self.rows[start : start + step]
+                per_layer = self.kind == "ws"
+                yield (
+                    generator.latents.batch(picture, ws=rows) if per_layer else generator.latents.batch(picture, w=rows)
+                )
+
+    def seed(self, index: int) -> int | None:
+        return None if self.seeds is None else self.seeds[index]
 
     def name(self, index: int) -> str:
         return f"w{index:04d}" if self.seeds is None else f"seed{self.seeds[index]:04d}"
 
 
-class _Job:
-    """One run of the command."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        source: _Source,
-        psi: float,
-        cutoff: int | None,
-        class_index: int | None,
-        encode: EncodeOptions,
-        out: Path,
-        grid: Path | None,
-    ) -> None:
-        self.generator, self.source, self.psi, self.encode = generator, source, psi, encode
-        self.out, self.grid = out, grid
-        self.styles = source.styles(generator, psi, cutoff, class_index)
-        self.sheet = ContactSheet(source.count, generator.manifest.resolution) if grid is not None else None
-
-    def run(self) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        unwritten: deque[tuple[Path, Future[bytes]]] = deque()
-        with EncoderPool() as pool:
-            for index, image in enumerate(track(self._images(), "images", self.source.count)):
-                if self.sheet is not None:
-                    self.sheet.place(index, image)
-                path = self.out / f"{self.source.name(index)}{self.encode.format.suffix}"
-                unwritten.append((path, pool.submit(image, self.encode, self._record(index))))
-                while len(unwritten) > _MAX_UNWRITTEN:
-                    self._write(*unwritten.popleft())
-            for item in unwritten:
-                self._write(*item)
-        if self.sheet is not None and self.grid is not None:
-            self.sheet.save(self.grid, self._record(None))
-            click.echo(self.grid)
-
-    def _images(self) -> Iterator[NDArray[np.uint8]]:
-        results = self.generator.render(self.styles)
-        return islice((image for result in results for image in result.images), self.source.count)
-
-    def _record(self, index: int | None) -> ImageRecord:
-        manifest = self.generator.manifest
-        seeds = self.source.seeds
-        seed = seeds[index] if seeds is not None and index is not None else None
-        return ImageRecord(manifest.name, manifest.model_id, seed, self.psi)
-
-    @staticmethod
-    def _write(path: Path, data: Future[bytes]) -> None:
-        path.write_bytes(data.result())
-        click.echo(path)
+def _images(generator: Generator, batches: Iterator[Batch], count: int) -> Iterator[NDArray[np.uint8]]:
+    return islice((image for result in generator.render(batches) for image in result.images), count)

@@ -20,6 +20,8 @@ _COMMANDS = {
     "models": ("models_command", "List, fetch and describe models."),
     "export": ("export_command", "Turn a model into an ONNX artifact."),
     "generate": ("generate_command", "Write images, on this machine."),
+    "walk": ("walk_command", "Write an animation from seed to seed."),
+    "directions": ("directions_command", "Find steps along which pictures change most."),
     "serve": ("serve_command", "Serve a model over gRPC."),
     "fetch": ("fetch_command", "Write images, from a server."),
     "doctor": ("doctor_command", "Say what works on this machine, and how to get what does not."),

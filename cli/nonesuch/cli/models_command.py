@@ -10,11 +10,13 @@ from nonesuch.engine.artifact import MANIFEST_FILE, Artifact
 from nonesuch.engine.errors import ArtifactError, ModelNotFoundError
 from nonesuch.engine.home import Home
 from nonesuch.export.catalogue import CATALOGUE, DEFAULT_MODEL, find_entry
-from nonesuch.export.download import fetch_file, file_at_hand
+from nonesuch.export.download import ModelFile, fetch_file, file_at_hand
 
 from .progress import on_terminal
 
 __all__ = ["command"]
+
+_NOT_HERE = "not here"
 
 
 @click.group(name="models")
@@ -28,22 +30,35 @@ def list_models() -> None:
     home = Home.default()
     exported = _exported(home)
     for entry in CATALOGUE.values():
-        default = " (default)" if entry.name == DEFAULT_MODEL else ""
-        size = f"{entry.file.size_bytes / 1e6:.0f} MB"
-        click.echo(f"{entry.name}{default}: {entry.summary}")
-        click.echo(f"    {_state(entry.name, exported, home)}; download {size}; {entry.licence}")
+        if entry.tried:
+            default = " (default)" if entry.name == DEFAULT_MODEL else ""
+            click.echo(f"{entry.name}{default}: {entry.summary}")
+            click.echo(f"    {_state(entry.name, exported, home)}; download {_size(entry.file)}; {entry.licence}")
     for name in sorted(exported - set(CATALOGUE)):
         click.echo(f"{name}: exported to {home.artifacts / name}")
+    click.echo("\nPublic checkpoints, from published addresses that we have not tried (the terms: models show NAME):")
+    for entry in CATALOGUE.values():
+        if not entry.tried:
+            state = _state(entry.name, exported, home)
+            here = "" if state == _NOT_HERE else f"{state}; "
+            click.echo(f"{entry.name}: {here}{entry.summary}; {entry.licence}")
 
 
 @command.command()
 @click.argument("name", default=DEFAULT_MODEL)
 @click.option("--from", "source", type=click.Path(dir_okay=False, path_type=Path), help="A copy of the file, at hand.")
 def pull(name: str, source: Path | None) -> None:
-    """Fetch a model's file with your own pip, and check its hash."""
+    """Fetch a model's file from where it is published, and check its hash."""
     entry = find_entry(name)
+    home = Home.default()
     click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
-    click.echo(fetch_file(entry.file, Home.default(), source=source, show_progress=on_terminal()))
+    if not entry.tried and source is None and not file_at_hand(entry.file, home):
+        click.echo(f"From {entry.file.describe()}, an address that we have not tried.", err=True)
+    path = fetch_file(entry.file, home, source=source, show_progress=on_terminal())
+    if entry.file.sha256 is None:
+        recorded = entry.file.expected_sha256(home)
+        click.echo(f"No hash was published; recorded here, and checked from now on: sha256 {recorded}", err=True)
+    click.echo(path)
 
 
 @command.command()
@@ -65,10 +80,12 @@ def _catalogue_facts(name: str, exported: set[str], home: Home) -> dict[str, str
         "what": entry.summary,
         "family": entry.family,
         "resolution": f"{entry.resolution}x{entry.resolution}",
-        "source": f"PyPI {file.requirement}",
+        "source": file.describe(),
+        "tried": "yes" if entry.tried else "no: a published address, from which we have not fetched",
         "file": file.filename,
-        "size": f"{file.size_bytes} bytes",
-        "sha256": file.sha256,
+        "size": "not published" if file.size_bytes is None else f"{file.size_bytes} bytes",
+        "sha256": _hash(file, home),
+        "licence": entry.licence,
         "terms": entry.terms,
         "card": entry.card,
         "state": _state(name, exported, home),
@@ -100,4 +117,15 @@ def _exported(home: Home) -> set[str]:
 def _state(name: str, exported: set[str], home: Home) -> str:
     if name in exported:
         return "exported"
-    return "downloaded" if file_at_hand(find_entry(name).file, home) else "not here"
+    return "downloaded" if file_at_hand(find_entry(name).file, home) else _NOT_HERE
+
+
+def _size(file: ModelFile) -> str:
+    return "of unpublished size" if file.size_bytes is None else f"{file.size_bytes / 1e6:.0f} MB"
+
+
+def _hash(file: ModelFile, home: Home) -> str:
+    if file.sha256 is not None:
+        return file.sha256
+    recorded = file.expected_sha256(home)
+    return f"{recorded} (recorded on first use)" if recorded else "not published; recorded on first use"

@@ -59,6 +59,10 @@ def backend_options(function: _F) -> _F:
         click.option(
             "--batch", "max_batch_size", type=int, default=8, show_default=True, help="Images in a run at most."
         ),
+        click.option(
+            "--noise-mode", type=click.Choice(["const", "none", "random"]), help="Choose a variant by its noise."
+        ),
+        click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Choose a variant by its precision."),
         click.option("--deterministic", is_flag=True, help="Pad every run to the full batch: one shape of arithmetic."),
     )
     return options(function)

@@ -52,11 +52,11 @@ def _make(model: str) -> None:
             f"model {model!r} is not exported on this machine, and exporting needs {', '.join(missing)}; "
             "pip install 'nonesuch[cpu,export]', or name an artifact's folder with --model"
         )
-    from nonesuch.export.named import export_named
+    from nonesuch.export.named import ExportJob, export_named
 
     click.echo(f"Getting and exporting {entry.name}, once. Terms: {entry.terms}", err=True)
     try:
-        export_named(entry, Home.default(), show_progress=on_terminal(), progress=track)
+        export_named(entry, Home.default(), ExportJob(progress=track), show_progress=on_terminal())
     except DownloadError as error:
         # Its advice is --from, which the commands that only use a model do not have.
         raise DownloadError(f"{error.message}; the command that takes it is: nonesuch models pull {model}") from error

@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
-from nonesuch.engine.session import SessionOptions
 from nonesuch.server.settings import ServerSettings
 
 from .options import backend_options
 from .prepare import open_generator
+from .session_choice import session_options
 
 __all__ = ["command"]
 
@@ -67,11 +67,6 @@ _MAX_PORT = 65535
 def command(
     grpc_address: str,
     model: str,
-    backend: str,
-    device: str,
-    threads: int | None,
-    max_batch_size: int,
-    deterministic: bool,
     queue_limit: int,
     queue_delay_ms: float,
     min_batch_gain: float,
@@ -80,6 +75,7 @@ def command(
     drain_s: float,
     log_level: str,
     log_json: bool | None,
+    **backend: object,
 ) -> None:
     """Serve --model over gRPC."""
     _check_address(grpc_address)
@@ -87,9 +83,11 @@ def command(
     from nonesuch.server.logs import configure_logs
     from nonesuch.server.serve import serve
 
+    # Idle threads that busy-wait would take cores from the event loop and the encoders.
+    options = session_options(backend, spinning=False)
     settings = ServerSettings(
         grpc_address=grpc_address,
-        max_batch_size=max_batch_size,
+        max_batch_size=options.max_batch_size,
         min_batch_gain=min_batch_gain,
         queue_delay_ms=queue_delay_ms,
         queue_limit=queue_limit,
@@ -98,9 +96,7 @@ def command(
         drain_s=drain_s,
     )
     configure_logs(json=log_json, level=log_level)
-    # Idle threads that busy-wait would take cores from the event loop and the encoders.
-    options = SessionOptions(device, max_batch_size, deterministic, threads, spinning=False)
-    generator = open_generator(model, backend, options)
+    generator = open_generator(model, str(backend["backend"]), options)
     click.echo(generator.backend_reason, err=True)
 
     def on_ready(server: GrpcServer) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from .encoder import EncodeOptions, encode_image
     from .errors import NonesuchError
     from .generator import Generator
-    from .latents import StyleMix
     from .provenance import ImageRecord
     from .session import SessionOptions
+    from .style_mix import LayerGroup, StyleMix
 
 __version__ = "0.1.0"
 
@@ -24,9 +24,10 @@ _PUBLIC = {
     "EncodeOptions": "encoder",
     "Generator": "generator",
     "ImageRecord": "provenance",
+    "LayerGroup": "style_mix",
     "NonesuchError": "errors",
     "SessionOptions": "session",
-    "StyleMix": "latents",
+    "StyleMix": "style_mix",
     "encode_image": "encoder",
 }
 
@@ -35,6 +36,7 @@ __all__ = [
     "EncodeOptions",
     "Generator",
     "ImageRecord",
+    "LayerGroup",
     "NonesuchError",
     "SessionOptions",
     "StyleMix",

@@ -87,17 +87,24 @@ class Artifact:
             raise ArtifactError(f"{self.folder / W_AVG_FILE} is not float32 [{self.manifest.w_dim}] of finite values")
         return np.asarray(array, dtype=np.float32)
 
-    def variant(self, runtime: str) -> Variant:
-        """The first variant that is meant for a runtime and renders uint8 images.
+    def variant(self, runtime: str, *, noise: str | None = None, precision: str | None = None) -> Variant:
+        """The first variant that is meant for a runtime, renders uint8 images, and has what was asked for.
 
         Raises:
             ArtifactError: there is none; the message says what there is.
         """
         for variant in self.manifest.variants:
-            if runtime in variant.runtimes and variant.output == "uint8_nhwc":
+            wanted = noise in {None, variant.noise} and precision in {None, variant.precision}
+            if wanted and runtime in variant.runtimes and variant.output == "uint8_nhwc":
                 return variant
-        offered = ", ".join(f"{v.file} ({v.precision}, for {'/'.join(v.runtimes)})" for v in self.manifest.variants)
-        raise ArtifactError(f"{self.folder} has no variant for {runtime}; it has {offered}")
+        asked = " ".join(filter(None, (precision, noise and f"{noise} noise")))
+        offered = ", ".join(
+            f"{v.file} ({v.precision}, {v.noise} noise, for {'/'.join(v.runtimes)})" for v in self.manifest.variants
+        )
+        raise ArtifactError(
+            f"{self.folder} has no {asked + ' ' if asked else ''}variant for {runtime}; it has {offered}; "
+            "export one with nonesuch export --precision, --noise-mode"
+        )
 
 
 def find_artifact(model: str | Path, home: Home | None = None) -> Artifact:

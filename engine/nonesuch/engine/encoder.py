@@ -54,10 +54,10 @@ class EncodeOptions:
 
 
 def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> bytes:
-    """Encode one image, uint8 [H, W, C] with 1 (grey), 3 (RGB) or 4 (RGBA) channels.
+    """Encode one image, uint8 [H, W, C] with 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels.
 
-    PNG, JPEG and WebP carry the record as XMP and as text; raw and npy are bare pixels. JPEG has no alpha: a fourth
-    channel is left out.
+    PNG, JPEG and WebP carry the record as XMP and as text; raw and npy are bare pixels. JPEG has no alpha: it
+    is left out.
     """
     if options.format is ImageFormat.RAW:
         return np.ascontiguousarray(image).tobytes()
@@ -69,8 +69,8 @@ def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: Image
         return write_png(image, record.fields, record.xmp)
     exif = Image.Exif()
     exif[_EXIF_DESCRIPTION], exif[_EXIF_SOFTWARE] = record.text, SOFTWARE
-    if options.format is ImageFormat.JPEG and image.shape[2] == 4:
-        image = image[..., :3]
+    if options.format is ImageFormat.JPEG and image.shape[2] in {2, 4}:
+        image = image[..., :-1]
     picture = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
     buffer = io.BytesIO()
     quality = options.quality or DEFAULT_QUALITY

@@ -19,11 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .artifact import Artifact, find_artifact
 from .backends.registry import AUTO, choose_backend
-from .errors import FieldViolation, InvalidRequestError
-from .latents import DEFAULT_PSI, StyleMix, truncate, z_from_seeds
+from .latent_pipeline import LatentPipeline, PictureOptions
 from .manifest import Manifest
-from .mapping import Mapper
 from .session import Batch, BatchResult, Session, SessionOptions
+from .style_mix import StyleMix
 
 __all__ = ["Generator"]
 
@@ -35,8 +34,7 @@ class Generator:
         self.artifact = artifact
         self.session = session
         self.backend_reason = reason
-        self._mapper = Mapper(artifact)
-        self._w_avg = artifact.w_avg()
+        self.latents = LatentPipeline(artifact, session.variant)
 
     @classmethod
     def open(cls, model: str | Path, *, backend: str = AUTO, options: SessionOptions | None = None) -> Generator:
@@ -90,10 +88,14 @@ class Generator:
         cutoff: int | None = None,
         class_index: int | None = None,
         mixing: Sequence[StyleMix] = (),
+        noise_seed: int | None = None,
+        translate: tuple[float, float] | None = None,
+        rotate_degrees: float | None = None,
     ) -> NDArray[np.uint8]:
         """Generate one image for each seed or row.
 
-        Takes exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim]; the rest is as in `styles`.
+        Takes exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim]; the rest is what
+        `PictureOptions` says.
 
         Returns:
             uint8 [N, H, W, C], RGB.
@@ -102,9 +104,10 @@ class Generator:
             InvalidRequestError: a value is out of range or does not fit the model.
             BackendError: the runtime failed.
         """
-        styles = self.styles(seeds, z=z, w=w, ws=ws, psi=psi, cutoff=cutoff, class_index=class_index, mixing=mixing)
+        options = PictureOptions(psi, cutoff, class_index, mixing, noise_seed, translate, rotate_degrees)
+        batch = self.latents.batch(options, seeds=seeds, z=z, w=w, ws=ws)
         step = self.session.preferred_batch_size
-        chunks = (styles[start : start + step] for start in range(0, len(styles), step))
+        chunks = (batch[start : start + step] for start in range(0, len(batch), step))
         images = [result.images for result in self.render(chunks)]
         size, channels = self.manifest.resolution, self.manifest.channels
         return np.concatenate([np.empty((0, size, size, channels), dtype=np.uint8), *images])
@@ -123,43 +126,15 @@ class Generator:
     ) -> NDArray[np.float32]:
         """The per-layer styles float32 [N, num_ws, w_dim] that `generate` would render.
 
-        Args:
-            seeds: unsigned 32-bit integers.
-            z: [N, z_dim].
-            w: [N, w_dim].
-            ws: [N, num_ws, w_dim].
-            psi: truncation; None is 0.7 for seeds and z, and 1 (as given) for w and ws.
-            cutoff: truncate only the first so many layers.
-            class_index: for models with classes.
-            mixing: layers whose styles come from other seeds, truncated alike.
-
         Raises:
             InvalidRequestError: a value is out of range or does not fit the model.
             BackendError: the mapping network failed.
         """
-        manifest = self.manifest
-        if sum(source is not None for source in (seeds, z, w, ws)) != 1:
-            raise InvalidRequestError(FieldViolation("source", "give exactly one of seeds, z, w and ws"))
-        if class_index is not None and manifest.c_dim == 0:
-            raise InvalidRequestError(FieldViolation("class_index", f"model {manifest.name!r} has no classes"))
-        if psi is None:
-            psi = DEFAULT_PSI if seeds is not None or z is not None else 1.0
-        if ws is not None:
-            rows = self._truncate_ws(self._latent("ws", ws, (manifest.num_ws, manifest.w_dim)), psi, cutoff)
-        else:
-            if w is not None:
-                mapped = self._latent("w", w, (manifest.w_dim,))
-            elif z is not None:
-                mapped = self._mapper(self._latent("z", z, (manifest.z_dim,)))
-            else:
-                mapped = self._mapper(z_from_seeds(seeds or (), manifest.z_dim))
-            rows = truncate(mapped, self._w_avg, manifest.num_ws, psi, cutoff)
-        for mix in mixing:
-            rows = self._mix(rows, mix, psi, cutoff)
-        return rows
+        options = PictureOptions(psi, cutoff, class_index, mixing)
+        return self.latents.styles(options, seeds=seeds, z=z, w=w, ws=ws)
 
-    def render(self, chunks: Iterable[NDArray[np.float32]]) -> Iterator[BatchResult]:
-        """Render chunks of styles [n, num_ws, w_dim], each at most `max_batch_size`, in order and kept in flight.
+    def render(self, chunks: Iterable[Batch]) -> Iterator[BatchResult]:
+        """Render batches, each of at most `max_batch_size`, in order and kept in flight.
 
         Chunks are drawn only as the device takes them, so a long job needs no memory for its tail.
 
@@ -168,44 +143,12 @@ class Generator:
         """
         self.load()
         flying: deque[Future[BatchResult]] = deque()
-        for styles in chunks:
+        for batch in chunks:
             if len(flying) == self.session.max_in_flight:
                 yield flying.popleft().result()
-            flying.append(self.session.submit(Batch(styles)))
+            flying.append(self.session.submit(batch))
         while flying:
             yield flying.popleft().result()
-
-    def _latent(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        try:
-            array = np.asarray(value, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequestError(FieldViolation(field, f"is no array of numbers ({error})")) from error
-        if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-            expected = ", ".join(["N", *map(str, shape)])
-            raise InvalidRequestError(FieldViolation(field, f"shape {array.shape} does not fit [{expected}]"))
-        if not np.isfinite(array).all():
-            raise InvalidRequestError(FieldViolation(field, "has values that are not finite"))
-        return array
-
-    def _truncate_ws(self, ws: NDArray[np.float32], psi: float, cutoff: int | None) -> NDArray[np.float32]:
-        layers = self.manifest.num_ws
-        flat = truncate(ws.reshape(-1, ws.shape[2]), self._w_avg, 1, psi).reshape(ws.shape)
-        kept = layers if cutoff is None else cutoff
-        if not 0 <= kept <= layers:
-            raise InvalidRequestError(
-                FieldViolation("cutoff", f"{cutoff} is out of range; the model has {layers} layers")
-            )
-        return np.concatenate([flat[:, :kept], ws[:, kept:]], axis=1)
-
-    def _mix(self, rows: NDArray[np.float32], mix: StyleMix, psi: float, cutoff: int | None) -> NDArray[np.float32]:
-        wrong = [layer for layer in mix.layers if not 0 <= layer < self.manifest.num_ws]
-        if wrong or not mix.layers:
-            problem = f"layers {list(mix.layers)}; the model's layers are 0 to {self.manifest.num_ws - 1}"
-            raise InvalidRequestError(FieldViolation("mixing.layers", problem))
-        other = self.styles([mix.seed], psi=psi, cutoff=cutoff)
-        mixed = rows.copy()
-        mixed[:, list(mix.layers)] = other[:, list(mix.layers)]
-        return mixed
 
     def __enter__(self) -> Self:
         self.load()

@@ -1,6 +1,6 @@
 """Where nonesuch keeps what it downloads and makes: `$NONESUCH_HOME`, or the platform's data folder.
 
-downloads/                     files as they were fetched, by file name, hash checked
+downloads/                     files as they were fetched, by name; known_hashes.json has the hashes of first use
 checkpoints/<model id>/        converted weights: model.safetensors + config.json
 artifacts/<name>/              exported models, ready to run
 cache/<model id>/<machine id>/ what depends on one machine: engines, tuning

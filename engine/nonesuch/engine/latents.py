@@ -1,4 +1,4 @@
-"""Latents in numpy: seeds -> z, and w -> ws by truncation, broadcasting and mixing.
+"""Latents in numpy: seeds -> z, and w -> ws by truncation and broadcasting; noise and transforms of one image.
 
 Shapes: z [N, z_dim], w [N, w_dim], ws [N, num_ws, w_dim], all float32. Each sample is computed on its own, so a result
 never depends on what else is in the batch.
@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FieldViolation, InvalidRequestError
 
-__all__ = ["DEFAULT_PSI", "MAX_SEED", "PSI_LIMIT", "StyleMix", "check_psi", "check_seed", "truncate", "z_from_seeds"]
+__all__ = [
+    "DEFAULT_PSI",
+    "MAX_SEED",
+    "PSI_LIMIT",
+    "check_psi",
+    "check_seed",
+    "noise_from_seed",
+    "transform_matrix",
+    "truncate",
+    "truncate_ws",
+    "z_from_seeds",
+]
 
 DEFAULT_PSI = 0.7
-"""Truncation of faces from seeds and z where the caller names none."""
+"""Truncation of images from seeds and z where the caller names none."""
 PSI_LIMIT = 2.0
 MAX_SEED = 2**32 - 1
-
-
-@dataclass(frozen=True)
-class StyleMix:
-    """Take the styles of some layers from another seed (Karras et al., arXiv 1812.04948, section 3.1)."""
-
-    seed: int
-    layers: tuple[int, ...]  # indices into ws
 
 
 def check_seed(seed: int, field: str = "seed") -> int:
@@ -74,10 +76,56 @@ def truncate(
     Raises:
         InvalidRequestError: psi or cutoff is out of range.
     """
+    return truncate_ws(np.repeat(w[:, None], num_ws, axis=1), w_avg, psi, cutoff)
+
+
+def truncate_ws(
+    ws: NDArray[np.float32], w_avg: NDArray[np.float32], psi: float, cutoff: int | None = None
+) -> NDArray[np.float32]:
+    """`truncate` for styles that differ by layer: ws [N, num_ws, w_dim] -> the same shape.
+
+    Raises:
+        InvalidRequestError: psi or cutoff is out of range.
+    """
     check_psi(psi)
+    num_ws = ws.shape[1]
     if cutoff is not None and not 0 <= cutoff <= num_ws:
         raise InvalidRequestError(FieldViolation("cutoff", f"{cutoff} is out of range; the model has {num_ws} layers"))
-    ws = np.repeat(w[:, None], num_ws, axis=1)
-    if psi != 1.0:
-        ws[:, :cutoff] = (w_avg + np.float32(psi) * (w - w_avg))[:, None]
-    return ws
+    if psi == 1.0:
+        return ws
+    pulled = w_avg + np.float32(psi) * (ws[:, :cutoff] - w_avg)
+    return np.concatenate([pulled, ws[:, pulled.shape[1] :]], axis=1)
+
+
+def noise_from_seed(seed: int, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
+    """Standard normal noise of one image, float32, one array a shape, in that order, from a PCG64 stream of its own.
+
+    The stream is keyed apart from the one that draws z, so noise and latent of a seed are independent.
+
+    Raises:
+        InvalidRequestError: the seed is out of range.
+    """
+    generator = np.random.Generator(np.random.PCG64([check_seed(seed, "noise_seed"), 1]))
+    return [generator.standard_normal(shape, dtype=np.float32) for shape in shapes]
+
+
+def transform_matrix(translate: tuple[float, float], rotate_degrees: float) -> NDArray[np.float32]:
+    """The matrix [3, 3] that a StyleGAN3 input takes to show its picture moved and turned.
+
+    `translate` is (x, y) in widths of the picture. As in the reference scripts, the matrix describes the motion of the
+    picture and its inverse is what the sampling grid takes (Karras et al., arXiv 2106.12423, appendix F).
+
+    Raises:
+        InvalidRequestError: a value is not finite.
+    """
+    if not all(map(math.isfinite, (*translate, rotate_degrees))):
+        raise InvalidRequestError(FieldViolation("transform", "has values that are not finite"))
+    angle = math.radians(rotate_degrees)
+    motion = np.array(
+        [
+            [math.cos(angle), math.sin(angle), translate[0]],
+            [-math.sin(angle), math.cos(angle), translate[1]],
+            [0, 0, 1],
+        ]
+    )
+    return np.asarray(np.linalg.inv(motion), dtype=np.float32)

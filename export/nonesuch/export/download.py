@@ -1,94 +1,121 @@
-"""Gets a catalogue file onto this machine: through the user's own pip, or from a file at hand. The hash decides.
+"""Gets a catalogue file onto this machine: from where it is published, or from a copy at hand. The hash decides.
 
-A file appears under its name whole or not at all; a lock per file makes a second process wait and then find it there.
-Wheels are only fetched, never installed or imported.
+`PackageFile` (pip) and `HttpsFile` (an address) are the two kinds; both keep the rules of this module: a file appears
+in the home's downloads under its name whole or not at all, a lock per file makes a second process wait and then find
+it there, and nothing that was fetched is installed, imported or executed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import subprocess
 import sys
-import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock
+from tqdm import tqdm
 
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
 
-from .catalogue import PackageFile
+__all__ = ["ModelFile", "Progress", "copy_at_hand", "fetch_file", "file_at_hand", "locked_target", "sha256_of"]
 
-__all__ = ["fetch_file", "file_at_hand"]
-
-
-def file_at_hand(file: PackageFile, home: Home) -> Path | None:
-    """The file in the user's home if it is there with the right hash, else None."""
-    path = home.downloads / file.filename
-    return path if path.is_file() and _sha256(path) == file.sha256 else None
+Progress = Callable[[Iterable[int], str, int | None], Iterable[int]]
+"""Wraps the sizes, in bytes, of the pieces as they arrive: `progress(sizes, label, total or None)`."""
 
 
-def fetch_file(file: PackageFile, home: Home, *, source: Path | None = None, show_progress: bool = False) -> Path:
+class ModelFile(Protocol):
+    """One published file: what it is called here, and how it gets here."""
+
+    @property
+    def filename(self) -> str:
+        """Its name in the home's downloads."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Its size, if it was published."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Its hash (hex), if it was published."""
+
+    def describe(self) -> str:
+        """Where it comes from, for people and manifests."""
+
+    def expected_sha256(self, home: Home) -> str | None:
+        """The hash that its content must have: as published, or as recorded here on first use; None before that."""
+
+    def at_hand(self, home: Home) -> Path | None:
+        """Its path if it is in the home with the right content, else None."""
+
+    def fetch(self, home: Home, source: Path | None, progress: Progress | None) -> Path:
+        """Make sure that it is in the home, from a copy at hand where `source` names one, and return its path.
+
+        Raises:
+            DownloadError: it cannot be had, or is not what it must be.
+        """
+
+
+def file_at_hand(file: ModelFile, home: Home) -> Path | None:
+    """The file in the user's home if it is there with the right content, else None."""
+    return file.at_hand(home)
+
+
+def fetch_file(file: ModelFile, home: Home, *, source: Path | None = None, show_progress: bool = False) -> Path:
     """Make sure the file is in the user's home, and return its path.
 
     Args:
         file: what to get.
         home: where to keep it.
-        source: a copy at hand, for machines without a network; None asks pip.
-        show_progress: let pip draw its progress bar on standard error.
+        source: a copy at hand, for machines without a network; None fetches it from where it is published.
+        show_progress: draw a progress bar on standard error.
 
     Raises:
-        DownloadError: pip cannot get it, the copy at hand is not readable, or the content is not what was published.
+        DownloadError: it cannot be had, the copy at hand is not readable, or the content is not what it must be.
     """
+    return file.fetch(home, source, _bar if show_progress else None)
+
+
+@contextmanager
+def locked_target(home: Home, filename: str) -> Iterator[Path]:
+    """The file's place in the downloads, for one process at a time."""
     home.downloads.mkdir(parents=True, exist_ok=True)
-    target = home.downloads / file.filename
+    target = home.downloads / filename
     with FileLock(f"{target}.lock"):
-        if file_at_hand(file, home):
-            return target
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home.downloads) as staging:
-            if source is not None:
-                fetched = _copy(source, Path(staging) / file.filename)
-            else:
-                fetched = _pip_download(file, Path(staging), show_progress)
-            found = _sha256(fetched)
-            if found != file.sha256:
-                origin = source or f"pip's download of {file.requirement}"
-                raise DownloadError(
-                    f"{origin} is not the published {file.filename}: "
-                    f"its sha256 is {found[:12]}…, not {file.sha256[:12]}…; it was not kept"
-                )
-            os.replace(fetched, target)
-    return target
+        yield target
 
 
-def _copy(source: Path, target: Path) -> Path:
+def copy_at_hand(source: Path, target: Path, max_bytes: int | None = None) -> Path:
+    """Copy a file that the user named.
+
+    Raises:
+        DownloadError: it cannot be read, or is larger than `max_bytes`.
+    """
     try:
+        # A device or a pipe may have no end.
+        if source.exists() and not source.is_file():
+            raise DownloadError(f"{source} cannot be read (not a file)")
+        if max_bytes is not None and source.stat().st_size > max_bytes:
+            raise DownloadError(f"{source} is larger than the {max_bytes} bytes that {target.name} may have")
         shutil.copyfile(source, target)
     except OSError as error:
         raise DownloadError(f"{source} cannot be read ({error.strerror or error})") from error
     return target
 
 
-def _pip_download(file: PackageFile, folder: Path, show_progress: bool) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--dest", str(folder)]
-    command += ["--disable-pip-version-check", "--progress-bar", "on" if show_progress else "off", file.requirement]
-    # pip writes its progress to standard output, which belongs to our own results.
-    result = subprocess.run(
-        command, stdout=sys.stderr if show_progress else subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False
-    )
-    path = folder / file.filename
-    if result.returncode != 0 or not path.is_file():
-        lines = [line for line in result.stderr.splitlines() if line.strip() and not line.startswith("WARNING")]
-        reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {result.returncode}"
-        raise DownloadError(
-            f"{file.filename} is not on this machine and pip could not get it ({reason}); check the network or pip's "
-            f"configuration, or copy the file here and name it with --from {file.filename}"
-        )
-    return path
-
-
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The sha256 (hex) of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _bar(sizes: Iterable[int], label: str, total: int | None) -> Iterator[int]:
+    with tqdm(
+        desc=label, total=total, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr, leave=False
+    ) as bar:
+        for size in sizes:
+            bar.update(size)
+            yield size

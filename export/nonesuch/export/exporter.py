@@ -11,37 +11,31 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from nonesuch.engine import __version__
 from nonesuch.engine.artifact import MANIFEST_FILE, MAPPING_FILE, W_AVG_FILE, Artifact
-from nonesuch.engine.backends.onnxruntime import OnnxRuntimeBackend, inference_session
 from nonesuch.engine.errors import ExportMismatchError
-from nonesuch.engine.generator import Generator
-from nonesuch.engine.latents import z_from_seeds
-from nonesuch.engine.manifest import FORMAT, Manifest, Variant, WeightsSource
-from nonesuch.engine.session import SessionOptions
+from nonesuch.engine.manifest import FORMAT, Manifest, WeightsSource
 
+from .built_variant import build_variant
 from .card import write_card
 from .checkpoint import Checkpoint
 from .checks import check_graph, check_pictures
 from .families import find_family
 from .graphs.mapping import build_mapping
+from .graphs.variant_options import VariantOptions
+from .mean_w import Progress, mean_w
+from .onnx_bytes import serialize
 
-__all__ = ["W_AVG_SAMPLES", "export_checkpoint"]
+__all__ = ["export_checkpoint"]
 
-W_AVG_SAMPLES = 10_000
-SYNTHESIS_FILE = "synthesis.onnx"
 CARD_FILE = "README.md"
-_CHUNK = 500
 _NOT_YET = "being checked"
-
-Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 
 def export_checkpoint(
@@ -50,6 +44,7 @@ def export_checkpoint(
     *,
     name: str,
     source: WeightsSource,
+    variants: Sequence[VariantOptions] = (VariantOptions(),),
     replace: bool = False,
     progress: Progress = lambda items, _: items,
 ) -> Artifact:
@@ -60,11 +55,13 @@ def export_checkpoint(
         out: the artifact's folder; it appears whole or not at all.
         name: what the model is called in answers and file names.
         source: where the weights came from.
+        variants: the synthesis graphs to build; a runtime takes the first that is meant for it.
         replace: put the new artifact in the place of one that is there.
         progress: wraps the steps of the long loop, as tqdm does.
 
     Raises:
         CheckpointError: a tensor is missing or has another shape than the network needs.
+        UnsupportedError: the family has no such variant.
         ExportMismatchError: the graphs are not valid, disagree with the reference, or `out` is taken.
         BackendUnavailableError: ONNX Runtime, which the checks need, is not installed.
     """
@@ -76,14 +73,13 @@ def export_checkpoint(
         # What is replaced is deleted, so a slip of the hand must not hit somebody's pictures.
         if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).is_file()):
             raise ExportMismatchError(f"{out} is there and is no artifact, so it is not replaced; choose another --out")
-    family = find_family(checkpoint.family)
-    built = family.build(checkpoint)
-    files = {MAPPING_FILE: _serialize(build_mapping(checkpoint)), SYNTHESIS_FILE: _serialize(built.model)}
-    for label, data in files.items():
-        check_graph(data, label)
-    w_avg = _mean_w(files[MAPPING_FILE], int(checkpoint.config["z_dim"]), progress)
-    files[W_AVG_FILE] = _npy(w_avg)
-    layout = family.ws_layout(checkpoint)
+    built = [build_variant(checkpoint, options) for options in variants]
+    mapping = serialize(build_mapping(checkpoint, variants[0].linear))
+    check_graph(mapping, MAPPING_FILE)
+    average = mean_w(checkpoint, mapping, progress)
+    files = {MAPPING_FILE: mapping, W_AVG_FILE: _npy(average.value)}
+    files |= {variant.entry.file: variant.data for variant in built}
+    layout = find_family(checkpoint.family).ws_layout(checkpoint)
     config = checkpoint.config
 
     def manifest(checked: str) -> Manifest:
@@ -99,21 +95,11 @@ def export_checkpoint(
             resolution=int(config["resolution"]),
             channels=int(config["img_channels"]),
             ws_layout=tuple(layout),
-            w_avg=f"mean of {W_AVG_SAMPLES} mapped seeds, 0 to {W_AVG_SAMPLES - 1}",
+            w_avg=average.origin,
             checked=checked,
             source=source,
-            variants=(
-                Variant(
-                    file=SYNTHESIS_FILE,
-                    precision="fp32",
-                    upsampling=built.upsampling,
-                    noise=built.noise,
-                    output="uint8_nhwc",
-                    runtimes=built.runtimes,
-                    sha256=_sha256(files[SYNTHESIS_FILE]),
-                ),
-            ),
-            files={file: _sha256(data) for file, data in files.items()},
+            variants=tuple(variant.entry for variant in built),
+            files={file: hashlib.sha256(data).hexdigest() for file, data in files.items()},
             producer=f"nonesuch {__version__}",
         )
 
@@ -123,7 +109,7 @@ def export_checkpoint(
         for file, data in files.items():
             (staging / file).write_bytes(data)
         (staging / MANIFEST_FILE).write_bytes(manifest(_NOT_YET).encode())
-        checked = _check(checkpoint, staging)
+        checked = check_pictures(checkpoint, Artifact.open(staging))
         files[CARD_FILE] = write_card(manifest(checked)).encode()
         (staging / CARD_FILE).write_bytes(files[CARD_FILE])
         (staging / MANIFEST_FILE).write_bytes(manifest(checked).encode())
@@ -131,13 +117,6 @@ def export_checkpoint(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Artifact.open(out)
-
-
-def _check(checkpoint: Checkpoint, folder: Path) -> str:
-    artifact = Artifact.open(folder)
-    session = OnnxRuntimeBackend().session(artifact, SessionOptions(max_batch_size=1))
-    with Generator(artifact, session, "the exporter's own check") as generator:
-        return check_pictures(checkpoint, generator)
 
 
 def _publish(staging: Path, out: Path, replace: bool) -> None:
@@ -151,7 +130,10 @@ def _publish(staging: Path, out: Path, replace: bool) -> None:
         except OSError:
             os.replace(old, out)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+        if old.is_symlink():  # what it points to is not ours
+            old.unlink()
+        else:
+            shutil.rmtree(old, ignore_errors=True)
         return
     try:
         os.replace(staging, out)
@@ -159,25 +141,7 @@ def _publish(staging: Path, out: Path, replace: bool) -> None:
         raise ExportMismatchError(f"{out} cannot be written ({error.strerror}); choose another --out") from error
 
 
-def _mean_w(mapping: bytes, z_dim: int, progress: Progress) -> NDArray[np.float32]:
-    """The mean of W_AVG_SAMPLES mapped seeds, summed in float64, for checkpoints that store none."""
-    session = inference_session(mapping, SessionOptions())
-    total = np.float64(0)
-    for start in progress(range(0, W_AVG_SAMPLES, _CHUNK), "w_avg"):
-        z = z_from_seeds(range(start, start + _CHUNK), z_dim)
-        total = total + session.run(None, {"z": z})[0].astype(np.float64).sum(axis=0)
-    return np.asarray(total / W_AVG_SAMPLES, dtype=np.float32)
-
-
-def _serialize(model: ir.Model) -> bytes:
-    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))
-
-
 def _npy(array: NDArray[np.float32]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from nonesuch.engine.errors import CheckpointError
 from nonesuch.engine.manifest import WsIndex
 
 from .checkpoint import Checkpoint
-from .graphs import mobilestylegan
+from .graphs.variant_options import VariantOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["FAMILIES", "BuiltVariant", "Family", "find_family"]
-
-
-@dataclass(frozen=True)
-class BuiltVariant:
-    """A synthesis graph and the words with which a manifest describes it."""
-
-    model: ir.Model
-    upsampling: str
-    noise: Literal["const", "none", "random"]
-    runtimes: tuple[str, ...]
+__all__ = ["FAMILIES", "Family", "find_family"]
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the exporter needs to know of a family."""
+    """What the exporter needs to know of a family; its modules are imported when they are used."""
 
     name: str
-    ws_layout: Callable[[Checkpoint], list[WsIndex]]
-    build: Callable[[Checkpoint], BuiltVariant]
-    reference: Callable[[Checkpoint], Any]  # the PyTorch network; imports torch when called
+    upsampling: Sequence[str]  # the builder's forms, its default first
+    network: str  # the class in reference/<name>.py
 
+    def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
+        """What reads each index of ws."""
+        layout: list[WsIndex] = self._builder().ws_layout(checkpoint)
+        return layout
 
-def _build_mobilestylegan(checkpoint: Checkpoint) -> BuiltVariant:
-    options = mobilestylegan.MobileStyleGanOptions()
-    model = mobilestylegan.build_synthesis(checkpoint, options)
-    return BuiltVariant(model, f"haar_{options.wavelet}", "const", ("onnxruntime", "torch"))
+    def build(self, checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
+        """One synthesis graph.
 
+        Raises:
+            CheckpointError: a tensor is missing or has another shape than the config says.
+            UnsupportedError: the family has no such variant.
+        """
+        model: ir.Model = self._builder().build_synthesis(checkpoint, options)
+        return model
 
-def _reference_mobilestylegan(checkpoint: Checkpoint) -> Any:
-    from .reference.mobilestylegan import MobileStyleGAN
+    def reference(self, checkpoint: Checkpoint) -> Any:
+        """The PyTorch network, in the form that people run; imports torch."""
+        module = import_module(f".reference.{self.name}", __package__)
+        return getattr(module, self.network).from_checkpoint(checkpoint)
 
-    return MobileStyleGAN.from_checkpoint(checkpoint)
+    def _builder(self) -> Any:
+        return import_module(f".graphs.{self.name}", __package__)
 
 
 FAMILIES = {
     family.name: family
     for family in [
-        Family("mobilestylegan", mobilestylegan.ws_layout, _build_mobilestylegan, _reference_mobilestylegan),
+        Family("mobilestylegan", ("haar_conv_transpose", "haar_butterfly", "haar_grouped_conv"), "MobileStyleGAN"),
+        Family("stylegan2", ("transposed", "polyphase"), "StyleGAN2"),
+        Family("stylegan3", ("polyphase", "transposed"), "StyleGAN3"),
     ]
 }
 

@@ -1,49 +1,112 @@
-"""A catalogue name -> an artifact: fetch, convert, export; each step is skipped where its result is there."""
+"""A catalogue name, or a checkpoint file, -> an artifact: fetch, convert, export; what is there is not made again."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from nonesuch.engine.artifact import MANIFEST_FILE, Artifact
+from nonesuch.engine.errors import CheckpointError
 from nonesuch.engine.home import Home
+from nonesuch.engine.manifest import WeightsSource
 
 from .catalogue import CatalogueEntry
 from .checkpoint import Checkpoint
-from .download import fetch_file
-from .exporter import Progress, export_checkpoint
+from .download import fetch_file, sha256_of
+from .exporter import export_checkpoint
+from .graphs.variant_options import VariantOptions
+from .mean_w import Progress
 
-__all__ = ["export_named"]
+__all__ = ["ExportJob", "export_file", "export_named", "model_name"]
+
+_UNKNOWN_TERMS = (
+    "The file says nothing of its terms; the weights keep those of their own source, and most public StyleGAN weights "
+    "are for research and non-commercial use."
+)
+
+
+@dataclass(frozen=True)
+class ExportJob:
+    """How an export is done, whatever its source."""
+
+    out: Path | None = None  # None: in the user's home, under the model's name
+    variants: Sequence[VariantOptions] = (VariantOptions(),)
+    replace: bool = False
+    progress: Progress = lambda items, _: items
 
 
 def export_named(
     entry: CatalogueEntry,
     home: Home,
+    job: ExportJob | None = None,
     *,
-    out: Path | None = None,
     source: Path | None = None,
-    replace: bool = False,
     show_progress: bool = False,
-    progress: Progress = lambda items, _: items,
 ) -> Artifact:
-    """Export a model by name, into the user's home unless `out` says otherwise.
+    """Export a model by name; `source` is a copy of its file at hand.
 
     In the user's home a second process waits for the first and takes its result.
 
     Raises:
         DownloadError: the file cannot be had.
         CheckpointError: it is not the network that it should be.
+        UnsupportedError: the family has no such variant.
         ExportMismatchError: the graphs disagree with the reference, or `out` is taken.
         BackendUnavailableError: ONNX Runtime, which the checks need, is not installed.
     """
-    target = out or home.artifacts / entry.name
+
+    def read() -> tuple[Checkpoint, WeightsSource]:
+        path = fetch_file(entry.file, home, source=source, show_progress=show_progress)
+        return entry.read(path), entry.weights_source(path)
+
+    return _export(entry.name, read, home, job or ExportJob())
+
+
+def export_file(path: Path, home: Home, job: ExportJob | None = None, *, name: str | None = None) -> Artifact:
+    """Export a checkpoint file of any format that `formats.detect` reads, under `name` or the file's own.
+
+    Raises:
+        CheckpointError: the file is not readable, not safe, or of no supported format; the rest as `export_named`.
+    """
+    from .formats.detect import read_checkpoint
+
+    def read() -> tuple[Checkpoint, WeightsSource]:
+        checkpoint = read_checkpoint(path)
+        return checkpoint, WeightsSource(name=path.name, licence=_UNKNOWN_TERMS, sha256=sha256_of(path))
+
+    return _export(name or model_name(path), read, home, job or ExportJob())
+
+
+def model_name(path: Path) -> str:
+    """A model's name out of a file's: letters, digits, dots, dashes and underscores of its stem.
+
+    Raises:
+        CheckpointError: nothing is left of it.
+    """
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")
+    if not name:
+        raise CheckpointError(f"{path.name!r} gives no name for a model; choose one with --name")
+    return name
+
+
+def _export(name: str, read: Callable[[], tuple[Checkpoint, WeightsSource]], home: Home, job: ExportJob) -> Artifact:
+    target = job.out or home.artifacts / name
     home.artifacts.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.artifacts / f".{entry.name}.lock"):
-        if out is None and not replace and (target / MANIFEST_FILE).is_file():
+    with FileLock(home.artifacts / f".{name}.lock"):
+        if job.out is None and not job.replace and (target / MANIFEST_FILE).is_file():
             return Artifact.open(target)
-        checkpoint = entry.read(fetch_file(entry.file, home, source=source, show_progress=show_progress))
+        checkpoint, source = read()
         checkpoint.save(Checkpoint.folder(home, checkpoint.model_id))
         return export_checkpoint(
-            checkpoint, target, name=entry.name, source=entry.source, replace=replace, progress=progress
+            checkpoint,
+            target,
+            name=name,
+            source=source,
+            variants=job.variants,
+            replace=job.replace,
+            progress=job.progress,
         )

@@ -24,29 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnonesuch/v1/synthesis.proto\x12\x0bnonesuch.v1\"\x18\n\x06Latent\x12\x0e\n\x06values\x18\x01 \x03(\x02\"f\n\x06Source\x12\x0e\n\x04seed\x18\x01 \x01(\rH\x00\x12 \n\x01z\x18\x02 \x01(\x0b\x32\x13.nonesuch.v1.LatentH\x00\x12 \n\x01w\x18\x03 \x01(\x0b\x32\x13.nonesuch.v1.LatentH\x00\x42\x08\n\x06origin\"=\n\x06Mixing\x12#\n\x06source\x18\x01 \x01(\x0b\x32\x13.nonesuch.v1.Source\x12\x0e\n\x06layers\x18\x02 \x03(\r\"\xc7\x01\n\x10SynthesisOptions\x12\x10\n\x03psi\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x06\x63utoff\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x18\n\x0b\x63lass_index\x18\x03 \x01(\rH\x02\x88\x01\x01\x12#\n\x06mixing\x18\x04 \x03(\x0b\x32\x13.nonesuch.v1.Mixing\x12*\n\nnoise_mode\x18\x05 \x01(\x0e\x32\x16.nonesuch.v1.NoiseModeB\x06\n\x04_psiB\t\n\x07_cutoffB\x0e\n\x0c_class_index\"U\n\x06Timing\x12\x10\n\x08queue_us\x18\x01 \x01(\x04\x12\x14\n\x0cinference_us\x18\x02 \x01(\x04\x12\x11\n\tencode_us\x18\x03 \x01(\x04\x12\x10\n\x08total_us\x18\x04 \x01(\x04\"*\n\x05\x42\x61tch\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x13\n\x0bpadded_size\x18\x02 \x01(\r\"\xc0\x01\n\nGeneration\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x10\n\x08\x62uild_id\x18\x03 \x01(\t\x12\x11\n\x04seed\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x0b\n\x03psi\x18\x05 \x01(\x02\x12#\n\x06timing\x18\x06 \x01(\x0b\x32\x13.nonesuch.v1.Timing\x12!\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x12.nonesuch.v1.Batch\x12\x0e\n\x06\x63\x61\x63hed\x18\x08 \x01(\x08\x42\x07\n\x05_seed*i\n\tNoiseMode\x12\x1a\n\x16NOISE_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10NOISE_MODE_CONST\x10\x01\x12\x13\n\x0fNOISE_MODE_NONE\x10\x02\x12\x15\n\x11NOISE_MODE_RANDOM\x10\x03*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnonesuch/v1/synthesis.proto\x12\x0bnonesuch.v1\"\x18\n\x06Latent\x12\x0e\n\x06values\x18\x01 \x03(\x02\"f\n\x06Source\x12\x0e\n\x04seed\x18\x01 \x01(\rH\x00\x12 \n\x01z\x18\x02 \x01(\x0b\x32\x13.nonesuch.v1.LatentH\x00\x12 \n\x01w\x18\x03 \x01(\x0b\x32\x13.nonesuch.v1.LatentH\x00\x42\x08\n\x06origin\"e\n\x06Mixing\x12#\n\x06source\x18\x01 \x01(\x0b\x32\x13.nonesuch.v1.Source\x12\x0e\n\x06layers\x18\x02 \x03(\r\x12&\n\x05group\x18\x03 \x01(\x0e\x32\x17.nonesuch.v1.LayerGroup\"M\n\tTransform\x12\x13\n\x0btranslate_x\x18\x01 \x01(\x02\x12\x13\n\x0btranslate_y\x18\x02 \x01(\x02\x12\x16\n\x0erotate_degrees\x18\x03 \x01(\x02\"\xf2\x01\n\x10SynthesisOptions\x12\x10\n\x03psi\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x13\n\x06\x63utoff\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x18\n\x0b\x63lass_index\x18\x03 \x01(\rH\x02\x88\x01\x01\x12#\n\x06mixing\x18\x04 \x03(\x0b\x32\x13.nonesuch.v1.Mixing\x12*\n\nnoise_mode\x18\x05 \x01(\x0e\x32\x16.nonesuch.v1.NoiseMode\x12)\n\ttransform\x18\x06 \x01(\x0b\x32\x16.nonesuch.v1.TransformB\x06\n\x04_psiB\t\n\x07_cutoffB\x0e\n\x0c_class_index\"U\n\x06Timing\x12\x10\n\x08queue_us\x18\x01 \x01(\x04\x12\x14\n\x0cinference_us\x18\x02 \x01(\x04\x12\x11\n\tencode_us\x18\x03 \x01(\x04\x12\x10\n\x08total_us\x18\x04 \x01(\x04\"*\n\x05\x42\x61tch\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x13\n\x0bpadded_size\x18\x02 \x01(\r\"\xc0\x01\n\nGeneration\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x10\n\x08\x62uild_id\x18\x03 \x01(\t\x12\x11\n\x04seed\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x0b\n\x03psi\x18\x05 \x01(\x02\x12#\n\x06timing\x18\x06 \x01(\x0b\x32\x13.nonesuch.v1.Timing\x12!\n\x05\x62\x61tch\x18\x07 \x01(\x0b\x32\x12.nonesuch.v1.Batch\x12\x0e\n\x06\x63\x61\x63hed\x18\x08 \x01(\x08\x42\x07\n\x05_seed*o\n\nLayerGroup\x12\x1b\n\x17LAYER_GROUP_UNSPECIFIED\x10\x00\x12\x16\n\x12LAYER_GROUP_COARSE\x10\x01\x12\x16\n\x12LAYER_GROUP_MIDDLE\x10\x02\x12\x14\n\x10LAYER_GROUP_FINE\x10\x03*i\n\tNoiseMode\x12\x1a\n\x16NOISE_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10NOISE_MODE_CONST\x10\x01\x12\x13\n\x0fNOISE_MODE_NONE\x10\x02\x12\x15\n\x11NOISE_MODE_RANDOM\x10\x03*Q\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x18\n\x14PRIORITY_INTERACTIVE\x10\x01\x12\x11\n\rPRIORITY_BULK\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nonesuch.v1.synthesis_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NOISEMODE']._serialized_start=765
-  _globals['_NOISEMODE']._serialized_end=870
-  _globals['_PRIORITY']._serialized_start=872
-  _globals['_PRIORITY']._serialized_end=953
+  _globals['_LAYERGROUP']._serialized_start=927
+  _globals['_LAYERGROUP']._serialized_end=1038
+  _globals['_NOISEMODE']._serialized_start=1040
+  _globals['_NOISEMODE']._serialized_end=1145
+  _globals['_PRIORITY']._serialized_start=1147
+  _globals['_PRIORITY']._serialized_end=1228
   _globals['_LATENT']._serialized_start=44
   _globals['_LATENT']._serialized_end=68
   _globals['_SOURCE']._serialized_start=70
   _globals['_SOURCE']._serialized_end=172
   _globals['_MIXING']._serialized_start=174
-  _globals['_MIXING']._serialized_end=235
-  _globals['_SYNTHESISOPTIONS']._serialized_start=238
-  _globals['_SYNTHESISOPTIONS']._serialized_end=437
-  _globals['_TIMING']._serialized_start=439
-  _globals['_TIMING']._serialized_end=524
-  _globals['_BATCH']._serialized_start=526
-  _globals['_BATCH']._serialized_end=568
-  _globals['_GENERATION']._serialized_start=571
-  _globals['_GENERATION']._serialized_end=763
+  _globals['_MIXING']._serialized_end=275
+  _globals['_TRANSFORM']._serialized_start=277
+  _globals['_TRANSFORM']._serialized_end=354
+  _globals['_SYNTHESISOPTIONS']._serialized_start=357
+  _globals['_SYNTHESISOPTIONS']._serialized_end=599
+  _globals['_TIMING']._serialized_start=601
+  _globals['_TIMING']._serialized_end=686
+  _globals['_BATCH']._serialized_start=688
+  _globals['_BATCH']._serialized_end=730
+  _globals['_GENERATION']._serialized_start=733
+  _globals['_GENERATION']._serialized_end=925
 # @@protoc_insertion_point(module_scope)

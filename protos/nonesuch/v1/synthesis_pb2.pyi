@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class LayerGroup(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAYER_GROUP_UNSPECIFIED: _ClassVar[LayerGroup]
+    LAYER_GROUP_COARSE: _ClassVar[LayerGroup]
+    LAYER_GROUP_MIDDLE: _ClassVar[LayerGroup]
+    LAYER_GROUP_FINE: _ClassVar[LayerGroup]
+
 class NoiseMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     NOISE_MODE_UNSPECIFIED: _ClassVar[NoiseMode]
@@ -19,6 +26,10 @@ class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRIORITY_UNSPECIFIED: _ClassVar[Priority]
     PRIORITY_INTERACTIVE: _ClassVar[Priority]
     PRIORITY_BULK: _ClassVar[Priority]
+LAYER_GROUP_UNSPECIFIED: LayerGroup
+LAYER_GROUP_COARSE: LayerGroup
+LAYER_GROUP_MIDDLE: LayerGroup
+LAYER_GROUP_FINE: LayerGroup
 NOISE_MODE_UNSPECIFIED: NoiseMode
 NOISE_MODE_CONST: NoiseMode
 NOISE_MODE_NONE: NoiseMode
@@ -44,26 +55,40 @@ class Source(_message.Message):
     def __init__(self, seed: _Optional[int] = ..., z: _Optional[_Union[Latent, _Mapping]] = ..., w: _Optional[_Union[Latent, _Mapping]] = ...) -> None: ...
 
 class Mixing(_message.Message):
-    __slots__ = ("source", "layers")
+    __slots__ = ("source", "layers", "group")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
     source: Source
     layers: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, source: _Optional[_Union[Source, _Mapping]] = ..., layers: _Optional[_Iterable[int]] = ...) -> None: ...
+    group: LayerGroup
+    def __init__(self, source: _Optional[_Union[Source, _Mapping]] = ..., layers: _Optional[_Iterable[int]] = ..., group: _Optional[_Union[LayerGroup, str]] = ...) -> None: ...
+
+class Transform(_message.Message):
+    __slots__ = ("translate_x", "translate_y", "rotate_degrees")
+    TRANSLATE_X_FIELD_NUMBER: _ClassVar[int]
+    TRANSLATE_Y_FIELD_NUMBER: _ClassVar[int]
+    ROTATE_DEGREES_FIELD_NUMBER: _ClassVar[int]
+    translate_x: float
+    translate_y: float
+    rotate_degrees: float
+    def __init__(self, translate_x: _Optional[float] = ..., translate_y: _Optional[float] = ..., rotate_degrees: _Optional[float] = ...) -> None: ...
 
 class SynthesisOptions(_message.Message):
-    __slots__ = ("psi", "cutoff", "class_index", "mixing", "noise_mode")
+    __slots__ = ("psi", "cutoff", "class_index", "mixing", "noise_mode", "transform")
     PSI_FIELD_NUMBER: _ClassVar[int]
     CUTOFF_FIELD_NUMBER: _ClassVar[int]
     CLASS_INDEX_FIELD_NUMBER: _ClassVar[int]
     MIXING_FIELD_NUMBER: _ClassVar[int]
     NOISE_MODE_FIELD_NUMBER: _ClassVar[int]
+    TRANSFORM_FIELD_NUMBER: _ClassVar[int]
     psi: float
     cutoff: int
     class_index: int
     mixing: _containers.RepeatedCompositeFieldContainer[Mixing]
     noise_mode: NoiseMode
-    def __init__(self, psi: _Optional[float] = ..., cutoff: _Optional[int] = ..., class_index: _Optional[int] = ..., mixing: _Optional[_Iterable[_Union[Mixing, _Mapping]]] = ..., noise_mode: _Optional[_Union[NoiseMode, str]] = ...) -> None: ...
+    transform: Transform
+    def __init__(self, psi: _Optional[float] = ..., cutoff: _Optional[int] = ..., class_index: _Optional[int] = ..., mixing: _Optional[_Iterable[_Union[Mixing, _Mapping]]] = ..., noise_mode: _Optional[_Union[NoiseMode, str]] = ..., transform: _Optional[_Union[Transform, _Mapping]] = ...) -> None: ...
 
 class Timing(_message.Message):
     __slots__ = ("queue_us", "inference_us", "encode_us", "total_us")

@@ -6,9 +6,8 @@ only makes its first member wait, so it stops growing where doubling it stops pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
 
 from nonesuch.engine.session import Batch, Session
 
@@ -32,10 +31,11 @@ class BatchGrowth:
         return self.run_ms[self.target_size] / self.target_size
 
 
-def measure_growth(session: Session, min_gain: float) -> BatchGrowth:
+def measure_growth(session: Session, make_batch: Callable[[int], Batch], min_gain: float) -> BatchGrowth:
     """Warm the session up and double the batch while that saves at least `min_gain` of the time per image.
 
-    Blocks for a few runs. With `min_gain` 0 every size is warmed up and the target is the session's largest.
+    Blocks for a few runs; `make_batch` makes a batch of a size. With `min_gain` 0 every size is warmed up and the
+    target is the session's largest.
 
     Raises:
         BackendError: a run failed.
@@ -47,7 +47,7 @@ def measure_growth(session: Session, min_gain: float) -> BatchGrowth:
     run_ms: dict[int, float] = {}
     target = sizes[0]
     for size in sizes:
-        run_ms[size] = _fastest_run_ms(session, size)
+        run_ms[size] = _fastest_run_ms(session, make_batch(size))
         if size == target:
             continue
         gain = 1 - (run_ms[size] / size) / (run_ms[target] / target)
@@ -57,11 +57,8 @@ def measure_growth(session: Session, min_gain: float) -> BatchGrowth:
     return BatchGrowth(run_ms, target)
 
 
-def _fastest_run_ms(session: Session, size: int) -> float:
-    manifest = session.artifact.manifest
-    # Different rows, so that no runtime can profit from equal ones.
-    ws = np.random.RandomState(0).randn(size, manifest.num_ws, manifest.w_dim).astype(np.float32)
+def _fastest_run_ms(session: Session, batch: Batch) -> float:
     times: list[float] = []
     while len(times) < MIN_RUNS or (len(times) < MAX_RUNS and sum(times) < ENOUGH_MS):
-        times.append(session.submit(Batch(ws)).result().inference_ms)
+        times.append(session.submit(batch).result().inference_ms)
     return min(times)

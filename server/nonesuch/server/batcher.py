@@ -1,6 +1,6 @@
 """The dynamic batcher: a bounded queue in front of one session. It knows nothing of gRPC, seeds or image formats.
 
-    admit -> Ticket (or OverloadedError at once) -> render(styles) -> queue -> batch -> session -> Rendered
+    admit -> Ticket (or OverloadedError at once) -> render(batch of one) -> queue -> batch -> session -> Rendered
 
 Work-conserving: while the device is busy the queue fills, and the next batch is what has gathered. An entry whose
 caller is gone leaves the queue by itself, one whose deadline has passed is answered without costing compute, and an
@@ -48,7 +48,7 @@ class Rendered:
 
 @dataclass(eq=False)
 class _Entry:
-    styles: NDArray[np.float32]
+    batch: Batch
     admitted: float
     deadline: float | None
     future: asyncio.Future[Rendered] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -63,14 +63,14 @@ class Ticket:
         self._admitted = time.monotonic()
         self._waiting = True
 
-    async def render(self, styles: NDArray[np.float32]) -> Rendered:
-        """Render styles float32 [num_ws, w_dim]; a cancelled caller costs nothing and harms nobody.
+    async def render(self, batch: Batch) -> Rendered:
+        """Render a batch of one image; a cancelled caller costs nothing and harms nobody.
 
         Raises:
             DeadlineError: the deadline passed before the image's batch was formed.
             BackendError: the run failed.
         """
-        entry = _Entry(styles, self._admitted, self._deadline)
+        entry = _Entry(batch, self._admitted, self._deadline)
         self._batcher._enqueue(entry, self._leave)
         try:
             return await entry.future
@@ -227,7 +227,7 @@ class Batcher:
 
     async def _run(self, entries: list[_Entry], started: float) -> None:
         try:
-            batch = Batch(np.stack([entry.styles for entry in entries]))
+            batch = Batch.join([entry.batch for entry in entries])
             result = await asyncio.wrap_future(self._session.submit(batch))
             self._image_ms += 0.2 * (result.inference_ms / len(entries) - self._image_ms)
             self._deliver(entries, result, started)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
 
-from nonesuch.engine.errors import UnsupportedError
 from nonesuch.v1 import generation_service_pb2 as pb
 from nonesuch.v1 import generation_service_pb2_grpc
 
 from .service import ImageService
-from .wire import generation_message, image_message, one_request, stream_requests
+from .wire import generation_message, image_message, one_request, stream_requests, walk_request
 
 __all__ = ["GenerationServicer"]
 
@@ -36,13 +36,18 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[pb.GenerateStreamResponse]:
         """Make many images."""
         requests = stream_requests(request, self._service.settings.max_images_per_stream)
-        async for index, made in self._service.make_many(requests, deadline=_deadline(context)):
-            yield pb.GenerateStreamResponse(index=index, image=image_message(made), generation=generation_message(made))
+        async with aclosing(self._service.make_many(requests, deadline=_deadline(context))) as images:
+            async for index, made in images:
+                yield pb.GenerateStreamResponse(
+                    index=index, image=image_message(made), generation=generation_message(made)
+                )
 
     async def Walk(self, request: pb.WalkRequest, context: Context) -> AsyncIterator[pb.WalkResponse]:  # noqa: N802 - the wire's name
-        """Not served yet."""
-        raise UnsupportedError("walks are not served yet; ask GenerateStream for the frames, each from its own w")
-        yield pb.WalkResponse()
+        """Make the frames of a walk, in order."""
+        walk, frame = walk_request(request, self._service.settings.max_images_per_stream)
+        async with aclosing(self._service.walk(walk, frame, deadline=_deadline(context))) as frames:
+            async for index, made in frames:
+                yield pb.WalkResponse(index=index, image=image_message(made), generation=generation_message(made))
 
 
 def _deadline(context: Context) -> float | None:

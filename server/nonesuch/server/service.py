@@ -7,78 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
-from typing import cast
+from contextlib import aclosing
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from nonesuch.engine.encoder import EncodeOptions, EncoderPool
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError, ModelNotFoundError, UnavailableError
 from nonesuch.engine.generator import Generator
-from nonesuch.engine.latents import DEFAULT_PSI, StyleMix
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.manifest import Manifest
 from nonesuch.engine.provenance import ImageRecord
+from nonesuch.engine.session import Batch
+from nonesuch.engine.walk import Walk, walk_frames
 
 from .batch_growth import BatchGrowth, measure_growth
 from .batcher import Batcher, BatcherLimits, Ticket
+from .image_request import ImageRequest, ImageTiming, MadeImage
 from .settings import ServerSettings
 
-__all__ = ["ImageRequest", "ImageService", "ImageTiming", "MadeImage", "fresh_seed"]
-
-
-def fresh_seed() -> int:
-    """A seed that nobody can predict, unsigned 32 bit."""
-    return secrets.randbits(32)
-
-
-@dataclass(frozen=True)
-class ImageRequest:
-    """One image, from exactly one of seed, z and w."""
-
-    model: str = ""  # empty: the server's default
-    seed: int | None = None
-    z: Sequence[float] | None = None
-    w: Sequence[float] | None = None  # w_dim values, or num_ws * w_dim for a style per layer
-    psi: float | None = None
-    cutoff: int | None = None
-    class_index: int | None = None
-    mixing: tuple[StyleMix, ...] = ()
-    encode: EncodeOptions = field(default_factory=EncodeOptions)
-
-
-@dataclass(frozen=True)
-class ImageTiming:
-    """Where the time of one image went."""
-
-    queue_ms: float
-    inference_ms: float
-    encode_ms: float
-    total_ms: float
-
-
-@dataclass(frozen=True)
-class MadeImage:
-    """One encoded image and what made it."""
-
-    data: bytes
-    options: EncodeOptions
-    width: int
-    height: int
-    channels: int
-    model: str
-    model_id: str
-    build_id: str
-    seed: int | None
-    psi: float
-    timing: ImageTiming
-    batch_size: int
-    padded_size: int
+__all__ = ["ImageService"]
 
 
 class ImageService:
@@ -105,9 +58,7 @@ class ImageService:
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._mappers, self.generator.load)
-        await loop.run_in_executor(self._mappers, partial(self.generator.styles, [0]))
-        measure = partial(measure_growth, self.generator.session, self.settings.min_batch_gain)
-        self.growth = await loop.run_in_executor(self._mappers, measure)
+        self.growth = await loop.run_in_executor(self._mappers, self._measure)
         limits = BatcherLimits(
             target_size=self.growth.target_size,
             queue_limit=self.settings.queue_limit,
@@ -149,12 +100,12 @@ class ImageService:
             UnavailableError: the server is starting or draining.
             BackendError: the runtime failed.
         """
-        self.check_model(request.model)
+        self._check(request)
         return await self._make(request, self._ready().admit(deadline))
 
     async def make_many(
         self, requests: Sequence[ImageRequest], *, deadline: float | None = None
-    ) -> AsyncIterator[tuple[int, MadeImage]]:
+    ) -> AsyncGenerator[tuple[int, MadeImage], None]:
         """Make many images and yield each with its index as soon as it is ready.
 
         The first is admitted or refused like a single image, the rest wait for room. Only as many as fill two batches
@@ -167,7 +118,7 @@ class ImageService:
         if not 1 <= len(requests) <= most:
             raise InvalidRequestError(FieldViolation("sources", f"{len(requests)} images; a stream has 1 to {most}"))
         for request in requests:
-            self.check_model(request.model)
+            self._check(request)
         batcher = self._ready()
         window = 2 * batcher.limits.target_size
         tasks: dict[asyncio.Task[MadeImage], int] = {}
@@ -189,11 +140,44 @@ class ImageService:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _check(self, request: ImageRequest) -> None:
+        """Refuse what this server could never make, before it takes a place."""
+        self.check_model(request.model)
+        noise = self.generator.session.variant.noise
+        if request.noise_mode not in {None, noise}:
+            problem = f"{request.noise_mode} noise is not served; the model is loaded with {noise} noise"
+            raise InvalidRequestError(FieldViolation("noise_mode", problem))
+
+    async def walk(
+        self, walk: Walk, request: ImageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[tuple[int, MadeImage], None]:
+        """Make the frames of a walk and yield them in order; `request` says all but the latents.
+
+        Raises:
+            InvalidRequestError: a key frame does not fit, or too many frames; the rest as `make_many`.
+        """
+        self._check(request)
+        self._ready()
+        frames = await asyncio.get_running_loop().run_in_executor(
+            self._mappers, walk_frames, self.generator.latents, walk, request.picture
+        )
+        picture = replace(request.picture, psi=frames.psi)
+        blank = replace(request, seed=None, picture=picture)
+        requests = [replace(blank, z=row) if frames.kind == "z" else replace(blank, w=row) for row in frames.rows]
+        early: dict[int, MadeImage] = {}
+        following = 0
+        async with aclosing(self.make_many(requests, deadline=deadline)) as made_images:
+            async for index, made in made_images:
+                early[index] = made
+                while following in early:
+                    yield following, early.pop(following)
+                    following += 1
+
     async def _make(self, request: ImageRequest, ticket: Ticket) -> MadeImage:
         arrived = time.monotonic()
         with ticket:
-            styles = await asyncio.get_running_loop().run_in_executor(self._mappers, self._styles, request)
-            rendered = await ticket.render(styles)
+            batch = await asyncio.get_running_loop().run_in_executor(self._mappers, self._prepare, request)
+            rendered = await ticket.render(batch)
         psi = _applied_psi(request)
         record = ImageRecord(self.manifest.name, self.manifest.model_id, request.seed, psi)
         encoding = time.monotonic()
@@ -227,21 +211,28 @@ class ImageService:
             return self.generator.build_id
         return hashlib.sha256(f"{self.generator.build_id}\n{encode.identity}".encode()).hexdigest()[:16]
 
-    def _styles(self, request: ImageRequest) -> NDArray[np.float32]:
+    def _measure(self) -> BatchGrowth:
+        latents, manifest = self.generator.latents, self.manifest
+        latents.warm_up()
+
+        def make_batch(size: int) -> Batch:
+            # Different rows, so that no runtime can profit from equal ones.
+            rows = np.random.RandomState(0).randn(size, manifest.w_dim)
+            return latents.batch(PictureOptions(), w=rows)
+
+        return measure_growth(self.generator.session, make_batch, self.settings.min_batch_gain)
+
+    def _prepare(self, request: ImageRequest) -> Batch:
         w, ws = self._split_w(request.w)
-        rows = self.generator.styles(
+        return self.generator.latents.batch(
+            request.picture,
             seeds=None if request.seed is None else [request.seed],
-            z=None if request.z is None else [request.z],
+            z=None if request.z is None else np.asarray(request.z)[None],
             w=w,
             ws=ws,
-            psi=request.psi,
-            cutoff=request.cutoff,
-            class_index=request.class_index,
-            mixing=request.mixing,
         )
-        return cast("NDArray[np.float32]", rows[0])
 
-    def _split_w(self, values: Sequence[float] | None) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    def _split_w(self, values: ArrayLike | None) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
         """The values as (w, None) or (None, ws), by their number."""
         if values is None:
             return None, None
@@ -261,6 +252,6 @@ class ImageService:
 
 
 def _applied_psi(request: ImageRequest) -> float:
-    if request.psi is not None:
-        return request.psi
+    if request.picture.psi is not None:
+        return request.picture.psi
     return DEFAULT_PSI if request.w is None else 1.0

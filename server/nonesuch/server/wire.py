@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from nonesuch.engine.encoder import EncodeOptions
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError, UnsupportedError
 from nonesuch.engine.image_format import ImageFormat
-from nonesuch.engine.latents import StyleMix
+from nonesuch.engine.interpolation import frame_count
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
+from nonesuch.engine.walk import Interpolation, Keyframe, Walk
 from nonesuch.v1 import generation_service_pb2, image_pb2, model_service_pb2, synthesis_pb2
 
-from .service import ImageRequest, ImageService, MadeImage, fresh_seed
+from .image_request import ImageRequest, MadeImage, fresh_seed
+from .service import ImageService
 
-__all__ = ["generation_message", "image_message", "model_message", "one_request", "stream_requests"]
+__all__ = ["generation_message", "image_message", "model_message", "one_request", "stream_requests", "walk_request"]
 
 _FORMATS = {
     image_pb2.IMAGE_FORMAT_UNSPECIFIED: ImageFormat.JPEG,
@@ -21,6 +25,22 @@ _FORMATS = {
     image_pb2.IMAGE_FORMAT_WEBP: ImageFormat.WEBP,
     image_pb2.IMAGE_FORMAT_RAW: ImageFormat.RAW,
     image_pb2.IMAGE_FORMAT_NPY: ImageFormat.NPY,
+}
+_NOISE_MODES = {
+    synthesis_pb2.NOISE_MODE_UNSPECIFIED: None,
+    synthesis_pb2.NOISE_MODE_CONST: "const",
+    synthesis_pb2.NOISE_MODE_NONE: "none",
+    synthesis_pb2.NOISE_MODE_RANDOM: "random",
+}
+_LAYER_GROUPS = {
+    synthesis_pb2.LAYER_GROUP_COARSE: LayerGroup.COARSE,
+    synthesis_pb2.LAYER_GROUP_MIDDLE: LayerGroup.MIDDLE,
+    synthesis_pb2.LAYER_GROUP_FINE: LayerGroup.FINE,
+}
+_INTERPOLATIONS = {
+    generation_service_pb2.INTERPOLATION_UNSPECIFIED: Interpolation.LINEAR_W,
+    generation_service_pb2.INTERPOLATION_LINEAR_W: Interpolation.LINEAR_W,
+    generation_service_pb2.INTERPOLATION_SPHERICAL_Z: Interpolation.SPHERICAL_Z,
 }
 _WIRE_FORMATS = {format: number for number, format in _FORMATS.items() if number}
 
@@ -57,6 +77,30 @@ def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most:
     elif not 1 <= len(sources) <= most:
         raise InvalidRequestError(FieldViolation("sources", f"{len(sources)} images; a stream has 1 to {most}"))
     return [_request(message.model, source, message.synthesis, encode) for source in sources]
+
+
+def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tuple[Walk, ImageRequest]:
+    """The path of a walk, and what all its frames have in common.
+
+    Raises:
+        InvalidRequestError: a key frame without a source, too many frames, or as `one_request`.
+    """
+    if message.interpolation not in _INTERPOLATIONS:
+        known = ", ".join(generation_service_pb2.Interpolation.Name(number) for number in _INTERPOLATIONS)
+        raise InvalidRequestError(
+            FieldViolation("interpolation", f"{message.interpolation} is unknown; there are {known}")
+        )
+    walk = Walk(
+        [_keyframe(source) for source in message.keyframes],
+        message.frames_per_step,
+        _INTERPOLATIONS[message.interpolation],
+        message.closed,
+    )
+    count = frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed)
+    if count > most:
+        raise InvalidRequestError(FieldViolation("frames_per_step", f"{count} frames in all; a stream has 1 to {most}"))
+    source = synthesis_pb2.Source(seed=0)  # its place is taken by each frame's latent
+    return walk, _request(message.model, source, message.synthesis, _encode_options(message.image))
 
 
 def image_message(made: MadeImage) -> image_pb2.Image:
@@ -121,25 +165,60 @@ def _request(
     model: str, source: synthesis_pb2.Source, synthesis: synthesis_pb2.SynthesisOptions, encode: EncodeOptions
 ) -> ImageRequest:
     origin = source.WhichOneof("origin")
-    if synthesis.noise_mode not in {synthesis_pb2.NOISE_MODE_UNSPECIFIED, synthesis_pb2.NOISE_MODE_CONST}:
-        raise UnsupportedError("synthesis.noise_mode: only constant noise is served so far; leave the field unset")
     return ImageRequest(
         model=model,
         seed=source.seed if origin == "seed" else fresh_seed() if origin is None else None,
         z=source.z.values if origin == "z" else None,
         w=source.w.values if origin == "w" else None,
-        psi=synthesis.psi if synthesis.HasField("psi") else None,
-        cutoff=synthesis.cutoff if synthesis.HasField("cutoff") else None,
-        class_index=synthesis.class_index if synthesis.HasField("class_index") else None,
-        mixing=tuple(_mix(mixing) for mixing in synthesis.mixing),
+        noise_mode=_noise_mode(synthesis.noise_mode),
+        picture=_picture(synthesis),
         encode=encode,
     )
 
 
+def _keyframe(source: synthesis_pb2.Source) -> Keyframe:
+    origin = source.WhichOneof("origin")
+    if origin is None:
+        raise InvalidRequestError(FieldViolation("keyframes", "each key frame is exactly one of seed, z and w"))
+    return Keyframe(
+        seed=source.seed if origin == "seed" else None,
+        z=source.z.values if origin == "z" else None,
+        w=source.w.values if origin == "w" else None,
+    )
+
+
+def _picture(synthesis: synthesis_pb2.SynthesisOptions) -> PictureOptions:
+    move = synthesis.transform if synthesis.HasField("transform") else None
+    return PictureOptions(
+        psi=synthesis.psi if synthesis.HasField("psi") else None,
+        cutoff=synthesis.cutoff if synthesis.HasField("cutoff") else None,
+        class_index=synthesis.class_index if synthesis.HasField("class_index") else None,
+        mixing=tuple(_mix(mixing) for mixing in synthesis.mixing),
+        translate=(move.translate_x, move.translate_y) if move else None,
+        rotate_degrees=move.rotate_degrees if move else None,
+    )
+
+
+def _noise_mode(mode: synthesis_pb2.NoiseMode) -> str | None:
+    if mode not in _NOISE_MODES:
+        known = ", ".join(synthesis_pb2.NoiseMode.Name(number) for number in _NOISE_MODES)
+        raise InvalidRequestError(FieldViolation("noise_mode", f"{mode} is unknown; there are {known}"))
+    return _NOISE_MODES[mode]
+
+
 def _mix(mixing: synthesis_pb2.Mixing) -> StyleMix:
-    if mixing.source.WhichOneof("origin") != "seed":
-        raise UnsupportedError("synthesis.mixing.source: only seeds can be mixed in so far; give source.seed")
-    return StyleMix(mixing.source.seed, tuple(mixing.layers))
+    origin = mixing.source.WhichOneof("origin")
+    if bool(mixing.layers) == bool(mixing.group):
+        raise InvalidRequestError(FieldViolation("mixing.layers", "give either layers or a group"))
+    if mixing.group not in {synthesis_pb2.LAYER_GROUP_UNSPECIFIED, *_LAYER_GROUPS}:
+        known = ", ".join(synthesis_pb2.LayerGroup.Name(number) for number in _LAYER_GROUPS)
+        raise InvalidRequestError(FieldViolation("mixing.group", f"{mixing.group} is unknown; there are {known}"))
+    return StyleMix(
+        seed=mixing.source.seed if origin == "seed" else None,
+        layers=_LAYER_GROUPS[mixing.group] if mixing.group else tuple(mixing.layers),
+        z=mixing.source.z.values if origin == "z" else None,
+        w=mixing.source.w.values if origin == "w" else None,
+    )
 
 
 def _encode_options(options: image_pb2.ImageOptions) -> EncodeOptions:

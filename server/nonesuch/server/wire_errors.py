@@ -25,6 +25,10 @@ _FIELD_PATHS = {
     "cutoff": "synthesis.cutoff",
     "class_index": "synthesis.class_index",
     "mixing.layers": "synthesis.mixing.layers",
+    "mixing.group": "synthesis.mixing.group",
+    "mixing.source": "synthesis.mixing.source",
+    "noise_mode": "synthesis.noise_mode",
+    "transform": "synthesis.transform",
     "format": "image.format",
     "quality": "image.quality",
 }

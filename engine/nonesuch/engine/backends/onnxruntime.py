@@ -71,7 +71,8 @@ class OnnxRuntimeBackend:
         load_onnxruntime()
         if options.device not in {"auto", "cpu"}:
             raise BackendUnavailableError(f"the onnxruntime backend runs on device cpu, not on {options.device!r}")
-        return OnnxRuntimeSession(artifact, artifact.variant(self.name), options)
+        variant = artifact.variant(self.name, noise=options.noise, precision=options.precision)
+        return OnnxRuntimeSession(artifact, variant, options)
 
 
 class OnnxRuntimeSession(Session):
@@ -93,7 +94,7 @@ class OnnxRuntimeSession(Session):
         self._session = inference_session(self.artifact.read(self.variant.file), self.options)
 
     def _run(self, batch: Batch) -> NDArray[np.uint8]:
-        return cast("NDArray[np.uint8]", self._session.run(None, {"ws": batch.ws})[0])
+        return cast("NDArray[np.uint8]", self._session.run(None, batch.feeds())[0])
 
     def _close(self) -> None:
         self._session = None

@@ -42,6 +42,10 @@ class GraphBuilder:
         self._initializers[name] = value
         return value
 
+    def integers(self, name: str, values: Sequence[int]) -> ir.Value:
+        """Add an initializer int64 [len(values)]: axes, sizes, targets of Reshape."""
+        return self.constant(name, np.array(values, dtype=np.int64))
+
     def op(self, op_type: str, inputs: Sequence[ir.Value], name: str, **attributes: Any) -> ir.Value:
         """Add a node with one output; node and output carry `name`."""
         return self.ops(op_type, inputs, name, [name], **attributes)[0]

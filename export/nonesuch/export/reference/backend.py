@@ -56,14 +56,20 @@ class TorchBackend:
                 f"backend torch needs the converted weights of {artifact.manifest.name!r}, which are not in {folder}; "
                 f"make them with: nonesuch export {artifact.manifest.name} --force"
             )
-        return TorchSession(artifact, options, Checkpoint.load(folder))
+        checkpoint = Checkpoint.load(folder)
+        if checkpoint.model_id != artifact.manifest.model_id:
+            raise BackendUnavailableError(
+                f"the converted weights in {folder} were altered; delete the folder and make them again with: "
+                f"nonesuch export {artifact.manifest.name} --force"
+            )
+        return TorchSession(artifact, options, checkpoint)
 
 
 class TorchSession(Session):
     """Eager PyTorch on any device that PyTorch knows. Not bit-identical across batch sizes unless `deterministic`."""
 
     def __init__(self, artifact: Artifact, options: SessionOptions, checkpoint: Checkpoint) -> None:
-        super().__init__(artifact, artifact.variant(TorchBackend.name), options)
+        super().__init__(artifact, artifact.variant(TorchBackend.name, noise=options.noise), options)
         self._checkpoint = checkpoint
         self._device = "cpu" if options.device == "auto" else options.device
         self._network: Any = None
@@ -87,13 +93,11 @@ class TorchSession(Session):
             raise BackendUnavailableError(f"torch has no device {self._device!r} here ({error})") from error
 
     def _run(self, batch: Batch) -> NDArray[np.uint8]:
-        import torch
+        from .output import to_uint8
+        from .rendering import render
 
-        from .mobilestylegan import to_uint8
-
-        with torch.inference_mode():
-            image = self._network.synthesis(torch.from_numpy(batch.ws).to(self._device))
-            return np.asarray(to_uint8(image).cpu().numpy(), dtype=np.uint8)
+        image = render(self._network, batch, self.variant, self._device)
+        return np.asarray(to_uint8(image).cpu().numpy(), dtype=np.uint8)
 
     def _close(self) -> None:
         self._network = None

@@ -11,10 +11,9 @@ Every tensor is float32. Shapes: N batch, C channels, R rows and columns.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +22,9 @@ from torch.nn import functional
 from nonesuch.engine.errors import CheckpointError
 
 from ..checkpoint import Checkpoint
+from .mapping import Linear, MappingNetwork
+from .output import to_uint8
+from .parameters import parameter, positive, require_family
 
 __all__ = ["MobileStyleGAN", "to_uint8"]
 
@@ -30,24 +32,6 @@ _FAMILY = "mobilestylegan"
 _IMG_CHANNELS = 3
 _SUB_BANDS = 4
 _RELU_SLOPE = 0.2
-_NORM_EPS = 1e-8
-
-
-def to_uint8(image: Tensor) -> Tensor:
-    """Float [N, 3, H, W], where [-1, 1] is the visible range, to uint8 [N, H, W, 3]: trunc(clamp(127.5 x + 128))."""
-    return (image * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-
-
-class Linear(nn.Module):
-    """`x [N, in] -> [N, out]` with the checkpoint's `<name>.weight` [out, in] and `<name>.bias` [out]."""
-
-    def __init__(self, checkpoint: Checkpoint, name: str, out_dim: int, in_dim: int) -> None:
-        super().__init__()
-        self.weight = _parameter(checkpoint, f"{name}.weight", out_dim, in_dim)
-        self.bias = _parameter(checkpoint, f"{name}.bias", out_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
 
 
 class Modulation(nn.Module):
@@ -63,15 +47,17 @@ class Modulation(nn.Module):
 
 
 class NoiseBiasAct(nn.Module):
-    """Adds the fixed noise [R, R] and the bias [C] to x [N, C, R, R], then leaky ReLU, without a gain."""
+    """Adds the fixed noise [R, R], if it is wanted, and the bias [C] to x [N, C, R, R]; leaky ReLU without a gain."""
 
     def __init__(self, checkpoint: Checkpoint, name: str, channels: int, size: int) -> None:
         super().__init__()
-        self.noise = _parameter(checkpoint, f"{name}.noise", size, size)
-        self.bias = _parameter(checkpoint, f"{name}.bias", channels)
+        self.noise = parameter(checkpoint, f"{name}.noise", size, size)
+        self.bias = parameter(checkpoint, f"{name}.bias", channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu(x + self.noise + self.bias[:, None, None], _RELU_SLOPE)
+    def forward(self, x: Tensor, noisy: bool) -> Tensor:
+        if noisy:
+            x = x + self.noise
+        return functional.leaky_relu(x + self.bias[:, None, None], _RELU_SLOPE)
 
 
 class ModulatedConv(nn.Module):
@@ -80,11 +66,11 @@ class ModulatedConv(nn.Module):
     def __init__(self, checkpoint: Checkpoint, name: str, channels: int, size: int, w_dim: int) -> None:
         super().__init__()
         self.modulation = Modulation(checkpoint, name, channels, w_dim)
-        self.weight = _parameter(checkpoint, f"{name}.weight", channels, channels, 3, 3)
+        self.weight = parameter(checkpoint, f"{name}.weight", channels, channels, 3, 3)
         self.act = NoiseBiasAct(checkpoint, name, channels, size)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        out: Tensor = self.act(functional.conv2d(self.modulation(x, w), self.weight, padding=1))
+    def forward(self, x: Tensor, w: Tensor, noisy: bool) -> Tensor:
+        out: Tensor = self.act(functional.conv2d(self.modulation(x, w), self.weight, padding=1), noisy)
         return out
 
 
@@ -94,14 +80,14 @@ class ModulatedSeparableConv(nn.Module):
     def __init__(self, checkpoint: Checkpoint, name: str, before: int, after: int, size: int, w_dim: int) -> None:
         super().__init__()
         self.modulation = Modulation(checkpoint, name, before, w_dim)
-        self.depthwise = _parameter(checkpoint, f"{name}.depthwise", before, 1, 3, 3)
-        self.pointwise = _parameter(checkpoint, f"{name}.pointwise", after, before, 1, 1)
+        self.depthwise = parameter(checkpoint, f"{name}.depthwise", before, 1, 3, 3)
+        self.pointwise = parameter(checkpoint, f"{name}.pointwise", after, before, 1, 1)
         self.act = NoiseBiasAct(checkpoint, name, after, size)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w: Tensor, noisy: bool) -> Tensor:
         x = self.modulation(x, w)
         x = functional.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
-        out: Tensor = self.act(functional.conv2d(x, self.pointwise))
+        out: Tensor = self.act(functional.conv2d(x, self.pointwise), noisy)
         return out
 
 
@@ -140,9 +126,9 @@ class Block(nn.Module):
         self.conv1 = ModulatedSeparableConv(checkpoint, f"{name}.conv1", joined, after, size, w_dim)
         self.conv2 = ModulatedSeparableConv(checkpoint, f"{name}.conv2", after, after, size, w_dim)
 
-    def forward(self, x: Tensor, w1: Tensor, w2: Tensor) -> Tensor:
+    def forward(self, x: Tensor, w1: Tensor, w2: Tensor, noisy: bool) -> Tensor:
         x = self.up(self.modulation(x, w1))
-        out: Tensor = self.conv2(self.conv1(x, w1), w2)
+        out: Tensor = self.conv2(self.conv1(x, w1, noisy), w2, noisy)
         return out
 
 
@@ -152,8 +138,8 @@ class ToImage(nn.Module):
     def __init__(self, checkpoint: Checkpoint, name: str, channels: int, w_dim: int) -> None:
         super().__init__()
         self.modulation = Modulation(checkpoint, name, channels, w_dim)
-        self.weight = _parameter(checkpoint, f"{name}.weight", _SUB_BANDS * _IMG_CHANNELS, channels, 1, 1)
-        self.bias = _parameter(checkpoint, f"{name}.bias", _SUB_BANDS * _IMG_CHANNELS)
+        self.weight = parameter(checkpoint, f"{name}.weight", _SUB_BANDS * _IMG_CHANNELS, channels, 1, 1)
+        self.bias = parameter(checkpoint, f"{name}.bias", _SUB_BANDS * _IMG_CHANNELS)
         self.up = InverseHaar(_IMG_CHANNELS)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
@@ -177,13 +163,11 @@ class MobileStyleGAN(nn.Module):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__()
         channels, size = _architecture(config := checkpoint.config)
-        self.z_dim, self.w_dim, self.resolution = (_positive(config, key) for key in ("z_dim", "w_dim", "resolution"))
+        self.mapping_network = MappingNetwork(checkpoint)
+        self.z_dim, self.w_dim = self.mapping_network.z_dim, self.mapping_network.w_dim
+        self.resolution = positive(config, "resolution")
         self.num_ws = 3 * (len(channels) - 1) + 2
-        self.layers = nn.ModuleList(
-            Linear(checkpoint, f"mapping.fc{i}", self.w_dim, self.w_dim if i else self.z_dim)
-            for i in range(_positive(config, "mapping_layers"))
-        )
-        self.input = _parameter(checkpoint, "synthesis.input", 1, channels[0], size, size)
+        self.input = parameter(checkpoint, "synthesis.input", 1, channels[0], size, size)
         self.conv1 = ModulatedConv(checkpoint, "synthesis.conv1", channels[0], size, self.w_dim)
         self.blocks = nn.ModuleList(
             Block(checkpoint, f"synthesis.blocks.{i}", before, after, size << (i + 1), self.w_dim)
@@ -202,16 +186,15 @@ class MobileStyleGAN(nn.Module):
 
     def mapping(self, z: Tensor) -> Tensor:
         """Z [N, z_dim], standard normal, to w [N, w_dim]."""
-        x = z * torch.rsqrt(z.square().mean(dim=1, keepdim=True) + _NORM_EPS)
-        for layer in self.layers:
-            x = functional.leaky_relu(layer(x), _RELU_SLOPE) * math.sqrt(2)
-        return x
+        w: Tensor = self.mapping_network(z)
+        return w
 
-    def synthesis(self, ws: Tensor) -> Tensor:
+    def synthesis(self, ws: Tensor, noise_mode: Literal["const", "none"] = "const") -> Tensor:
         """Ws [N, num_ws, w_dim] to the image [N, 3, resolution, resolution], not clamped; [-1, 1] is visible."""
-        x: Tensor = self.conv1(self.input.expand(ws.shape[0], -1, -1, -1), ws[:, 0])
+        noisy = noise_mode == "const"
+        x: Tensor = self.conv1(self.input.expand(ws.shape[0], -1, -1, -1), ws[:, 0], noisy)
         for i, block in enumerate(self.blocks):
-            x = block(x, ws[:, 3 * i + 1], ws[:, 3 * i + 2])
+            x = block(x, ws[:, 3 * i + 1], ws[:, 3 * i + 2], noisy)
         image: Tensor = self.to_img(x, ws[:, 3 * len(self.blocks)])
         return image
 
@@ -220,15 +203,9 @@ class MobileStyleGAN(nn.Module):
         return self.synthesis(self.mapping(z)[:, None].expand(-1, self.num_ws, -1))
 
 
-def _parameter(checkpoint: Checkpoint, name: str, *shape: int) -> nn.Parameter:
-    # A copy, because checkpoint arrays may be views of read-only bytes.
-    return nn.Parameter(torch.tensor(checkpoint.tensor(name, *shape), dtype=torch.float32), requires_grad=False)
-
-
 def _architecture(config: Mapping[str, Any]) -> tuple[list[int], int]:
     """Channels of conv1 and of each block, and the size that conv1 works at."""
-    if config.get("family") != _FAMILY:
-        raise CheckpointError(f"the checkpoint is of family {config.get('family')!r}, expected {_FAMILY!r}")
+    require_family(config, _FAMILY)
     if config.get("img_channels", _IMG_CHANNELS) != _IMG_CHANNELS:
         raise CheckpointError(f"img_channels is {config['img_channels']!r}, MobileStyleGAN has {_IMG_CHANNELS}")
     channels = config.get("channels")
@@ -237,14 +214,7 @@ def _architecture(config: Mapping[str, Any]) -> tuple[list[int], int]:
     if any(c % _SUB_BANDS for c in channels[:-1]):
         raise CheckpointError(f"channels is {channels}; all but the last must divide by {_SUB_BANDS} (Haar sub-bands)")
     # Each block doubles the size, and so does the last inverse transform.
-    size, rest = divmod(_positive(config, "resolution"), 1 << len(channels))
+    size, rest = divmod(positive(config, "resolution"), 1 << len(channels))
     if rest:
         raise CheckpointError(f"resolution {config['resolution']} is no multiple of 2^{len(channels)} for {channels}")
     return channels, size
-
-
-def _positive(config: Mapping[str, Any], key: str) -> int:
-    value = config.get(key)
-    if type(value) is not int or value < 1:
-        raise CheckpointError(f"{key} is {value!r} in the checkpoint's config, expected a positive integer")
-    return value

@@ -1,0 +1,47 @@
+"""Writes the images of a job while the next ones are made, with bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.encoder import EncodeOptions, EncoderPool
+from nonesuch.engine.provenance import ImageRecord
+
+from .contact_sheet import ContactSheet
+
+__all__ = ["Picture", "write_pictures"]
+
+_MAX_UNWRITTEN = 32
+"""Encoded or encoding images that may wait for the disk."""
+
+Picture = tuple[str, NDArray[np.uint8], ImageRecord]
+"""A file name without suffix, the pixels, and where they come from."""
+
+
+def write_pictures(
+    pictures: Iterable[Picture], out: Path, options: EncodeOptions, sheet: ContactSheet | None = None
+) -> None:
+    """Write each picture into `out`, print its path once it is there, and place it on the sheet."""
+    out.mkdir(parents=True, exist_ok=True)
+    unwritten: deque[tuple[Path, Future[bytes]]] = deque()
+    with EncoderPool() as pool:
+        for index, (name, image, record) in enumerate(pictures):
+            if sheet is not None:
+                sheet.place(index, image)
+            unwritten.append((out / f"{name}{options.format.suffix}", pool.submit(image, options, record)))
+            while len(unwritten) > _MAX_UNWRITTEN:
+                _write(*unwritten.popleft())
+        for item in unwritten:
+            _write(*item)
+
+
+def _write(path: Path, data: Future[bytes]) -> None:
+    path.write_bytes(data.result())
+    click.echo(path)

@@ -1,0 +1,23 @@
+"""The options that `backend_options` adds to a command -> SessionOptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nonesuch.engine.session import SessionOptions
+
+__all__ = ["session_options"]
+
+
+def session_options(chosen: Mapping[str, Any], *, spinning: bool = True) -> SessionOptions:
+    """What the command line says of the session; `chosen` are the command's arguments by name."""
+    return SessionOptions(
+        device=chosen["device"],
+        max_batch_size=chosen["max_batch_size"],
+        deterministic=chosen["deterministic"],
+        threads=chosen["threads"],
+        spinning=spinning,
+        noise=chosen["noise_mode"],
+        precision=chosen["precision"],
+    )

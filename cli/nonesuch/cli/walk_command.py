@@ -1,0 +1,86 @@
+"""`nonesuch walk`: an animation from seed to seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.interpolation import frame_count
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.provenance import ImageRecord
+from nonesuch.engine.session import Batch
+from nonesuch.engine.walk import Interpolation, Keyframe, Walk, WalkFrames, walk_frames
+
+from .animation import check_animation, write_animation
+from .options import backend_options
+from .prepare import open_generator
+from .progress import track
+from .seeds import SeedList
+from .session_choice import session_options
+
+__all__ = ["command"]
+
+
+@click.command(name="walk")
+@click.option("--seeds", type=SeedList(), required=True, help="Key frames, such as 1,2,3.")
+@click.option(
+    "--frames", "frames_per_step", default=60, show_default=True, help="Frames from one key frame to the next."
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.webp, .gif or .mp4.")
+@click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="Frames a second.")
+@click.option(
+    "--interpolation",
+    type=click.Choice([member.value for member in Interpolation]),
+    default=Interpolation.LINEAR_W.value,
+    show_default=True,
+    help="How to go from one key frame to the next.",
+)
+@click.option("--closed", is_flag=True, help="Return to the first key frame, so that the animation loops.")
+@click.option("--psi", "--trunc", type=float, help="Truncation, -2 to 2.  [default: 0.7]")
+@click.option("--cutoff", type=int, help="Truncate only the first so many layers.")
+@click.option("--class", "class_index", type=int, help="Class, for models that have classes.")
+@backend_options
+def command(
+    seeds: list[int],
+    frames_per_step: int,
+    out: Path,
+    fps: int,
+    interpolation: str,
+    closed: bool,
+    psi: float | None,
+    cutoff: int | None,
+    class_index: int | None,
+    model: str,
+    **backend: object,
+) -> None:
+    """Write an animation that walks through --seeds into the file --out."""
+    walk = Walk([Keyframe(seed) for seed in seeds], frames_per_step, Interpolation(interpolation), closed)
+    count = frame_count(len(seeds), frames_per_step, closed=closed)
+    with open_generator(model, str(backend["backend"]), session_options(backend)) as generator:
+        manifest = generator.manifest
+        check_animation(out, count, manifest.resolution)
+        click.echo(generator.backend_reason, err=True)
+        picture = PictureOptions(psi, cutoff, class_index)
+        frames = walk_frames(generator.latents, walk, picture)
+        images = track(_images(generator, frames, replace(picture, psi=frames.psi)), "frames", count)
+        write_animation(out, images, fps, ImageRecord(manifest.name, manifest.model_id, None, frames.psi))
+        click.echo(out)
+
+
+def _images(generator: Generator, frames: WalkFrames, picture: PictureOptions) -> Iterator[NDArray[np.uint8]]:
+    step = generator.session.preferred_batch_size
+
+    def batches() -> Iterator[Batch]:
+        for start in range(0, len(frames.rows), step):
+            rows = frames.rows[start : start + step]
+            in_z = frames.kind == "z"
+            yield generator.latents.batch(picture, z=rows) if in_z else generator.latents.batch(picture, w=rows)
+
+    for result in generator.render(batches()):
+        yield from result.images

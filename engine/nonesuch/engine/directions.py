@@ -1,0 +1,103 @@
+"""Directions of w along which pictures change most, found without data or labels, and moving along them.
+
+SeFa: Shen and Zhou, "Closed-Form Factorization of Latent Semantics in GANs", arXiv 2007.06600, section 3.2. A style is
+s = A w + b, so a step n changes the styles by A n; the steps of unit length that change them most are the eigenvectors
+of AᵀA with the largest eigenvalues, where A stacks the affine weights of the chosen layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FieldViolation, InvalidRequestError
+
+__all__ = ["Directions", "factorize"]
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Unit steps in w, the strongest first, for some layers of one model."""
+
+    vectors: NDArray[np.float32]  # [count, w_dim]
+    eigenvalues: NDArray[np.float32]  # [count], descending
+    layers: tuple[int, ...]  # indices into ws that the steps are meant for
+    model_id: str
+
+    def move(self, ws: NDArray[np.float32], index: int, strength: float) -> NDArray[np.float32]:
+        """Styles ws [N, num_ws, w_dim], moved by `strength` along one direction in its layers.
+
+        Raises:
+            InvalidRequestError: there is no such direction, or it is of another model's shape.
+        """
+        if not 0 <= index < len(self.vectors):
+            problem = f"{index} is out of range; there are 0 to {len(self.vectors) - 1}"
+            raise InvalidRequestError(FieldViolation("direction", problem))
+        if self.vectors.shape[1] != ws.shape[2] or max(self.layers) >= ws.shape[1]:
+            problem = f"the directions are for w of {self.vectors.shape[1]} values, the model's has {ws.shape[2]}"
+            raise InvalidRequestError(FieldViolation("direction", problem))
+        moved = ws.copy()
+        moved[:, list(self.layers)] += np.float32(strength) * self.vectors[index]
+        return moved
+
+    def save(self, path: Path) -> None:
+        """Write an .npz that `load` reads."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            np.savez(
+                stream,
+                vectors=self.vectors,
+                eigenvalues=self.eigenvalues,
+                layers=np.array(self.layers, dtype=np.int64),
+                model_id=np.array(self.model_id),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Directions:
+        """Read what `save` wrote; nothing is unpickled.
+
+        Raises:
+            InvalidRequestError: not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                found = cls(
+                    vectors=np.asarray(content["vectors"], dtype=np.float32),
+                    eigenvalues=np.asarray(content["eigenvalues"], dtype=np.float32),
+                    layers=tuple(int(layer) for layer in content["layers"]),
+                    model_id=str(content["model_id"]),
+                )
+        except (OSError, ValueError, TypeError, EOFError, KeyError, AttributeError) as error:
+            problem = f"{path} has no directions ({error}); make it with nonesuch directions"
+            raise InvalidRequestError(FieldViolation("direction", problem)) from error
+        if found.vectors.ndim != 2 or not found.layers or min(found.layers) < 0 or not np.isfinite(found.vectors).all():
+            problem = f"{path} has no directions of shape [count, w_dim]; make it with nonesuch directions"
+            raise InvalidRequestError(FieldViolation("direction", problem))
+        return found
+
+
+def factorize(affines: Sequence[NDArray[np.float32]], layers: Sequence[int], count: int, model_id: str) -> Directions:
+    """The `count` strongest directions of affine weights [C, w_dim] of the layers.
+
+    A direction's sign is arbitrary; here its largest component is positive, so results repeat across machines.
+
+    Raises:
+        InvalidRequestError: more directions than w has values, or none.
+    """
+    stacked = np.concatenate(affines).astype(np.float64)
+    w_dim = stacked.shape[1]
+    if not 1 <= count <= w_dim:
+        raise InvalidRequestError(FieldViolation("count", f"{count} is out of range; w has {w_dim} values"))
+    eigenvalues, eigenvectors = np.linalg.eigh(stacked.T @ stacked)
+    vectors = eigenvectors[:, ::-1].T[:count]
+    peaks = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
+    return Directions(
+        vectors=np.asarray(vectors * np.sign(peaks), dtype=np.float32),
+        eigenvalues=np.asarray(eigenvalues[::-1][:count], dtype=np.float32),
+        layers=tuple(layers),
+        model_id=model_id,
+    )

@@ -1,0 +1,190 @@
+"""Latents and options -> the inputs of a run: mapping, truncation, mixing, noise and transform, all on the CPU.
+
+seeds | z | w | ws  +  PictureOptions  ->  Batch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .artifact import Artifact
+from .errors import FieldViolation, InvalidRequestError
+from .latents import DEFAULT_PSI, noise_from_seed, transform_matrix, truncate, truncate_ws, z_from_seeds
+from .manifest import GraphInput, Variant
+from .mapping import Mapper
+from .session import Batch
+from .style_mix import StyleMix
+
+__all__ = ["LatentPipeline", "PictureOptions"]
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """What shapes a picture besides its latent."""
+
+    psi: float | None = None  # truncation, -2 to 2; None: 0.7 for seeds and z, 1 (as given) for w and ws
+    cutoff: int | None = None  # truncate only the first so many layers
+    class_index: int | None = None  # of a conditional model; needed to map seeds and z
+    mixing: Sequence[StyleMix] = ()  # applied in order; psi and cutoff are theirs too
+    noise_seed: int | None = None  # random noise only; None: the image's own seed, or 0 where it has none
+    translate: tuple[float, float] | None = None  # (x, y) in widths of the picture; StyleGAN3 only
+    rotate_degrees: float | None = None  # StyleGAN3 only
+
+
+class LatentPipeline:
+    """Prepares batches for one artifact and variant."""
+
+    def __init__(self, artifact: Artifact, variant: Variant) -> None:
+        self._manifest = artifact.manifest
+        self._variant = variant
+        self._mapper = Mapper(artifact)
+        self._w_avg = artifact.w_avg()
+
+    @property
+    def z_dim(self) -> int:
+        """Values in z."""
+        return self._manifest.z_dim
+
+    def batch(
+        self,
+        options: PictureOptions,
+        *,
+        seeds: Sequence[int] | None = None,
+        z: ArrayLike | None = None,
+        w: ArrayLike | None = None,
+        ws: ArrayLike | None = None,
+    ) -> Batch:
+        """The inputs of a run for exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim].
+
+        Raises:
+            InvalidRequestError: a value is out of range or does not fit the model.
+            BackendError: the mapping network failed.
+        """
+        styles = self.styles(options, seeds=seeds, z=z, w=w, ws=ws)
+        transform = self._transform(options)
+        noise_seeds = [options.noise_seed or 0] * len(styles)
+        if options.noise_seed is None and seeds is not None:
+            noise_seeds = list(seeds)
+        inputs = self._noise(noise_seeds)
+        for graph_input in self._inputs("transform"):
+            inputs[graph_input.name] = np.repeat(transform[None], len(styles), axis=0)
+        return Batch(styles, inputs)
+
+    def styles(
+        self,
+        options: PictureOptions,
+        *,
+        seeds: Sequence[int] | None = None,
+        z: ArrayLike | None = None,
+        w: ArrayLike | None = None,
+        ws: ArrayLike | None = None,
+    ) -> NDArray[np.float32]:
+        """The per-layer styles float32 [N, num_ws, w_dim]; as `batch`."""
+        if sum(source is not None for source in (seeds, z, w, ws)) != 1:
+            raise InvalidRequestError(FieldViolation("source", "give exactly one of seeds, z, w and ws"))
+        manifest, psi = self._manifest, options.psi
+        if psi is None:
+            psi = DEFAULT_PSI if seeds is not None or z is not None else 1.0
+        if ws is not None:
+            self._check_class(options.class_index, needed=False)
+            per_layer = self._latent("ws", ws, (manifest.num_ws, manifest.w_dim))
+            rows = truncate_ws(per_layer, self._w_avg, psi, options.cutoff)
+        else:
+            mapped = self.map(options, seeds=seeds, z=z, w=w)
+            rows = truncate(mapped, self._w_avg, manifest.num_ws, psi, options.cutoff)
+        for mix in options.mixing:
+            rows = self._mix(rows, mix, replace(options, mixing=()))
+        return rows
+
+    def map(
+        self,
+        options: PictureOptions,
+        *,
+        seeds: Sequence[int] | None = None,
+        z: ArrayLike | None = None,
+        w: ArrayLike | None = None,
+    ) -> NDArray[np.float32]:
+        """Untruncated w float32 [N, w_dim] of seeds or z; a w is checked and passed through. Raises as `batch`."""
+        self._check_class(options.class_index, needed=w is None)
+        if w is not None:
+            return self._latent("w", w, (self._manifest.w_dim,))
+        if z is None:
+            return self._mapper(z_from_seeds(seeds or (), self._manifest.z_dim), options.class_index)
+        return self._mapper(self._latent("z", z, (self._manifest.z_dim,)), options.class_index)
+
+    def warm_up(self) -> None:
+        """Load the mapping network now rather than at the first seed."""
+        class_index = 0 if self._manifest.c_dim else None
+        self._mapper(np.zeros((1, self._manifest.z_dim), dtype=np.float32), class_index)
+
+    def _inputs(self, role: str) -> list[GraphInput]:
+        return [graph_input for graph_input in self._variant.inputs if graph_input.role == role]
+
+    def _noise(self, seeds: Sequence[int]) -> dict[str, NDArray[np.float32]]:
+        wanted = self._inputs("noise")
+        if not wanted:
+            return {}
+        drawn = [noise_from_seed(seed, [graph_input.shape for graph_input in wanted]) for seed in seeds]
+        return {
+            graph_input.name: np.stack([image[position] for image in drawn])
+            if drawn
+            else np.empty((0, *graph_input.shape), dtype=np.float32)
+            for position, graph_input in enumerate(wanted)
+        }
+
+    def _transform(self, options: PictureOptions) -> NDArray[np.float32]:
+        inputs = self._inputs("transform")
+        if options.translate is None and options.rotate_degrees is None:
+            default = inputs[0].default if inputs else ()
+            return np.array(default or np.eye(3).ravel(), dtype=np.float32).reshape(3, 3)
+        if not inputs:
+            problem = f"model {self._manifest.name!r} ({self._manifest.family}) cannot move its picture; leave it out"
+            raise InvalidRequestError(FieldViolation("transform", problem))
+        return transform_matrix(options.translate or (0.0, 0.0), options.rotate_degrees or 0.0)
+
+    def _check_class(self, class_index: int | None, *, needed: bool) -> None:
+        classes, name = self._manifest.c_dim, self._manifest.name
+        if class_index is None:
+            if classes and needed:
+                problem = f"model {name!r} needs a class, 0 to {classes - 1}"
+                raise InvalidRequestError(FieldViolation("class_index", problem))
+        elif not classes:
+            raise InvalidRequestError(FieldViolation("class_index", f"model {name!r} has no classes"))
+        elif not 0 <= class_index < classes:
+            problem = f"{class_index} is out of range; model {name!r} has the classes 0 to {classes - 1}"
+            raise InvalidRequestError(FieldViolation("class_index", problem))
+
+    def _latent(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        try:
+            array = np.asarray(value, dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError(FieldViolation(field, f"is no array of numbers ({error})")) from error
+        if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
+            expected = ", ".join(["N", *map(str, shape)])
+            raise InvalidRequestError(FieldViolation(field, f"shape {array.shape} does not fit [{expected}]"))
+        if not np.isfinite(array).all():
+            raise InvalidRequestError(FieldViolation(field, "has values that are not finite"))
+        return array
+
+    def _mix(self, rows: NDArray[np.float32], mix: StyleMix, options: PictureOptions) -> NDArray[np.float32]:
+        layers = mix.indices(self._manifest)
+        if sum(source is not None for source in (mix.seed, mix.z, mix.w)) != 1:
+            raise InvalidRequestError(FieldViolation("mixing.source", "give exactly one of seed, z and w"))
+        if mix.seed is not None:
+            other = self.styles(options, seeds=[mix.seed])
+        elif mix.z is not None:
+            other = self.styles(options, z=np.asarray(mix.z)[None])
+        else:
+            num_ws, w_dim = self._manifest.num_ws, self._manifest.w_dim
+            w = np.asarray(mix.w)
+            per_layer = w.size == num_ws * w_dim
+            other = (
+                self.styles(options, ws=w.reshape(1, num_ws, w_dim)) if per_layer else self.styles(options, w=w[None])
+            )
+        mixed = rows.copy()
+        mixed[:, layers] = other[:, layers]
+        return mixed

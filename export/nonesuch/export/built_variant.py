@@ -1,0 +1,79 @@
+"""One variant of a synthesis graph: built, checked to be valid ONNX, and described as a manifest does."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nonesuch.engine.manifest import GraphInput, Variant
+
+from .checkpoint import Checkpoint
+from .checks import check_graph
+from .families import find_family
+from .graphs.variant_options import VariantOptions
+from .onnx_bytes import serialize
+
+__all__ = ["BuiltVariant", "build_variant"]
+
+_RUNTIMES = ("onnxruntime", "torch")
+
+
+@dataclass(frozen=True)
+class BuiltVariant:
+    """A graph's bytes and its entry in the manifest."""
+
+    data: bytes
+    entry: Variant
+
+
+def build_variant(checkpoint: Checkpoint, options: VariantOptions) -> BuiltVariant:
+    """Build one variant.
+
+    Raises:
+        CheckpointError: a tensor is missing or has another shape than the config says.
+        UnsupportedError: the family has no such variant.
+        ExportMismatchError: the graph is not valid ONNX.
+    """
+    family = find_family(checkpoint.family)
+    upsampling = options.upsampling_form(family.upsampling, family.name)
+    model = family.build(checkpoint, options)
+    inputs = tuple(_graph_input(value, checkpoint) for value in model.graph.inputs if value.name != "ws")
+    file = _file_name(options, upsampling != family.upsampling[0] and upsampling)
+    data = serialize(model)
+    check_graph(data, file)
+    entry = Variant(
+        file=file,
+        precision=options.precision,
+        upsampling=upsampling,
+        noise=options.noise,
+        linear=options.linear,
+        output=options.output,
+        inputs=inputs,
+        runtimes=_RUNTIMES,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+    return BuiltVariant(data, entry)
+
+
+def _file_name(options: VariantOptions, upsampling: str | bool) -> str:
+    """`synthesis.onnx` for the default, and what differs from it for the others."""
+    parts = [
+        "synthesis",
+        options.precision != "fp32" and options.precision,
+        options.noise != "const" and f"{options.noise}-noise",
+        upsampling,
+        options.linear != "gemm" and options.linear,
+        options.output != "uint8_nhwc" and "float32",
+    ]
+    return "-".join(str(part).replace("_", "-") for part in parts if part) + ".onnx"
+
+
+def _graph_input(value: Any, checkpoint: Checkpoint) -> GraphInput:
+    shape = tuple(int(dimension) for dimension in list(value.shape)[1:])
+    if value.name == "transform":
+        default = np.asarray(checkpoint.tensor("synthesis.input.transform", 3, 3), dtype=float).ravel()
+        return GraphInput(name=value.name, role="transform", shape=shape, default=tuple(default.tolist()))
+    return GraphInput(name=str(value.name), role="noise", shape=shape)

@@ -1,0 +1,137 @@
+"""What each opcode of protocols 0 to 5 does on a `PickleMachine`.
+
+A set is a list here, because nothing needs its hashes. Extension codes and buffers outside of the file are refused.
+Source: the comments of `pickletools` in the standard library.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from .pickle_machine import PickleMachine
+from .pickle_text import parse_text_float, parse_text_int, unescape_string, unescape_unicode
+
+__all__ = ["ACTIONS"]
+
+_PROTOCOL = 5
+
+
+def _number(layout: str) -> Callable[[PickleMachine], None]:
+    packed = struct.Struct(layout)
+    return lambda m: m.push(packed.unpack(m.take(packed.size))[0])
+
+
+def _protocol(m: PickleMachine) -> None:
+    version = m.take(1)[0]
+    if version > _PROTOCOL:
+        m.fail(f"a pickle of protocol {version}; up to {_PROTOCOL} are read")
+
+
+def _frame(m: PickleMachine) -> None:
+    # Frames only help to read ahead; one that reaches beyond the end tells early of a truncated file.
+    length, left = m.unsigned(8), len(m.data) - m.position
+    if length > left:
+        m.fail(f"the file is truncated: a frame needs {length} bytes, {left} are left")
+
+
+def _append(m: PickleMachine) -> None:
+    item = m.pop()
+    m.extend([item])
+
+
+def _set_item(m: PickleMachine) -> None:
+    value, key = m.pop(), m.pop()
+    m.set_items([key, value])
+
+
+def _object(m: PickleMachine) -> None:
+    callee, *args = m.pop_mark()
+    m.instance(callee, args)
+
+
+def _instance(m: PickleMachine) -> None:
+    m.instance(m.global_from_text(), m.pop_mark())
+
+
+def _remember(m: PickleMachine, index: int) -> None:
+    m.memo[index] = m.top()
+
+
+def _unsupported(m: PickleMachine) -> NoReturn:
+    m.fail("the pickle uses extension codes or buffers outside of it, which no checkpoint needs")
+
+
+ACTIONS: dict[int, Callable[[PickleMachine], Any]] = {
+    ord(code): action
+    for code, action in {
+        "\x80": _protocol,
+        "\x95": _frame,
+        "(": lambda m: m.marks.append(len(m.stack)),
+        "0": PickleMachine.pop_or_mark,
+        "1": PickleMachine.pop_mark,
+        "2": lambda m: m.push(m.top()),
+        # Numbers, texts, bytes
+        "N": lambda m: m.push(None),
+        "\x88": lambda m: m.push(True),
+        "\x89": lambda m: m.push(False),
+        "I": lambda m: m.push(parse_text_int(m.line())),
+        "L": lambda m: m.push(parse_text_int(m.line().removesuffix(b"L"))),
+        "F": lambda m: m.push(parse_text_float(m.line())),
+        "J": _number("<i"),
+        "K": _number("<B"),
+        "M": _number("<H"),
+        "G": _number(">d"),
+        "\x8a": lambda m: m.push(m.long(1)),
+        "\x8b": lambda m: m.push(m.long(4)),
+        "S": lambda m: m.push(unescape_string(m.line())),
+        "T": lambda m: m.push(str(m.take(m.unsigned(4)), "latin-1")),
+        "U": lambda m: m.push(str(m.take(m.unsigned(1)), "latin-1")),
+        "V": lambda m: m.push(unescape_unicode(m.line())),
+        "X": lambda m: m.push(m.text(4)),
+        "\x8c": lambda m: m.push(m.text(1)),
+        "\x8d": lambda m: m.push(m.text(8)),
+        "B": lambda m: m.push(m.blob(4)),
+        "C": lambda m: m.push(m.blob(1)),
+        "\x8e": lambda m: m.push(m.blob(8)),
+        "\x96": lambda m: m.push(m.blob(8)),
+        # Containers
+        ")": lambda m: m.push(()),
+        "]": lambda m: m.push([]),
+        "}": lambda m: m.push({}),
+        "\x8f": lambda m: m.push([]),
+        "t": lambda m: m.push(tuple(m.pop_mark())),
+        "l": lambda m: m.push(m.pop_mark()),
+        "\x91": lambda m: m.push(m.pop_mark()),
+        "d": PickleMachine.make_dict,
+        "\x85": lambda m: m.make_tuple(1),
+        "\x86": lambda m: m.make_tuple(2),
+        "\x87": lambda m: m.make_tuple(3),
+        "a": _append,
+        "e": lambda m: m.extend(m.pop_mark()),
+        "\x90": lambda m: m.extend(m.pop_mark()),
+        "s": _set_item,
+        "u": lambda m: m.set_items(m.pop_mark()),
+        # The memo
+        "g": lambda m: m.push(m.memo[parse_text_int(m.line())]),
+        "h": lambda m: m.push(m.memo[m.unsigned(1)]),
+        "j": lambda m: m.push(m.memo[m.unsigned(4)]),
+        "p": lambda m: _remember(m, parse_text_int(m.line())),
+        "q": lambda m: _remember(m, m.unsigned(1)),
+        "r": lambda m: _remember(m, m.unsigned(4)),
+        "\x94": lambda m: _remember(m, len(m.memo)),
+        # Names and calls, none of which happens
+        "c": lambda m: m.push(m.global_from_text()),
+        "\x93": PickleMachine.global_from_stack,
+        "i": _instance,
+        "o": _object,
+        "R": PickleMachine.reduce,
+        "\x81": PickleMachine.reduce,
+        "\x92": PickleMachine.new_with_keywords,
+        "b": PickleMachine.build,
+        "P": lambda m: m.persistent(str(m.line(), "ascii")),
+        "Q": lambda m: m.persistent(m.pop()),
+        **dict.fromkeys(["\x82", "\x83", "\x84", "\x97", "\x98"], _unsupported),
+    }.items()
+}

@@ -1,0 +1,131 @@
+"""StyleGAN2 out of rosinality's PyTorch port, whose tensor names many others use too (Anycost, CAGAN).
+
+Everything is read from shapes, because pruned and narrowed networks keep these names. Convolutions have the
+orientation of the canonical form. The learning rate multiplier of the mapping network is not in the file; it is the
+paper's 0.01. Maths: Karras et al., arXiv 1912.04958.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..checkpoint import Checkpoint
+from .resample_filter import filter_taps
+from .source_tensors import SourceTensors
+from .stylegan2_parts import Stylegan2Parts
+
+__all__ = ["ROSINALITY", "PortNames", "convert_rosinality"]
+
+_LR_MUL = 0.01
+
+
+@dataclass(frozen=True)
+class PortNames:
+    """How a port with rosinality's network names its tensors; `{}` is an index, or the name of a layer."""
+
+    source_format: str
+    mapping: str
+    const: str
+    first: str
+    layers: str
+    conv: str
+    noise_strength: str
+    noise: str
+    blur: str
+
+
+ROSINALITY = PortNames(
+    source_format="rosinality",
+    mapping="style.{}",
+    const="input.input",
+    first="conv1",
+    layers="convs.{}",
+    conv="{}.conv",
+    noise_strength="{}.noise.weight",
+    noise="noises.noise_{}",
+    blur="{}.blur.kernel",
+)
+
+
+def convert_rosinality(source: SourceTensors, names: PortNames = ROSINALITY) -> Checkpoint:
+    """The canonical checkpoint of a generator.
+
+    Args:
+        source: the tensors of its moving average; `latent_avg` besides, where the file has one.
+        names: how the port names them.
+
+    Raises:
+        CheckpointError: a tensor is missing, does not fit, or has no place in this network.
+    """
+    return _Converter(source, names).convert()
+
+
+class _Converter:
+    def __init__(self, source: SourceTensors, names: PortNames) -> None:
+        self.source, self.names = source, names
+        self.parts = Stylegan2Parts(source.label)
+        self.w_dim = 0
+
+    def convert(self) -> Checkpoint:
+        self.mapping()
+        const = self.source.take(self.names.const, 1, None, 4, 4)
+        self.parts.tensors["synthesis.input"] = const
+        features = self.layer(self.names.first, "conv1", 0, const.shape[1])
+        self.torgb("to_rgb1", features)
+        block = 0
+        while f"to_rgbs.{block}.bias" in self.source:
+            self.parts.next_block()
+            for part in range(2):
+                index = 2 * block + part
+                features = self.layer(self.names.layers.format(index), f"conv{part}", index + 1, features)
+            self.filter(self.names.blur.format(self.names.conv.format(self.names.layers.format(2 * block))))
+            self.torgb(f"to_rgbs.{block}", features)
+            self.filter(f"to_rgbs.{block}.upsample.kernel")
+            block += 1
+        if "latent_avg" in self.source:  # [w_dim] or [1, w_dim]; trained checkpoints have none
+            leading = (1,) if len(self.source.shape("latent_avg")) == 2 else ()
+            average = self.source.take("latent_avg", *leading, self.w_dim)
+            self.parts.tensors["w_avg"] = average.reshape(self.w_dim)
+        self.source.finish()
+        return self.parts.checkpoint(self.names.source_format)
+
+    def mapping(self) -> None:
+        """Takes the mapping network. Index 0 is the normalisation, which has no tensors."""
+        features: int | None = None
+        index = 1
+        while index == 1 or f"{self.names.mapping.format(index)}.weight" in self.source:
+            name = self.names.mapping.format(index)
+            weight = self.source.take(f"{name}.weight", features, features)
+            features = int(weight.shape[0])  # the first may have other inputs; all others are square
+            self.parts.put_mapping(weight, self.source.take(f"{name}.bias", features), _LR_MUL)
+            index += 1
+        self.w_dim = features or 0
+
+    def layer(self, name: str, part: str, noise: int, features: int) -> int:
+        """A modulated convolution; returns its output channels."""
+        conv, resolution = self.names.conv.format(name), self.parts.resolution
+        weight = self.source.take(f"{conv}.weight", 1, None, features, 3, 3)[0]
+        bias = self.source.take(f"{name}.activate.bias", weight.shape[0])
+        const = self.source.take(self.names.noise.format(noise), 1, 1, resolution, resolution)[0, 0]
+        strength = self.source.take(self.names.noise_strength.format(name), 1)
+        self.affine(conv, part, features)
+        return self.parts.put_layer(part, weight, bias, const, strength)
+
+    def torgb(self, name: str, features: int) -> None:
+        """The head of a block, which ends it."""
+        conv = self.names.conv.format(name)
+        weight = self.source.take(f"{conv}.weight", 1, None, features, 1, 1)[0]
+        bias = self.source.take(f"{name}.bias", 1, weight.shape[0], 1, 1).reshape(-1)
+        self.affine(conv, "torgb", features)
+        self.parts.put_torgb(weight, bias)
+        self.parts.channels.append(features)
+
+    def affine(self, conv: str, part: str, features: int) -> None:
+        weight = self.source.take(f"{conv}.modulation.weight", features, self.w_dim)
+        self.parts.put_affine(part, weight, self.source.take(f"{conv}.modulation.bias", features))
+
+    def filter(self, name: str) -> None:
+        """A filter, where the port keeps it in the file."""
+        if name in self.source:
+            kernel = self.source.take(name, None, None)
+            self.parts.put_filter(filter_taps(kernel, 2.0, f"{self.source.label}: tensor {name!r}"))

@@ -1,0 +1,156 @@
+"""Collects the tensors of a StyleGAN2 under their canonical names, with the gains that ports apply at run time folded.
+
+For the ports that keep raw weights and fixed conventions: weights are scaled by 1/sqrt(fan-in), before demodulation
+too; affine layers by 1/sqrt(w_dim); those of the heads by 1/sqrt(channels) besides, because a head is not demodulated.
+Source: Karras et al., arXiv 1912.04958, section 2 and appendix B; arXiv 1710.10196, section 4.1 (equalised rate).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.errors import CheckpointError
+
+from ..checkpoint import Checkpoint
+from .resample_filter import DEFAULT_TAPS
+
+__all__ = ["MAX_RESOLUTION", "Stylegan2Parts", "check_image"]
+
+MAX_RESOLUTION = 4096
+_Array = NDArray[np.float32]
+
+
+class Stylegan2Parts:
+    """Tensors of a network that is taken layer by layer, from 4x4 up.
+
+    Attributes:
+        label: the file's name in errors.
+        tensors: what was put so far, by canonical name.
+        channels: output channels of each finished block.
+        resolution: of the block that is being taken.
+    """
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.tensors: dict[str, _Array] = {}
+        self.channels: list[int] = []
+        self.resolution = 4
+        self._filters: list[list[float]] = []
+        self._images: set[int] = set()
+        self._mapping_layers = 0
+
+    def put_mapping(self, weight: _Array, bias: _Array, lr_mul: float) -> None:
+        """The next layer of the mapping network: weight [out, in], bias [out]."""
+        name = f"mapping.fc{self._mapping_layers}"
+        self.tensors[f"{name}.weight"] = _scaled(weight, lr_mul / math.sqrt(weight.shape[1]))
+        self.tensors[f"{name}.bias"] = _scaled(bias, lr_mul)
+        self._mapping_layers += 1
+
+    def put_embed(self, weight: _Array, bias: _Array) -> None:
+        """The embedding of the label: weight [w_dim, c_dim], bias [w_dim]."""
+        self.tensors["mapping.embed.weight"] = _scaled(weight, 1 / math.sqrt(weight.shape[1]))
+        self.tensors["mapping.embed.bias"] = bias
+
+    def put_layer(self, part: str, weight: _Array, bias: _Array, noise: _Array, strength: _Array) -> int:
+        """A modulated convolution of the block: weight [O, I, 3, 3], noise [r, r]; returns O."""
+        name = self.name(part)
+        self.tensors[f"{name}.weight"] = _scaled(weight, 1 / math.sqrt(weight.shape[1] * 9))
+        self.tensors[f"{name}.bias"] = bias
+        self.tensors[f"{name}.noise_const"] = noise
+        self.tensors[f"{name}.noise_strength"] = strength.reshape(())
+        return int(weight.shape[0])
+
+    def put_torgb(self, weight: _Array, bias: _Array) -> None:
+        """The head of the block: weight [img_channels, I, 1, 1]."""
+        name = self.name("torgb")
+        self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"] = np.ascontiguousarray(weight), bias
+        self._images.add(int(weight.shape[0]))
+
+    def put_affine(self, part: str, weight: _Array, bias: _Array) -> None:
+        """The affine layer of a convolution or a head: weight [I, w_dim], bias [I] with the 1 of an identity in it."""
+        gain = 1 / math.sqrt(weight.shape[0]) if part == "torgb" else 1.0
+        name = f"{self.name(part)}.affine"
+        self.tensors[f"{name}.weight"] = _scaled(weight, gain / math.sqrt(weight.shape[1]))
+        self.tensors[f"{name}.bias"] = _scaled(bias, gain)
+
+    def put_skip(self, weight: _Array) -> None:
+        """The residual branch of the block: weight [O, I, 1, 1]."""
+        self.tensors[f"{self.name('skip')}.weight"] = _scaled(weight, 1 / math.sqrt(weight.shape[1]))
+
+    def put_filter(self, taps: list[float]) -> None:
+        """The taps of a layer's filter, which all layers must share.
+
+        Raises:
+            CheckpointError: they are not those of the layers before.
+        """
+        self._filters.append(taps)
+        if taps != self._filters[0]:
+            raise CheckpointError(f"{self.label}: the layers of the network have different filters")
+
+    def next_block(self) -> None:
+        """Go on to the block of twice the resolution.
+
+        Raises:
+            CheckpointError: it is larger than any StyleGAN.
+        """
+        self.resolution *= 2
+        if self.resolution > MAX_RESOLUTION:
+            raise CheckpointError(f"{self.label}: a network of more than {MAX_RESOLUTION} pixels")
+
+    def name(self, part: str) -> str:
+        """The canonical name of a part of the block."""
+        return f"synthesis.b{self.resolution}.{part}"
+
+    def checkpoint(
+        self, source_format: str, c_dim: int = 0, architecture: str = "skip", conv_clamp: float | None = None
+    ) -> Checkpoint:
+        """The checkpoint, with what the tensors say of the network in its config.
+
+        Raises:
+            CheckpointError: the heads disagree, or the picture has an unusual size or number of channels.
+        """
+        if len(self._images) != 1:
+            raise CheckpointError(f"{self.label}: the heads of the network make images of different channels")
+        images = self._images.pop()
+        check_image(self.label, self.resolution, images)
+        first, last = (self.tensors[f"mapping.fc{index}.weight"] for index in (0, self._mapping_layers - 1))
+        w_dim = int(last.shape[0])
+        z_dim = int(first.shape[1]) - (w_dim if c_dim else 0)
+        if z_dim < 1:
+            raise CheckpointError(f"{self.label}: the first mapping layer is too narrow for the labels")
+        config = {
+            "family": "stylegan2",
+            "z_dim": z_dim,
+            "c_dim": c_dim,
+            "w_dim": w_dim,
+            "mapping_layers": self._mapping_layers,
+            "resolution": self.resolution,
+            "img_channels": images,
+            "architecture": architecture,
+            "conv_clamp": conv_clamp,
+            "resample_filter": self._filters[0] if self._filters else list(DEFAULT_TAPS),
+            "channels": self.channels,
+            "num_ws": 2 * int(math.log2(self.resolution)) - 2,
+            "source_format": source_format,
+        }
+        return Checkpoint(config, self.tensors)
+
+
+def check_image(label: str, resolution: int, img_channels: int) -> None:
+    """Refuse a picture of unusual form.
+
+    Raises:
+        CheckpointError: fewer than 8 or more than 4096 pixels a side, or channels that are not 1 to 4.
+    """
+    if not 8 <= resolution <= MAX_RESOLUTION or not 1 <= img_channels <= 4:
+        raise CheckpointError(
+            f"{label}: a network of {resolution} pixels and {img_channels} image channels; supported are 8 to "
+            f"{MAX_RESOLUTION} pixels and 1 to 4 channels"
+        )
+
+
+def _scaled(array: _Array, gain: float) -> _Array:
+    return np.ascontiguousarray(array) * np.float32(gain)

@@ -1,0 +1,70 @@
+"""The inverse Haar transform of a wavelet-domain network, in three exact forms.
+
+    out[2i, 2j] = (LL+LH+HL+HH) / 2; [2i, 2j+1] = (LL+LH-HL-HH) / 2; [2i+1, 2j] = (LL-LH+HL-HH) / 2;
+    [2i+1, 2j+1] = (LL-LH-HL+HH) / 2
+
+The factor 1/2 is left to the caller, who folds it into what he multiplies anyway. The forms want the channels in
+different orders; `sub_bands` reorders the weights that make them, so that the graph needs no shuffle.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from .fp16_typing import ComputeType
+from .graph_builder import GraphBuilder
+
+__all__ = ["FORMS", "Wavelet", "inverse_haar", "sub_bands"]
+
+Wavelet = Literal["butterfly", "conv_transpose", "grouped_conv"]
+
+FORMS: tuple[Wavelet, ...] = ("conv_transpose", "butterfly", "grouped_conv")
+"""The names of the forms, the one for a CPU first."""
+
+
+def sub_bands(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
+    """Reorder the leading axis from the checkpoint's order to the wavelet form's.
+
+    The checkpoint has LL of all K channels, then (LH, HL, HH) channel by channel. The butterfly wants the four
+    bands contiguous (j*K + c), the grouped forms want them side by side (c*4 + j).
+    """
+    bands = array.shape[0] // 4
+    low, high = array[:bands, None], array[bands:].reshape(bands, 3, *array.shape[1:])
+    grouped = np.concatenate([low, high], axis=1)  # [K, 4, ...]
+    if wavelet == "butterfly":
+        grouped = grouped.swapaxes(0, 1)
+    return np.ascontiguousarray(grouped).reshape(array.shape)
+
+
+def inverse_haar(
+    graph: GraphBuilder, compute: ComputeType, wavelet: str, scope: str, x: ir.Value, bands: int
+) -> ir.Value:
+    """Sub-bands [N, 4K, H, W], already halved, in `sub_bands` order -> [N, K, 2H, 2W], of the compute type."""
+    mix = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=np.float32)  # [pixel, band]
+    if wavelet == "conv_transpose":
+        kernel = np.tile(mix.T.reshape(4, 1, 2, 2), (bands, 1, 1, 1))
+        weight = compute.constant(f"{scope}.haar", kernel)
+        return graph.op("ConvTranspose", [x, weight], f"{scope}/haar", group=bands, strides=[2, 2])
+    if wavelet == "grouped_conv":
+        weight = compute.constant(f"{scope}.haar", np.tile(mix.reshape(4, 4, 1, 1), (bands, 1, 1, 1)))
+        mixed = graph.op("Conv", [x, weight], f"{scope}/haar", group=bands)
+        return graph.op("DepthToSpace", [mixed], f"{scope}/shuffle", blocksize=2, mode="CRD")
+    names = [f"{scope}/{band}" for band in ("ll", "lh", "hl", "hh")]
+    sizes = graph.integers(f"{scope}.sizes", [bands] * 4)
+    ll, lh, hl, hh = graph.ops("Split", [x, sizes], f"{scope}/split", names, axis=1)
+    low_sum = graph.op("Add", [ll, lh], f"{scope}/low_sum")
+    low_difference = graph.op("Sub", [ll, lh], f"{scope}/low_difference")
+    high_sum = graph.op("Add", [hl, hh], f"{scope}/high_sum")
+    high_difference = graph.op("Sub", [hl, hh], f"{scope}/high_difference")
+    pixels = [
+        graph.op("Add", [low_sum, high_sum], f"{scope}/pixel00"),
+        graph.op("Sub", [low_sum, high_sum], f"{scope}/pixel01"),
+        graph.op("Add", [low_difference, high_difference], f"{scope}/pixel10"),
+        graph.op("Sub", [low_difference, high_difference], f"{scope}/pixel11"),
+    ]
+    joined = graph.op("Concat", pixels, f"{scope}/concat", axis=1)
+    return graph.op("DepthToSpace", [joined], f"{scope}/shuffle", blocksize=2, mode="DCR")

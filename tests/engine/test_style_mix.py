@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nonesuch.engine.errors import InvalidRequestError
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
+
+
+def test_groups_are_layers_by_resolution(generator: Generator) -> None:
+    manifest = generator.manifest  # 32x32: 4 (0), 8 (1, 2), 16 (4, 5, 6); 3 and 7 are dead
+    assert LayerGroup.COARSE.layers(manifest) == (0, 1, 2)
+    assert LayerGroup.MIDDLE.layers(manifest) == (4, 5, 6)
+    with pytest.raises(InvalidRequestError, match="has no fine layers; its layers act at 4, 8, 16"):
+        LayerGroup.FINE.layers(manifest)
+
+
+def test_a_group_and_its_layers_are_the_same_mix(generator: Generator) -> None:
+    by_group = generator.styles([1], mixing=[StyleMix(2, LayerGroup.COARSE)])
+    by_layers = generator.styles([1], mixing=[StyleMix(2, (0, 1, 2))])
+    np.testing.assert_array_equal(by_group, by_layers)
+
+
+def test_a_mix_may_come_from_z_w_or_w_by_layer(generator: Generator) -> None:
+    z = np.random.RandomState(2).randn(10).astype(np.float32)
+    expected = generator.styles([1], psi=1.0, mixing=[StyleMix(2, (0, 1))])
+    ws = generator.styles([2], psi=1.0)[0]
+    for mix in (StyleMix(None, (0, 1), z=z), StyleMix(None, (0, 1), w=ws[0]), StyleMix(None, (0, 1), w=ws)):
+        np.testing.assert_array_equal(generator.styles([1], psi=1.0, mixing=[mix]), expected)
+
+
+def test_mixes_apply_in_order(generator: Generator) -> None:
+    mixed = generator.styles([1], mixing=[StyleMix(2, (0, 1)), StyleMix(3, (1,))])
+    np.testing.assert_array_equal(mixed[0, 0], generator.styles([2])[0, 0])
+    np.testing.assert_array_equal(mixed[0, 1], generator.styles([3])[0, 1])
+    np.testing.assert_array_equal(mixed[0, 2], generator.styles([1])[0, 2])
+
+
+@pytest.mark.parametrize("mix", [StyleMix(None, (0,)), StyleMix(1, (0,), z=[0.0] * 10), StyleMix(None, (0,), w=[0.0])])
+def test_a_mix_without_one_fitting_source_is_refused(generator: Generator, mix: StyleMix) -> None:
+    with pytest.raises(InvalidRequestError):
+        generator.styles([1], mixing=[mix])

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from nonesuch.engine.errors import DownloadError
+from nonesuch.engine.home import Home
+from nonesuch.export.catalogue import PackageFile
+from nonesuch.export.download import fetch_file, file_at_hand
+
+INFO = "nonesuch_test_file-1.dist-info"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """A wheel that pip takes, in a folder of its own."""
+    path = tmp_path / "shelf" / "nonesuch_test_file-1-py3-none-any.whl"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{INFO}/METADATA", "Metadata-Version: 2.1\nName: nonesuch-test-file\nVersion: 1\n")
+        archive.writestr(f"{INFO}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{INFO}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def file(wheel: Path) -> PackageFile:
+    """The catalogue's view of it."""
+    data = wheel.read_bytes()
+    return PackageFile("nonesuch-test-file", "1", wheel.name, len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def pip_finds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wheel: Path) -> None:
+    """The user's pip knows no index but that folder."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+
+
+def kept(home: Home) -> list[str]:
+    """What is in the downloads, but for the locks."""
+    return sorted(path.name for path in home.downloads.iterdir() if path.suffix != ".lock")
+
+
+def refusal(file: PackageFile, home: Home, source: Path | None = None) -> str:
+    with pytest.raises(DownloadError) as caught:
+        fetch_file(file, home, source=source)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def test_a_copy_at_hand_is_taken_over(file: PackageFile, home: Home, wheel: Path) -> None:
+    assert file_at_hand(file, home) is None
+    path = fetch_file(file, home, source=wheel)
+    assert path == home.downloads / file.filename == file_at_hand(file, home)
+    assert path.read_bytes() == wheel.read_bytes()
+    assert wheel.is_file()
+    assert kept(home) == [file.filename]
+
+
+def test_the_copy_may_have_any_name(file: PackageFile, home: Home, wheel: Path) -> None:
+    renamed = wheel.rename(wheel.with_name("download (1)"))
+    assert fetch_file(file, home, source=renamed).name == file.filename
+
+
+def test_what_is_there_is_not_fetched_again(file: PackageFile, home: Home, wheel: Path) -> None:
+    first = fetch_file(file, home, source=wheel).stat()
+    # With a source that could not be read, so any try to fetch would fail.
+    assert fetch_file(file, home, source=Path("/nonexistent")).stat() == first
+
+
+def test_another_file_is_refused_and_not_kept(file: PackageFile, home: Home, tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    message = refusal(file, home, tmp_path / "other")
+    assert f"is not the published {file.filename}" in message
+    assert file.sha256[:12] in message
+    assert hashlib.sha256(b"other").hexdigest()[:12] in message
+    assert kept(home) == []
+    assert file_at_hand(file, home) is None
+
+
+def test_a_source_that_cannot_be_read_is_one_line(file: PackageFile, home: Home, tmp_path: Path) -> None:
+    for source in (tmp_path / "nowhere", tmp_path):
+        assert f"{source} cannot be read" in refusal(file, home, source)
+    assert kept(home) == []
+
+
+def test_a_damaged_file_in_the_home_is_replaced(file: PackageFile, home: Home, wheel: Path) -> None:
+    path = fetch_file(file, home, source=wheel)
+    for damage in (b"", path.read_bytes()[:-1], path.read_bytes() + b"\0"):
+        path.write_bytes(damage)
+        assert file_at_hand(file, home) is None
+        assert fetch_file(file, home, source=wheel) == path
+        assert path.read_bytes() == wheel.read_bytes()
+    assert kept(home) == [file.filename]
+
+
+@pytest.mark.usefixtures("pip_finds")
+def test_pip_gets_it(file: PackageFile, home: Home, wheel: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = fetch_file(file, home)
+    assert path.read_bytes() == wheel.read_bytes()
+    assert kept(home) == [file.filename]
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.usefixtures("pip_finds")
+def test_pips_progress_never_reaches_standard_output(
+    file: PackageFile, home: Home, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # File descriptors, because pip is a process of its own.
+    fetch_file(file, home, show_progress=True)
+    found = capfd.readouterr()
+    assert found.out == ""
+    assert file.filename in found.err
+
+
+@pytest.mark.usefixtures("pip_finds")
+def test_pip_that_finds_nothing_is_one_line_with_a_way_out(file: PackageFile, home: Home, wheel: Path) -> None:
+    wheel.unlink()
+    message = refusal(file, home)
+    assert "No matching distribution found for nonesuch-test-file==1" in message
+    assert f"name it with --from {file.filename}" in message
+    assert kept(home) == []
+
+
+@pytest.mark.usefixtures("pip_finds")
+def test_a_release_that_was_exchanged_is_refused(file: PackageFile, home: Home, wheel: Path) -> None:
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("extra", "more")
+    message = refusal(file, home)
+    assert "pip's download of nonesuch-test-file==1 is not the published" in message
+    assert kept(home) == []
+
+
+def test_without_pip_the_way_out_is_named(
+    file: PackageFile, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.py").write_text("raise SystemExit('No module named pip')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    message = refusal(file, home)
+    assert "No module named pip" in message
+    assert "--from" in message
+
+
+def test_one_waits_while_another_has_the_lock(file: PackageFile, home: Home, wheel: Path) -> None:
+    home.downloads.mkdir(parents=True)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(home.downloads / f"{file.filename}.lock"):
+            started = threading.Event()
+
+            def fetch() -> Path:
+                started.set()
+                return fetch_file(file, home, source=wheel)
+
+            fetched = pool.submit(fetch)
+            assert started.wait(timeout=30)
+            # Nothing tells from outside that a thread waits; half a second is ample for one that does not.
+            with pytest.raises(TimeoutError):
+                fetched.result(timeout=0.5)
+            assert kept(home) == []
+        assert fetched.result(timeout=30).is_file()
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from nonesuch.engine.home import Home
+from nonesuch.export.catalogue import PackageFile
+from nonesuch.export.download import fetch_file
+home, source, filename, sha256 = sys.argv[1:]
+sys.stdin.readline()
+print(fetch_file(PackageFile("p", "1", filename, 1, sha256), Home(Path(home)), source=Path(source)))
+"""
+
+
+def test_two_processes_at_once_both_have_it(file: PackageFile, home: Home, wheel: Path) -> None:
+    command = [sys.executable, "-c", FETCH, str(home.root), str(wheel), file.filename, file.sha256]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        assert out.strip() == str(home.downloads / file.filename)
+    assert file_at_hand(file, home) is not None
+    assert kept(home) == [file.filename]

@@ -1,0 +1,169 @@
+"""Networks of the size that people train, with random weights: they export, and agree with torch."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from nonesuch.engine.manifest import WeightsSource
+from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.exporter import export_checkpoint
+
+pytestmark = pytest.mark.slow
+
+SOURCE = WeightsSource(name="random numbers", licence="none needed", sha256="0" * 64)
+MAX_MEMORY_GIB = 24
+
+
+class Randoms:
+    """Tensors with statistics that keep activations of order 1, as trained networks have them."""
+
+    def __init__(self, w_dim: int) -> None:
+        self.random = np.random.RandomState(0)
+        self.w_dim = w_dim
+        self.tensors: dict[str, NDArray[np.float32]] = {}
+
+    def normal(self, name: str, *shape: int, scale: float = 1.0, mean: float = 0.0) -> None:
+        self.tensors[name] = np.asarray(mean + scale * self.random.standard_normal(shape), dtype=np.float32)
+
+    def mapping(self, z_dim: int, layers: int) -> None:
+        for index in range(layers):
+            fan_in = self.w_dim if index else z_dim
+            self.normal(f"mapping.fc{index}.weight", self.w_dim, fan_in, scale=fan_in**-0.5)
+            self.normal(f"mapping.fc{index}.bias", self.w_dim, scale=0.1)
+
+    def affine(self, name: str, channels: int, mean: float = 1.0) -> None:
+        self.normal(f"{name}.affine.weight", channels, self.w_dim, scale=0.3 * self.w_dim**-0.5 * mean)
+        self.normal(f"{name}.affine.bias", channels, scale=0.1 * mean, mean=mean)
+
+    def conv(self, name: str, outputs: int, inputs: int, kernel: int, *, mean: float = 1.0) -> None:
+        self.normal(f"{name}.weight", outputs, inputs, kernel, kernel)
+        self.normal(f"{name}.bias", outputs, scale=0.1)
+        self.affine(name, inputs, mean)
+
+
+def stylegan2(resolution: int) -> Checkpoint:
+    """Config F: channel base 32768, at most 512 channels, 8 mapping layers."""
+    sizes = [4 << step for step in range(resolution.bit_length() - 2)]
+    channels = [min(32768 // size, 512) for size in sizes]
+    made = Randoms(512)
+    made.mapping(512, 8)
+    made.normal("synthesis.input", 1, channels[0], 4, 4)
+    for size, outputs, inputs in zip(sizes, channels, [0, *channels], strict=False):
+        for name, fan_in in (("conv0", inputs), ("conv1", outputs)):
+            if not fan_in:
+                continue
+            scope = f"synthesis.b{size}.{name}"
+            made.conv(scope, outputs, fan_in, 3)
+            made.normal(f"{scope}.noise_const", size, size)
+            made.normal(f"{scope}.noise_strength", scale=0.1)
+        scope = f"synthesis.b{size}.torgb"
+        made.normal(f"{scope}.weight", 3, outputs, 1, 1)
+        made.normal(f"{scope}.bias", 3, scale=0.1)
+        made.affine(scope, outputs, 0.2 * outputs**-0.5)
+    config = {
+        "family": "stylegan2",
+        "z_dim": 512,
+        "c_dim": 0,
+        "w_dim": 512,
+        "mapping_layers": 8,
+        "resolution": resolution,
+        "img_channels": 3,
+        "architecture": "skip",
+        "conv_clamp": 256.0,
+        "resample_filter": [0.125, 0.375, 0.375, 0.125],
+        "channels": channels,
+        "num_ws": 2 * len(sizes),
+        "source_format": "random",
+    }
+    return Checkpoint(config=config, tensors=made.tensors)
+
+
+# StyleGAN3-T at 1024: size and channels behind each layer (Karras et al., arXiv 2106.12423, section 3 and appendix F).
+T_SIZES = [36, 36, 36, 52, 52, 84, 148, 148, 276, 276, 532, 1044, 1044, 1044, 1024, 1024]
+T_CHANNELS = [512, 512, 512, 512, 512, 512, 512, 512, 323, 203, 128, 81, 51, 32, 32, 3]
+TAPS = 6  # filter taps a sample of the lower rate
+
+
+def rate(size: int) -> int:
+    """The sampling rate of a padded size: 10 samples of margin on both sides, none behind the last."""
+    return size - 20 if size != 1024 else 1024
+
+
+def low_pass(factor: int) -> NDArray[np.float32]:
+    """A windowed sinc that passes the lower rate; sums to 1."""
+    taps = TAPS * factor
+    t = (np.arange(taps) - (taps - 1) / 2) / factor
+    kernel = np.sinc(t) * np.kaiser(taps, 6.0)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+
+
+def stylegan3_t() -> Checkpoint:
+    made = Randoms(512)
+    made.mapping(512, 2)
+    for name, shape in (("weight", (512, 512)), ("freqs", (512, 2)), ("phases", (512,))):
+        made.normal(f"synthesis.input.{name}", *shape, scale=512**-0.5 if name == "weight" else 1.0)
+    made.tensors["synthesis.input.transform"] = np.eye(3, dtype=np.float32)
+    made.tensors["synthesis.input.affine.weight"] = np.zeros((4, 512), dtype=np.float32)
+    made.tensors["synthesis.input.affine.bias"] = np.array([1, 0, 0, 0], dtype=np.float32)
+    layers = []
+    for index, out_size in enumerate(T_SIZES[1:]):
+        in_size, inputs, outputs = T_SIZES[index], T_CHANNELS[index], T_CHANNELS[index + 1]
+        to_rgb = index == 14
+        kernel = 1 if to_rgb else 3
+        wide = 2 * max(rate(in_size), rate(out_size))
+        up, down = (1, 1) if to_rgb else (wide // rate(in_size), wide // rate(out_size))
+        filters = {} if to_rgb else {"up_filter": low_pass(up), "down_filter": low_pass(down)}
+        # What the convolution (padded by kernel - 1), the filters and the strides leave over or need on both sides.
+        total = (out_size - 1) * down + 1 - (in_size + kernel - 1) * up
+        total += sum(len(taps) - 1 for taps in filters.values())
+        low = (total + up) // 2
+        scope = f"synthesis.L{index}"
+        made.conv(scope, outputs, inputs, kernel, mean=inputs**-0.5 if to_rgb else 1.0)
+        made.tensors[f"{scope}.magnitude_ema"] = np.array(1.0, dtype=np.float32)
+        made.tensors |= {f"{scope}.{name}": taps for name, taps in filters.items()}
+        layers.append(
+            {
+                "name": f"L{index}_{out_size}_{outputs}",
+                "in_size": in_size,
+                "out_size": out_size,
+                "in_channels": inputs,
+                "out_channels": outputs,
+                "up_factor": up,
+                "down_factor": down,
+                "padding": [0] * 4 if to_rgb else [low, total - low] * 2,
+                "conv_kernel": kernel,
+                "is_torgb": to_rgb,
+                "is_critically_sampled": index >= 12,
+            }
+        )
+    config = {
+        "family": "stylegan3",
+        "z_dim": 512,
+        "c_dim": 0,
+        "w_dim": 512,
+        "mapping_layers": 2,
+        "resolution": 1024,
+        "img_channels": 3,
+        "num_ws": 16,
+        "conv_clamp": 256.0,
+        "output_scale": 0.25,
+        "input": {"size": 36, "sampling_rate": 16.0, "bandwidth": 2.0, "channels": 512},
+        "layers": layers,
+        "source_format": "random",
+    }
+    return Checkpoint(config=config, tensors=made.tensors)
+
+
+@pytest.mark.parametrize("make", [lambda: stylegan2(1024), stylegan3_t], ids=["stylegan2-f-1024", "stylegan3-t-1024"])
+def test_a_full_size_network_exports_and_agrees_with_torch(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    # The exporter itself compares with the PyTorch reference, and refuses to write what disagrees.
+    artifact = export_checkpoint(make(), tmp_path / "large", name="large", source=SOURCE)
+    assert "against PyTorch" in artifact.manifest.checked
+    assert artifact.manifest.resolution == 1024
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    assert peak_gib < MAX_MEMORY_GIB

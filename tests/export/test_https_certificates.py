@@ -1,0 +1,60 @@
+"""HTTPS itself, with a certificate made on the spot."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nonesuch.engine.errors import DownloadError
+from nonesuch.engine.home import Home
+from nonesuch.export.https_download import HttpsFile
+
+from ..https_shelf import Shelf
+
+CONTENT = hashlib.shake_256(b"weights").digest(100_000)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 that nobody has signed but itself, and its key, in one file."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", path, "-out", f"{path}.crt"], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        Shelf(CONTENT, certificate).running() as shelf,
+        pytest.raises(DownloadError, match=r"cannot be fetched \(.*certificate verify failed") as caught,
+    ):
+        HttpsFile("net.pkl", shelf.url).fetch(home, None, None)
+    assert "\n" not in caught.value.message
+    assert [path.suffix for path in home.downloads.iterdir()] == [".lock"]
+
+
+def test_https_is_spoken_and_never_left(home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Shelf(CONTENT, certificate).running() as shelf, Shelf(CONTENT).running() as plain:
+        file = HttpsFile("net.pkl", shelf.url)
+        shelf.location = plain.url
+        with pytest.raises(DownloadError, match=f"leads to {plain.url}, which is not https"):
+            file.fetch(home, None, None)
+        assert plain.asked == []
+        shelf.location = "/elsewhere"
+        assert file.fetch(home, None, None).read_bytes() == CONTENT

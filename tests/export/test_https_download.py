@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nonesuch.engine.errors import DownloadError
+from nonesuch.engine.home import Home
+from nonesuch.export.catalogue_entry import CatalogueEntry
+from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.download import fetch_file, file_at_hand
+from nonesuch.export.https_download import HttpsFile
+
+from ..https_shelf import Shelf
+
+CONTENT = hashlib.shake_256(b"weights").digest(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+OTHER = hashlib.shake_256(b"other weights").digest(300_000)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    with Shelf(CONTENT).running() as shelf:
+        yield shelf
+
+
+@pytest.fixture
+def file(shelf: Shelf) -> HttpsFile:
+    """The file as the catalogue would have it, if its publisher named neither size nor hash."""
+    return HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+
+
+def kept(home: Home) -> list[str]:
+    """What is in the downloads, but for the locks."""
+    return sorted(path.name for path in home.downloads.iterdir() if path.suffix != ".lock")
+
+
+def refusal(file: HttpsFile, home: Home, source: Path | None = None) -> str:
+    with pytest.raises(DownloadError) as caught:
+        fetch_file(file, home, source=source)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.org/net.pkl", "http://127.0.0.1/net.pkl", "ftp://example.org/", "file:///net.pkl", "https:///"],
+)
+def test_an_address_that_is_not_https_is_no_entry(url: str) -> None:
+    with pytest.raises(ValueError, match="is not an https address"):
+        HttpsFile("net.pkl", url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/", "http://127.0.0.1.example.org/", "http://127.0.0.1@example.org/"]
+)
+def test_loopback_for_tests_is_loopback(url: str) -> None:
+    with pytest.raises(ValueError, match="is not an https address"):
+        HttpsFile("net.pkl", url, allow_loopback=True)
+
+
+@pytest.mark.parametrize("name", ["../net.pkl", "/net.pkl", "", "..", "a/b"])
+def test_a_name_that_leads_out_of_the_downloads_is_no_entry(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a plain file name"):
+        HttpsFile(name, "https://example.org/net.pkl")
+
+
+def test_it_comes_whole_and_is_not_fetched_again(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    published = replace(file, sha256=SHA256, size_bytes=len(CONTENT))
+    assert file_at_hand(published, home) is None
+    path = fetch_file(published, home)
+    assert path == home.downloads / "net.pkl" == file_at_hand(published, home)
+    assert path.read_bytes() == CONTENT
+    assert fetch_file(published, home) == path
+    assert len(shelf.asked) == 1
+    assert kept(home) == ["net.pkl"]
+
+
+def test_a_file_without_a_published_hash_is_recorded_and_checked_ever_after(
+    file: HttpsFile, home: Home, shelf: Shelf
+) -> None:
+    assert file.expected_sha256(home) is None
+    path = fetch_file(file, home)
+    record = home.downloads / "known_hashes.json"
+    assert json.loads(record.read_text()) == {"net.pkl": {"sha256": SHA256, "from": shelf.url}}
+    assert file.expected_sha256(home) == SHA256
+    path.write_bytes(OTHER)  # altered here
+    assert file_at_hand(file, home) is None
+    assert fetch_file(file, home).read_bytes() == CONTENT
+    path.unlink()
+    shelf.content = OTHER  # and replaced there
+    message = refusal(file, home)
+    assert f"{shelf.url} is not the net.pkl that was first used here" in message
+    assert SHA256[:12] in message
+    assert f"take its entry out of {record}" in message
+    assert kept(home) == ["known_hashes.json"]
+    record.write_text("{}")
+    assert fetch_file(file, home).read_bytes() == OTHER
+
+
+def test_a_file_that_nobody_recorded_is_not_trusted(file: HttpsFile, home: Home) -> None:
+    home.downloads.mkdir(parents=True)
+    (home.downloads / "net.pkl").write_bytes(OTHER)
+    assert file_at_hand(file, home) is None
+    assert fetch_file(file, home).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"net.pkl": 1}', '{"net.pkl": {"sha256": "abc"}}', "[" * 100_000])
+def test_a_damaged_record_is_one_line_and_no_excuse(file: HttpsFile, home: Home, text: str) -> None:
+    home.downloads.mkdir(parents=True)
+    record = home.downloads / "known_hashes.json"
+    record.write_text(text)
+    assert f"{record} " in refusal(file, home)
+    assert record.read_text() == text
+    assert kept(home) == ["known_hashes.json"]
+
+
+def test_records_of_others_stay(file: HttpsFile, home: Home) -> None:
+    fetch_file(file, home)
+    fetch_file(replace(file, filename="second.pkl"), home)
+    assert set(json.loads((home.downloads / "known_hashes.json").read_text())) == {"net.pkl", "second.pkl"}
+
+
+def test_a_wrong_hash_is_refused_and_nothing_is_kept(file: HttpsFile, home: Home) -> None:
+    message = refusal(replace(file, sha256="0" * 64), home)
+    assert f"{file.url} is not the published net.pkl: its sha256 is {SHA256[:12]}…, not 000000000000…" in message
+    assert "--from FILE" in message
+    assert kept(home) == []
+
+
+def test_a_copy_at_hand_is_taken_over_and_recorded(file: HttpsFile, home: Home, shelf: Shelf, tmp_path: Path) -> None:
+    copy = tmp_path / "download (1)"
+    copy.write_bytes(CONTENT)
+    assert fetch_file(file, home, source=copy).read_bytes() == CONTENT
+    assert json.loads((home.downloads / "known_hashes.json").read_text())["net.pkl"]["from"] == str(copy)
+    (home.downloads / "net.pkl").unlink()
+    copy.write_bytes(OTHER)
+    assert f"{copy} is not the net.pkl that was first used here" in refusal(file, home, copy)
+    assert shelf.asked == []
+
+
+@pytest.mark.parametrize(
+    ("published", "words"),
+    [
+        ({"sha256": "0" * 64}, "its sha256 is"),
+        ({"size_bytes": 5}, "it has 300000 bytes, not 5"),
+        ({"max_bytes": 5}, "is larger than the 5 bytes"),
+    ],
+)
+def test_a_wrong_copy_at_hand_is_refused(
+    file: HttpsFile, home: Home, tmp_path: Path, published: dict[str, object], words: str
+) -> None:
+    copy = tmp_path / "copy"
+    copy.write_bytes(CONTENT)
+    assert words in refusal(replace(file, **published), home, copy)  # type: ignore[arg-type]
+    assert kept(home) == []
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "/nonexistent", "/"])
+def test_a_copy_that_is_no_file_is_one_line(file: HttpsFile, home: Home, source: str) -> None:
+    assert f"{source} cannot be read" in refusal(file, home, Path(source))
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from nonesuch.engine.home import Home
+from nonesuch.export.download import fetch_file
+from nonesuch.export.https_download import HttpsFile
+home, url = sys.argv[1:]
+print("ready", flush=True)
+sys.stdin.readline()
+print(fetch_file(HttpsFile("net.pkl", url, allow_loopback=True), Home(Path(home))))
+"""
+
+
+def test_two_processes_at_once_fetch_once(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    command = [sys.executable, "-c", FETCH, str(home.root), shelf.url]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    shelf.free.clear()
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    # Nothing tells from outside that a process waits; half a second is ample for one that does not.
+    time.sleep(0.5)
+    shelf.free.set()
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+        assert out.strip() == str(home.downloads / "net.pkl")
+    assert len(shelf.asked) == 1
+    assert kept(home) == ["known_hashes.json", "net.pkl"]
+
+
+def test_a_manifest_gets_the_hash_of_the_file_that_was_read(file: HttpsFile, home: Home) -> None:
+    def read(path: Path) -> Checkpoint:
+        raise NotImplementedError
+
+    entry = CatalogueEntry("net", "noise", "stylegan2", 64, file, "none", "Do as you like.", "https://a.org/", read)
+    with pytest.raises(ValueError, match="not known before it is fetched"):
+        _ = entry.source
+    source = entry.weights_source(fetch_file(file, home))
+    assert (source.name, source.licence, source.sha256) == (file.url, "Do as you like.", SHA256)
+    assert replace(entry, file=replace(file, sha256=SHA256)).source == source

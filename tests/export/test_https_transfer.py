@@ -1,0 +1,267 @@
+"""The wire, against a real server: what is asked for, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nonesuch.engine.errors import DownloadError
+from nonesuch.engine.home import Home
+from nonesuch.export.https_download import HttpsFile
+
+from ..https_shelf import Shelf
+
+CONTENT = hashlib.shake_256(b"weights").digest(1_000_000)
+CUT = 600_000
+PIECE = 1 << 16  # what is lost of a piece that is not whole
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def shelf() -> Iterator[Shelf]:
+    with Shelf(CONTENT).running() as shelf:
+        yield shelf
+
+
+@pytest.fixture
+def file(shelf: Shelf) -> HttpsFile:
+    return HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+
+
+@pytest.fixture
+def cut(shelf: Shelf, file: HttpsFile, home: Home) -> Path:
+    """A first try, that was cut twice, the second time before anything came; and the part that is left of it."""
+    shelf.cuts = [CUT, 0]
+    assert "stopped (" in refusal(file, home)
+    part = home.downloads / "net.pkl.part"
+    assert CUT - PIECE < part.stat().st_size <= CUT
+    assert part.read_bytes() == CONTENT[: part.stat().st_size]
+    assert len(shelf.asked) == 2
+    shelf.asked.clear()
+    return part
+
+
+def kept(home: Home) -> list[str]:
+    return sorted(path.name for path in home.downloads.iterdir() if path.suffix != ".lock")
+
+
+def whole(file: HttpsFile, home: Home, content: bytes = CONTENT) -> None:
+    assert file.fetch(home, None, None).read_bytes() == content
+    assert kept(home) == ["known_hashes.json", "net.pkl"]
+
+
+def refusal(file: HttpsFile, home: Home) -> str:
+    with pytest.raises(DownloadError) as caught:
+        file.fetch(home, None, None)
+    message = caught.value.message
+    assert message.startswith(file.url)
+    assert message.endswith("name the file with --from FILE")
+    assert "object at 0x" not in message
+    assert "Pool" not in message
+    return message
+
+
+def test_a_cut_connection_is_taken_up_at_once(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.cuts = [300_000, 200_000]
+    whole(file, home)
+    first, second, third = shelf.asked
+    assert first["Range"] is None
+    assert second["If-Range"] == third["If-Range"] == '"first"'
+    starts = [int(asked["Range"].removeprefix("bytes=").removesuffix("-")) for asked in (second, third)]
+    assert 300_000 - PIECE < starts[0] <= 300_000
+    assert starts[0] < starts[1] <= 500_000
+
+
+def test_a_cut_file_is_gone_on_with_another_day(file: HttpsFile, home: Home, shelf: Shelf, cut: Path) -> None:
+    start = cut.stat().st_size
+    whole(file, home)
+    assert [(asked["Range"], asked["If-Range"]) for asked in shelf.asked] == [(f"bytes={start}-", '"first"')]
+
+
+def test_a_date_will_do_where_there_is_no_etag(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.etag, shelf.last_modified = None, "Sun, 01 Nov 2020 00:00:00 GMT"
+    shelf.cuts = [CUT]
+    whole(file, home)
+    assert shelf.asked[1]["If-Range"] == shelf.last_modified
+
+
+@pytest.mark.parametrize("etag", [None, 'W/"first"'])
+def test_without_a_strong_validator_it_starts_again(
+    file: HttpsFile, home: Home, shelf: Shelf, etag: str | None
+) -> None:
+    shelf.etag, shelf.cuts = etag, [CUT]
+    assert "stopped (" in refusal(file, home)
+    whole(file, home)
+    assert [asked["Range"] for asked in shelf.asked] == [None, None]
+
+
+@pytest.mark.usefixtures("cut")
+def test_a_server_without_ranges_sends_it_again(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.ranges = False
+    whole(file, home)
+    assert len(shelf.asked) == 1
+
+
+@pytest.mark.usefixtures("cut")
+@pytest.mark.parametrize("heeds_if_range", [True, False])
+def test_a_changed_file_is_fetched_from_its_start(
+    file: HttpsFile, home: Home, shelf: Shelf, heeds_if_range: bool
+) -> None:
+    shelf.content, shelf.etag, shelf.if_range = CONTENT[::-1], '"second"', heeds_if_range
+    whole(file, home, CONTENT[::-1])
+
+
+@pytest.mark.usefixtures("cut")
+def test_another_range_than_was_asked_for_is_not_appended(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.moved = -5
+    whole(file, home)
+
+
+@pytest.mark.usefixtures("cut")
+def test_a_file_that_became_shorter_is_fetched_from_its_start(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.content = CONTENT[:1000]
+    whole(file, home, CONTENT[:1000])
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"url": 1}', '{"url": "https://other/", "validator": "a"}'])
+def test_a_part_without_a_readable_note_is_begun_again(
+    file: HttpsFile, home: Home, shelf: Shelf, cut: Path, note: str
+) -> None:
+    cut.with_name("net.pkl.part.json").write_text(note)
+    cut.write_bytes(b"something else")
+    whole(file, home)
+    assert shelf.asked[0]["Range"] is None
+
+
+def test_a_copy_at_hand_makes_the_part_needless(file: HttpsFile, home: Home, cut: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").write_bytes(CONTENT)
+    file.fetch(home, tmp_path / "copy", None)
+    assert kept(home) == ["known_hashes.json", "net.pkl"]
+
+
+def test_progress_sees_every_byte_once(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.cuts = [CUT]
+    seen: list[int] = []
+
+    def progress(sizes: Iterable[int], label: str, total: int | None) -> Iterator[int]:
+        assert (label, total) == ("net.pkl", len(CONTENT))
+        for size in sizes:
+            seen.append(size)
+            yield size
+
+    file.fetch(home, None, progress)
+    assert sum(seen) == len(CONTENT)
+    assert len(seen) > 10
+
+
+def test_too_large_by_its_own_words_is_not_begun(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    message = refusal(replace(file, max_bytes=999_999), home)
+    assert "has 1000000 bytes, more than the 999999 that it may have" in message
+    assert kept(home) == []
+
+
+def test_another_size_than_published_is_not_begun(file: HttpsFile, home: Home) -> None:
+    assert "has 1000000 bytes, not the published 999999" in refusal(replace(file, size_bytes=999_999), home)
+    assert kept(home) == []
+
+
+@pytest.mark.parametrize("bound", [{"max_bytes": 200_000}, {"size_bytes": 200_000}])
+def test_too_large_without_a_word_is_stopped_in_bounded_space(
+    file: HttpsFile, home: Home, shelf: Shelf, bound: dict[str, int]
+) -> None:
+    shelf.chunked = True
+    written = 0
+
+    def progress(sizes: Iterable[int], _: str, total: int | None) -> Iterator[int]:
+        nonlocal written
+        assert total is None
+        for size in sizes:
+            written += size
+            yield size
+
+    with pytest.raises(DownloadError, match="is larger than the 200000 bytes that it may have"):
+        replace(file, **bound).fetch(home, None, progress)  # type: ignore[arg-type]
+    assert 0 < written <= 200_000
+    assert kept(home) == []
+
+
+def test_chunks_say_where_the_end_is(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.chunked, shelf.cuts = True, [CUT]
+    whole(file, home)
+
+
+def test_an_end_that_nobody_can_tell_from_a_cut_needs_a_hash(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.length = False
+    assert "does not say how long the file is" in refusal(file, home)
+    assert kept(home) == []
+    published = replace(file, sha256=hashlib.sha256(CONTENT).hexdigest())
+    assert published.fetch(home, None, None).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
+def test_an_error_of_the_server_is_one_line(file: HttpsFile, home: Home, shelf: Shelf, status: int) -> None:
+    shelf.status = status
+    assert f"answered {status} " in refusal(file, home)
+    assert kept(home) == []
+
+
+def test_an_error_of_the_server_leaves_the_part(file: HttpsFile, home: Home, shelf: Shelf, cut: Path) -> None:
+    shelf.status = 503
+    before = cut.read_bytes()
+    assert "answered 503" in refusal(file, home)
+    assert cut.read_bytes() == before
+
+
+def test_an_encoding_is_refused(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.encoding = "gzip"
+    assert "an encoding that was not asked for" in refusal(file, home)
+    assert shelf.asked[0]["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("stalls", [[0], [CUT, 0]])
+def test_a_server_that_falls_silent_is_given_up(file: HttpsFile, home: Home, shelf: Shelf, stalls: list[int]) -> None:
+    shelf.stalls = stalls
+    assert "(nothing came for 0.2 s)" in refusal(replace(file, read_timeout_s=0.2), home)
+    shelf.stalls = []
+    whole(file, home)
+
+
+def test_nobody_there_is_one_line(file: HttpsFile, home: Home) -> None:
+    with Shelf(b"").running() as gone:
+        url = gone.url
+    assert "cannot be fetched (Failed to establish a new connection" in refusal(replace(file, url=url), home)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://example.org/net.pkl", "//example.org/net.pkl", "ftp://127.0.0.1/", "file:///etc/hosts", "http://["],
+)
+def test_a_redirect_to_anything_but_https_is_refused(file: HttpsFile, home: Home, shelf: Shelf, location: str) -> None:
+    shelf.location = location
+    assert "which is not https" in refusal(file, home)
+    assert kept(home) == []
+
+
+def test_a_redirect_is_followed_and_keeps_the_range(file: HttpsFile, home: Home, shelf: Shelf, cut: Path) -> None:
+    shelf.location = "/elsewhere"
+    start = cut.stat().st_size
+    whole(file, home)
+    assert [asked["Range"] for asked in shelf.asked] == [f"bytes={start}-"] * 2
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.location, shelf.endless_redirect = "/elsewhere", True
+    whole(replace(file, read_timeout_s=5.0), home)
+
+
+def test_a_redirect_to_itself_comes_to_an_end(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.location = shelf.url
+    assert "leads on and on" in refusal(file, home)

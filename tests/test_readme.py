@@ -1,0 +1,79 @@
+"""What the documents say is so: commands parse, files that are linked exist, make targets are there."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from nonesuch.cli.main import cli
+
+from .conftest import REPOSITORY, RunServer
+
+DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+
+def blocks(document: Path) -> list[str]:
+    return re.findall(r"^```\w*\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    found = []
+    for document in DOCUMENTS:
+        for block in blocks(document):
+            for line in block.replace("\\\n", " ").splitlines():
+                match = re.match(r"(?:try\s+)?(?:\.venv/bin/)?nonesuch (\S.*)", line)
+                if match:
+                    found.append(match[1].partition("  #")[0])
+    return found
+
+
+@pytest.mark.parametrize("arguments", commands())
+def test_a_command_of_the_documents_parses(arguments: str) -> None:
+    command: click.Command = cli
+    words = shlex.split(arguments)
+    while isinstance(command, click.Group):
+        name = words.pop(0)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None, f"there is no command {name}"
+        command = found
+    command.make_context("nonesuch", words)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_files_that_a_document_links_exist(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text()):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_make_targets_of_the_documents_exist() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text()
+    named = set()
+    for document in DOCUMENTS:
+        named |= set(re.findall(r"^make ([a-z-]+)", "\n".join(blocks(document)), re.MULTILINE))
+        named |= set(re.findall(r"`make ([a-z-]+)`", document.read_text()))
+    assert {"run", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_ci_calls_the_readmes_test_command() -> None:
+    assert "make test" in "\n".join(blocks(REPOSITORY / "README.md"))
+    assert "make test" in (REPOSITORY / ".ci" / "run").read_text().splitlines()
+
+
+async def test_the_python_example_of_serving_runs(
+    run_server: RunServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (example,) = [block for block in blocks(REPOSITORY / "docs" / "serving.md") if "from nonesuch.client" in block]
+    monkeypatch.chdir(tmp_path)
+    async with run_server() as server:
+        code = compile(example.replace("127.0.0.1:50051", server.address), "docs/serving.md", "exec")
+        await asyncio.to_thread(exec, code, {})
+    assert sorted(path.name for path in tmp_path.glob("*.jpg")) == [f"{seed}.jpg" for seed in range(8)]
+    assert (tmp_path / "42.png").is_file()
