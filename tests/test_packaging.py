@@ -7,11 +7,15 @@ import subprocess
 import sys
 import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.home import Home
+from nonesuch.export.catalogue import find_entry
 
 from .conftest import REPOSITORY
 
@@ -41,18 +45,20 @@ def test_the_wheel_holds_one_top_level_name_and_every_portion(wheel: Path) -> No
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_cpu_alone_generates_and_serves_without_torch_and_onnx(wheel: Path, artifact: Artifact, tmp_path: Path) -> None:
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    nonesuch = str(tmp_path / "venv" / "bin" / "nonesuch")
-    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
-    environment["NONESUCH_HOME"] = str(tmp_path / "home")
+Run = Callable[..., str]
 
-    def run(*command: str) -> str:
+
+def new_environment(folder: Path, requirement: str) -> tuple[Run, Path]:
+    """A virtual environment with one requirement: a way to run commands there, and its `nonesuch`."""
+    venv.create(folder / "venv", with_pip=True)
+    environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    environment["NONESUCH_HOME"] = str(folder / "home")
+
+    def run(*command: object) -> str:
         result = subprocess.run(
-            command,
+            [str(word) for word in command],
             env=environment,
-            cwd=tmp_path,
+            cwd=folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -61,18 +67,22 @@ def test_cpu_alone_generates_and_serves_without_torch_and_onnx(wheel: Path, arti
         assert result.returncode == 0, result.stdout
         return result.stdout
 
-    pip = (str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run(*pip, "--constraint", str(CONSTRAINTS), f"{wheel}[cpu]")
-    packages = {line.split("==")[0].lower() for line in run(str(python), "-m", "pip", "freeze").splitlines()}
+    pip = (folder / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*pip, "--constraint", CONSTRAINTS, requirement)
+    return run, folder / "venv" / "bin" / "nonesuch"
+
+
+def test_cpu_alone_generates_and_serves_without_torch_and_onnx(wheel: Path, artifact: Artifact, tmp_path: Path) -> None:
+    run, nonesuch = new_environment(tmp_path, f"{wheel}[cpu]")
+    packages = {line.split("==")[0].lower() for line in run(nonesuch.parent / "python", "-m", "pip", "freeze").split()}
     assert "onnxruntime" in packages
     assert not packages & {"torch", "onnx", "onnx-ir", "safetensors"}
     assert "generate" in run(nonesuch, "--help")
-    out = run(nonesuch, "generate", "--seeds", "0-1", "--model", str(artifact.folder), "--out", "made")
+    out = run(nonesuch, "generate", "--seeds", "0-1", "--model", artifact.folder, "--out", "made")
     assert out.count("seed0") == 2
     assert (tmp_path / "made" / "seed0001.png").is_file()
     served = subprocess.Popen(
-        [nonesuch, "serve", "--grpc", "127.0.0.1:0", "--model", str(artifact.folder)],
-        env=environment,
+        [str(nonesuch), "serve", "--grpc", "127.0.0.1:0", "--model", str(artifact.folder)],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -88,3 +98,18 @@ def test_cpu_alone_generates_and_serves_without_torch_and_onnx(wheel: Path, arti
             served.terminate()
     assert served.returncode == 0
     assert (tmp_path / "fetched" / "seed0000.jpg").is_file()
+
+
+@pytest.mark.faces
+def test_cpu_and_export_go_from_nothing_to_the_first_face_without_torch(
+    wheel: Path, faces_home: Home, tmp_path: Path
+) -> None:
+    run, nonesuch = new_environment(tmp_path, f"{wheel}[cpu,export]")
+    packages = {line.split("==")[0].lower() for line in run(nonesuch.parent / "python", "-m", "pip", "freeze").split()}
+    assert {"onnxruntime", "onnx-ir"} <= packages
+    assert "torch" not in packages
+    file = faces_home.downloads / find_entry("faces").file.filename
+    run(nonesuch, "models", "pull", "faces", "--from", file)
+    run(nonesuch, "generate", "--seeds", "0", "--out", "made")
+    with Image.open(tmp_path / "made" / "seed0000.png") as face:
+        assert face.size == (1024, 1024)

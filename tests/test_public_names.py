@@ -15,6 +15,7 @@ def test_the_engines_public_names() -> None:
         "EncodeOptions",
         "Generator",
         "ImageRecord",
+        "LayerGroup",
         "NonesuchError",
         "SessionOptions",
         "StyleMix",

@@ -134,3 +134,19 @@ def test_what_is_no_checkpoint_is_refused_in_one_line_and_nothing_runs_or_is_wri
 @pytest.mark.parametrize("arguments", [("--precision", "int8"), ("--name", "a/b"), ("--precision", "fp32,fp32")])
 def test_wrong_export_options_are_usage_errors(call: Call, home: Path, arguments: tuple[str, ...]) -> None:
     assert call("export", FIXTURES / "sg2ada_64.pkl", *arguments).returncode == 2
+
+
+def test_another_file_of_the_same_name_is_not_passed_off_as_exported(
+    call: Call, line_of: LineOf, home: Path, tmp_path: Path
+) -> None:
+    for folder, fixture in (("a", "rosinality_64.pt"), ("b", "sg2ada_cond_32.pkl")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "network.pkl").write_bytes((FIXTURES / fixture).read_bytes())
+    export = ("export", tmp_path / "a" / "network.pkl")
+    assert call(*export).returncode == 0
+    assert call(*export).returncode == 0
+    message = line_of(call("export", tmp_path / "b" / "network.pkl"))
+    assert "'network' is exported already, from another file (network.pkl); choose another --name" in message
+    assert "without the fp16 variant" in line_of(call(*export, "--precision", "fp16"))
+    assert call("export", tmp_path / "b" / "network.pkl", "--force").returncode == 0
+    assert call("export", tmp_path / "b" / "network.pkl", "--from", tmp_path / "x").returncode == 2

@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from nonesuch.client import Client
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.generator import Generator
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 LineOf = Callable[..., str]
@@ -76,6 +79,100 @@ def test_fetch_writes_a_grid(call: Call, address: str, tmp_path: Path) -> None:
     assert (sheet[32:, 96:] == 255).all()
 
 
+@pytest.mark.parametrize(
+    ("options", "mixing"),
+    [
+        ("--mix 42:coarse", [StyleMix(42, LayerGroup.COARSE)]),
+        ("--mix 42:0-1,3 --mix 7:middle --psi 0.5", [StyleMix(42, (0, 1, 3)), StyleMix(7, LayerGroup.MIDDLE)]),
+    ],
+)
+def test_fetch_mixes_as_the_engine_does(
+    call: Call, address: str, generator: Generator, tmp_path: Path, options: str, mixing: list[StyleMix]
+) -> None:
+    more = ("--noise-mode", "const", "--format", "raw", *options.split())
+    done = call("fetch", "--server", address, "--seeds", "4-7", "--out", tmp_path, *more)
+    assert done.returncode == 0, done.stderr
+    psi = 0.5 if "--psi" in options else None
+    expected = generator.generate(range(4, 8), mixing=mixing, psi=psi)
+    found = [(tmp_path / f"seed{seed:04d}.raw").read_bytes() for seed in range(4, 8)]
+    assert found == [image.tobytes() for image in expected]
+    assert (expected != generator.generate(range(4, 8), psi=psi)).any()
+
+
+class TestLatents:
+    """--w FILE."""
+
+    def fetch(self, call: Call, address: str, file: Path, *options: object) -> list[bytes]:
+        out = file.parent / "out"
+        done = call("fetch", "--server", address, "--w", file, "--out", out, "--format", "raw", *options)
+        assert done.returncode == 0, done.stderr
+        names = sorted(path.name for path in out.iterdir())
+        assert sorted(Path(line).name for line in done.stdout.splitlines()) == names
+        assert names == [f"w{index:04d}.raw" for index in range(len(names))]
+        return [(out / name).read_bytes() for name in names]
+
+    def test_w_rows(self, call: Call, address: str, generator: Generator, tmp_path: Path) -> None:
+        rows = generator.styles(range(5), psi=1.0)[:, 0]  # more than the server takes in one stream
+        np.save(tmp_path / "w.npy", rows)
+        found = self.fetch(call, address, tmp_path / "w.npy")
+        assert found == [image.tobytes() for image in generator.generate(w=rows)]
+
+    def test_ws_with_truncation_and_a_mix(self, call: Call, address: str, generator: Generator, tmp_path: Path) -> None:
+        styles = generator.styles([3, 4], psi=1.0)
+        styles[:, 2:] = styles[::-1, 2:]
+        np.savez(tmp_path / "projected_w.npz", w=styles)
+        options = ("--psi", 0.5, "--cutoff", 3, "--mix", "9:middle")
+        found = self.fetch(call, address, tmp_path / "projected_w.npz", *options)
+        mixing = [StyleMix(9, LayerGroup.MIDDLE)]
+        expected = generator.generate(ws=styles, psi=0.5, cutoff=3, mixing=mixing)
+        assert found == [image.tobytes() for image in expected]
+
+    def test_latents_beyond_one_request(
+        self, call: Call, address: str, generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        streams: list[int] = []
+        stream = Client.stream
+
+        def counted(client: Client, *arguments: Any, **options: Any) -> Any:
+            streams.append(len(options["ws"]))
+            return stream(client, *arguments, **options)
+
+        monkeypatch.setattr(Client, "stream", counted)
+        rows = generator.styles(range(3), psi=1.0)
+        monkeypatch.setattr("nonesuch.cli.fetch_command._LATENT_BYTES", 2 * rows[0].nbytes + 1)
+        np.save(tmp_path / "ws.npy", rows)
+        found = self.fetch(call, address, tmp_path / "ws.npy")
+        assert streams == [2, 1]
+        assert found == [image.tobytes() for image in generator.generate(ws=rows)]
+
+    def test_the_grid_of_latents_is_written_with_their_psi(
+        self, call: Call, address: str, generator: Generator, tmp_path: Path
+    ) -> None:
+        np.save(tmp_path / "w.npy", generator.styles([1, 2], psi=1.0)[:, 0])
+        options = ("--w", tmp_path / "w.npy", "--format", "png", "--grid", tmp_path / "all.png")
+        done = call("fetch", "--server", address, "--out", tmp_path / "out", *options)
+        assert done.returncode == 0, done.stderr
+        with Image.open(tmp_path / "all.png") as sheet, Image.open(tmp_path / "out" / "w0000.png") as picture:
+            assert sheet.info["nonesuch:psi"] == picture.info["nonesuch:psi"] == "1"
+
+    @pytest.mark.parametrize(
+        ("rows", "problem"),
+        [
+            (np.zeros((0, 12)), "the file holds no latents"),
+            (np.zeros((1, 7)), "7"),
+            (np.full((1, 12), np.nan), "not finite"),
+        ],
+    )
+    def test_rows_that_are_refused(
+        self, call: Call, line_of: LineOf, address: str, tmp_path: Path, rows: np.ndarray, problem: str
+    ) -> None:
+        np.save(tmp_path / "w.npy", rows)
+        done = call("fetch", "--server", address, "--w", tmp_path / "w.npy", "--out", tmp_path / "out")
+        line = line_of(done, 2)
+        assert line.startswith("nonesuch: --w: ")
+        assert problem in line
+
+
 @pytest.mark.parametrize("name", ["jpeg", "jpg", "webp", "npy", "raw"])
 def test_fetch_and_generate_write_the_same_pixels_in_every_format(
     call: Call, address: str, artifact: Artifact, tmp_path: Path, name: str
@@ -101,6 +198,10 @@ def test_fetch_and_generate_write_the_same_pixels_in_every_format(
         ("--class 0", "nonesuch: --class: model 'tiny' has no classes"),
         ("--quality 0", "nonesuch: --quality: 0 is out of range; it is 1 to 100"),
         ("--format png --quality 9", "nonesuch: --quality: png is lossless and takes no quality"),
+        ("--noise-mode random", "nonesuch: --noise-mode: random noise is not served; the model is loaded with const"),
+        ("--w none.npy", "Error: give --seeds, such as --seeds 0-7, or --w FILE"),
+        ("--mix 42", "Error: Invalid value for '--mix': '42' has no layers; write for example 42:coarse or 42:0-3,7"),
+        ("--deadline-s inf", "nonesuch: --deadline-s: inf is out of range; it is more than 0, and finite"),
     ],
 )
 def test_what_the_server_refuses_is_wrong_usage_by_the_option_s_name(
@@ -117,6 +218,22 @@ def test_fetch_of_an_unknown_model(call: Call, line_of: LineOf, address: str, tm
     assert "no model 'nope' on this server; it has 'tiny'" in line
     assert "leave --model out" in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ("--mix 42:fine", "model 'tiny' has no fine layers; its layers act at 4, 8, 16"),
+        ("--mix 42:9", "the model's layers are 0 to 7"),
+        ("--translate 0.5 0", "cannot move its picture"),
+        ("--rotate 5", "cannot move its picture"),
+    ],
+)
+def test_what_the_model_cannot_do(
+    call: Call, line_of: LineOf, address: str, tmp_path: Path, options: str, problem: str
+) -> None:
+    done = call("fetch", "--server", address, "--seeds", 0, "--out", tmp_path, *options.split())
+    assert problem in line_of(done, 2)
 
 
 def test_fetch_beyond_its_deadline(call: Call, line_of: LineOf, address: str, tmp_path: Path) -> None:

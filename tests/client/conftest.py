@@ -32,6 +32,12 @@ _METHODS: dict[str, tuple[str, Any, Any, Any]] = {
         generation_service_pb2.GenerateStreamRequest,
         generation_service_pb2.GenerateStreamResponse,
     ),
+    "Walk": (
+        _GENERATION,
+        grpc.unary_stream_rpc_method_handler,
+        generation_service_pb2.WalkRequest,
+        generation_service_pb2.WalkResponse,
+    ),
     "ListModels": (
         _MODELS,
         grpc.unary_unary_rpc_method_handler,

@@ -20,6 +20,7 @@ def test_public_names_are_pinned() -> None:
         "FieldViolation",
         "GenerateOptions",
         "GeneratedImage",
+        "Keyframe",
         "Limits",
         "Mixing",
         "ModelInfo",
@@ -30,6 +31,7 @@ def test_public_names_are_pinned() -> None:
         "Timing",
         "UnavailableError",
         "UnsupportedError",
+        "WalkOptions",
         "WsIndex",
     ]
     assert all(hasattr(nonesuch.client, name) for name in nonesuch.client.__all__)

@@ -30,6 +30,9 @@ def test_every_option_has_its_field() -> None:
         format="webp",
         quality=80,
         size=256,
+        translate=(0.25, -0.5),
+        rotate_degrees=30,
+        noise_mode="none",
         model="faces",
         priority="bulk",
     )
@@ -38,6 +41,9 @@ def test_every_option_has_its_field() -> None:
     assert request.synthesis.HasField("cutoff")
     assert request.synthesis.HasField("class_index")
     assert [(m.source.seed, list(m.layers)) for m in request.synthesis.mixing] == [(7, [8, 9]), (1, [0, 1])]
+    move = request.synthesis.transform
+    assert (move.translate_x, move.translate_y, move.rotate_degrees) == (0.25, -0.5, 30)
+    assert request.synthesis.noise_mode == synthesis_pb2.NOISE_MODE_NONE
     assert (request.image.format, request.image.quality, request.image.size) == (image_pb2.IMAGE_FORMAT_WEBP, 80, 256)
     assert (request.model, request.priority) == ("faces", synthesis_pb2.PRIORITY_BULK)
 
@@ -59,6 +65,34 @@ def test_jpeg_has_two_names(name: str) -> None:
 def test_latents_are_flattened_row_by_row(latent: Any) -> None:
     assert list(generate_request(w=latent).source.w.values) == [0.5, -1.0, 0.25, 2.0]
     assert list(generate_request(z=latent).source.z.values) == [0.5, -1.0, 0.25, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("coarse", synthesis_pb2.LAYER_GROUP_COARSE),
+        ("middle", synthesis_pb2.LAYER_GROUP_MIDDLE),
+        ("fine", synthesis_pb2.LAYER_GROUP_FINE),
+    ],
+)
+def test_layers_of_a_mixing_may_be_a_group(name: str, number: int) -> None:
+    (mixing,) = generate_request(mixing=[Mixing(3, name)]).synthesis.mixing
+    assert (mixing.source.seed, mixing.group, list(mixing.layers)) == (3, number, [])
+
+
+def test_a_mixing_starts_from_a_latent_too() -> None:
+    from_z, from_w = generate_request(
+        mixing=[Mixing(z=np.ones(2), layers=[0]), Mixing(w=[[0.5], [2.0]], layers="fine")]
+    ).synthesis.mixing
+    assert (list(from_z.source.z.values), list(from_z.layers)) == ([1.0, 1.0], [0])
+    assert (list(from_w.source.w.values), from_w.group) == ([0.5, 2.0], synthesis_pb2.LAYER_GROUP_FINE)
+
+
+def test_one_half_of_a_move_leaves_the_other_at_rest() -> None:
+    turned = generate_request(rotate_degrees=5).synthesis.transform
+    assert (turned.translate_x, turned.translate_y, turned.rotate_degrees) == (0, 0, 5)
+    assert generate_request(translate=(0, 0)).synthesis.HasField("transform")
+    assert not generate_request(translate=None, rotate_degrees=None).HasField("synthesis")
 
 
 def test_numpy_integers_are_seeds() -> None:
@@ -85,6 +119,19 @@ def test_numpy_integers_are_seeds() -> None:
         ({"class_index": 0.5}, "class_index"),
         ({"mixing": [Mixing(seed=-1, layers=(1,))]}, "mixing[0].seed"),
         ({"mixing": [Mixing(seed=1, layers=(-1,))]}, "mixing[0].layers"),
+        ({"mixing": [Mixing(seed=1, layers="Coarse")]}, "mixing[0].layers"),
+        ({"mixing": [Mixing(seed=1, layers=3)]}, "mixing[0].layers"),  # type: ignore[arg-type]
+        ({"mixing": [Mixing(seed=1, layers="fine"), Mixing(layers="fine")]}, "mixing[1]"),
+        ({"mixing": [Mixing(seed=1, w=[0.5], layers="fine")]}, "mixing[0].w"),
+        ({"mixing": [Mixing(z=["abc"], layers="fine")]}, "mixing[0].z"),
+        ({"mixing": [(1, "fine")]}, "mixing[0]"),
+        ({"mixing": Mixing(seed=1, layers="fine")}, "mixing"),
+        ({"translate": 1.0}, "translate"),
+        ({"translate": (1.0, 2.0, 3.0)}, "translate"),
+        ({"translate": ("left", 0)}, "translate"),
+        ({"rotate_degrees": "much"}, "rotate_degrees"),
+        ({"rotate_degrees": 10**400}, "rotate_degrees"),
+        ({"noise_mode": "loud"}, "noise_mode"),
         ({"format": "gif"}, "format"),
         ({"format": None}, "format"),
         ({"quality": -1}, "quality"),
@@ -132,3 +179,32 @@ def test_a_range_with_steps_travels_one_by_one() -> None:
 def test_seeds_that_are_none_are_refused(seeds: Any) -> None:
     with pytest.raises(RequestError, match=r"^seeds: "):
         stream_request(seeds)
+
+
+def test_rows_travel_one_by_one() -> None:
+    request = stream_request(zs=np.array([[0.5, 1.0], [2.0, -1.0]]), priority="bulk")
+    assert [list(source.z.values) for source in request.sources] == [[0.5, 1.0], [2.0, -1.0]]
+    assert request.priority == synthesis_pb2.PRIORITY_BULK
+    # A style for each layer, and one for all of them.
+    request = stream_request(ws=[np.array([[0.5, 1.0], [2.0, -1.0]]), [0.25, 0.125]])
+    assert [list(source.w.values) for source in request.sources] == [[0.5, 1.0, 2.0, -1.0], [0.25, 0.125]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({}, "seeds"),
+        ({"seeds": [1], "zs": [[0.5]]}, "zs"),
+        ({"seeds": range(3), "ws": [[0.5]]}, "ws"),
+        ({"zs": [[0.5]], "ws": [[0.5]]}, "ws"),
+        ({"zs": []}, "zs"),
+        ({"ws": np.empty((0, 4))}, "ws"),
+        ({"zs": [0.5, 1.0]}, "zs[0]"),
+        ({"ws": [[0.5], []]}, "ws[1]"),
+        ({"ws": [[0.5], ["abc"]]}, "ws[1]"),
+    ],
+)
+def test_sources_that_cannot_be_sent_are_refused_by_name(arguments: dict[str, Any], field: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        stream_request(**arguments)
+    assert [violation.field for violation in caught.value.violations] == [field]

@@ -57,3 +57,19 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "objects.npz", tmp_path / "missing.npz"):
         with pytest.raises(InvalidRequestError, match="has no directions"):
             Directions.load(path)
+
+
+def test_damaged_files_other_models_and_absurd_strengths_are_refused(tmp_path: Path) -> None:
+    found = factorize(AFFINES, [0, 2], 3, "id")
+    found.save(tmp_path / "d.npz")
+    whole = (tmp_path / "d.npz").read_bytes()
+    for content in (whole[:200], whole[:-30], b"PK\x03\x04", b""):
+        (tmp_path / "cut.npz").write_bytes(content)
+        with pytest.raises(InvalidRequestError, match="has no directions"):
+            Directions.load(tmp_path / "cut.npz")
+    found.check_model("id")
+    with pytest.raises(InvalidRequestError, match="the directions are of model id, not of other"):
+        found.check_model("other")
+    for strength in (float("nan"), float("inf"), 1e39):
+        with pytest.raises(InvalidRequestError, match="is not within"):
+            found.move(np.zeros((1, 4, 6), np.float32), 0, strength)

@@ -229,3 +229,80 @@ async def test_groups_noise_and_transforms_are_served_where_the_model_has_them_a
                 await stub.Generate(message)
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, text
             assert text in str(caught.value.details())
+
+
+async def test_many_streams_leave_room_for_single_images(run_server: RunServer) -> None:
+    settings: dict[str, object] = {"queue_limit": 16, "min_batch_gain": 0.9, "max_batch_size": 1}
+    async with run_server(**settings) as server, AsyncClient(server.address, retries=False) as client:
+        streams = [client.stream(range(start, start + 200)) for start in range(0, 1200, 200)]
+        firsts = await asyncio.gather(*(anext(stream) for stream in streams), return_exceptions=True)
+        assert sum(not isinstance(first, BaseException) for first in firsts) >= 2
+        for seed in range(10):
+            assert (await client.generate(seed=seed)).data
+        for stream in streams:
+            await stream.aclose()
+
+
+async def test_a_request_cannot_make_others_wait_for_its_mixes(run_server: RunServer) -> None:
+    mix = synthesis_pb2.Mixing(source=synthesis_pb2.Source(seed=2), layers=[0])
+    options = synthesis_pb2.SynthesisOptions(mixing=[mix] * 33)
+    stream = generation_service_pb2.GenerateStreamRequest(synthesis=options)
+    stream.seed_range.count = 1000
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = generation_service_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
+        for call in (
+            stub.Generate(generation_service_pb2.GenerateRequest(synthesis=options)),
+            stub.GenerateStream(stream),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await (call if hasattr(call, "__await__") else call.read())
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert caught.value.details() == "synthesis.mixing: 33 mixes; a picture takes at most 32"
+
+
+async def test_long_names_are_answered_shortly_and_bad_sources_by_their_place(run_server: RunServer) -> None:
+    def bad(size: int) -> synthesis_pb2.Source:
+        return synthesis_pb2.Source(z=synthesis_pb2.Latent(values=[0.0] * size))
+
+    good = synthesis_pb2.Source(seed=1)
+    many_layers = synthesis_pb2.Mixing(source=good, layers=[9] * 50_000)
+    spherical = generation_service_pb2.INTERPOLATION_SPHERICAL_Z
+    cases = [
+        ("Generate", generation_service_pb2.GenerateRequest(model="x" * 100_000), "NOT_FOUND", "no model 'xxx"),
+        (
+            "Generate",
+            generation_service_pb2.GenerateRequest(synthesis=synthesis_pb2.SynthesisOptions(mixing=[many_layers])),
+            "INVALID_ARGUMENT",
+            "synthesis.mixing.layers: layers [9, 9",
+        ),
+        (
+            "GenerateStream",
+            generation_service_pb2.GenerateStreamRequest(sources=[good, good, bad(3)]),
+            "INVALID_ARGUMENT",
+            "sources[2].z: shape (1, 3) does not fit",
+        ),
+        (
+            "Walk",
+            generation_service_pb2.WalkRequest(keyframes=[good, bad(5)], frames_per_step=3, interpolation=spherical),
+            "INVALID_ARGUMENT",
+            "keyframes[1].z: shape (1, 5) does not fit",
+        ),
+        (
+            "Generate",
+            generation_service_pb2.GenerateRequest(
+                synthesis=synthesis_pb2.SynthesisOptions(mixing=[synthesis_pb2.Mixing(source=bad(4), layers=[0])])
+            ),
+            "INVALID_ARGUMENT",
+            "synthesis.mixing.source.z: shape (1, 4) does not fit",
+        ),
+    ]
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = generation_service_pb2_grpc.GenerationServiceStub(channel)  # type: ignore[no-untyped-call]
+        for method, message, code, text in cases:
+            call = getattr(stub, method)(message)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await (call if method == "Generate" else call.read())
+            assert caught.value.code().name == code, text
+            details = str(caught.value.details())
+            assert details.startswith(text)
+            assert len(details) <= 512

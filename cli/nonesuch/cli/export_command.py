@@ -71,6 +71,10 @@ def command(
         find_entry(source)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise click.UsageError(f"--name {name!r}: letters, digits, dots, dashes and underscores, at most 64")
+    if entry is None and file is not None:
+        raise click.UsageError(f"--from is a copy of a model's download; {source} is the file itself")
+    if entry is not None and name is not None:
+        raise click.UsageError(f"--name is for checkpoint files; {source} has its name")
     precisions = precision.split(",")
     if not set(precisions) <= set(_PRECISIONS) or len(set(precisions)) != len(precisions):
         raise click.UsageError(f"--precision {precision!r}: it is fp32, fp16, or fp32,fp16")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from nonesuch.client import (
+    DEFAULT_DEADLINE_S,
     Client,
     ClientError,
     DeadlineError,
     GeneratedImage,
+    GenerateOptions,
+    Mixing,
     ModelNotFoundError,
     RequestError,
     UnavailableError,
@@ -20,19 +26,31 @@ from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.provenance import ImageRecord
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
 from .contact_sheet import ContactSheet, sheet_format
+from .latent_file import read_latents
 from .options import picture_options
 from .progress import track
+from .style_options import style_options
 
 __all__ = ["command"]
+
+# A nonesuch server takes requests of up to 1 MiB; half of that leaves room for all that is not a latent.
+_LATENT_BYTES = 1 << 19
 
 
 @click.command(name="fetch")
 @click.option("--server", required=True, help="HOST:PORT, or a gRPC target such as dns:///host:port.")
 @picture_options(ImageFormat.JPEG)
+@style_options
+@click.option(
+    "--noise-mode",
+    type=click.Choice(["const", "none", "random"]),
+    help="Insist on the noise that the server is to have.  [default: whatever it has]",
+)
 @click.option("--model", default="", help="A model's name on the server.  [default: the server's]")
-@click.option("--deadline-s", type=float, help="Give up after so many seconds.  [default: never]")
+@click.option("--deadline-s", type=float, help="Give up on a call after so many seconds.  [default: never]")
 def command(
     server: str,
     seeds: list[int] | None,
@@ -43,34 +61,53 @@ def command(
     grid: Path | None,
     format_name: str,
     quality: int | None,
+    w_file: Path | None,
+    mixing: tuple[StyleMix, ...],
+    translate: tuple[float, float] | None,
+    rotate_degrees: float | None,
+    noise_mode: str | None,
     model: str,
     deadline_s: float | None,
 ) -> None:
-    """Write one image for each seed into --out, from --server."""
-    if seeds is None:
-        raise click.UsageError("give --seeds, such as --seeds 0-7")
-    if deadline_s is not None and not deadline_s > 0:
-        raise InvalidRequestError(FieldViolation("deadline_s", f"{deadline_s} is out of range; it is more than 0"))
+    """Write one image for each seed, or each row of --w, into --out, from --server.
+
+    --direction and --noise-seed are of generate only: no server takes them.
+    """
+    if (seeds is None) == (w_file is None):
+        raise click.UsageError("give --seeds, such as --seeds 0-7, or --w FILE")
     if grid is not None:
         sheet_format(grid)
     image_format = ImageFormat.parse(format_name)
     if grid is not None and image_format is ImageFormat.RAW:
         raise click.UsageError("raw pixels of a server do not make a contact sheet; choose another --format")
+    source = _Source(seeds, None if w_file is None else read_latents(w_file)[1])
+    options = GenerateOptions(
+        psi=psi,
+        cutoff=cutoff,
+        class_index=class_index,
+        mixing=[_mixing(mix) for mix in mixing],
+        translate=translate,
+        rotate_degrees=rotate_degrees,
+        noise_mode=noise_mode,
+        format=image_format.value,
+        quality=quality,
+        model=model,
+    )
     try:
         with Client(server) as client:
-            info = client.model(model)
-            sheet = ContactSheet(len(seeds), info.resolution) if grid is not None else None
+            info = client.model(model, deadline_s=DEFAULT_DEADLINE_S if deadline_s is None else deadline_s)
+            sheet = ContactSheet(source.count, info.resolution) if grid is not None else None
             out.mkdir(parents=True, exist_ok=True)
-            images = _images(client, seeds, info.limits.max_images_per_stream, psi, cutoff, class_index, image_format,
-                             quality, model, deadline_s)  # fmt: skip
-            for index, image in track(images, "images", len(seeds)):
-                path = out / f"seed{seeds[index]:04d}{image_format.suffix}"
+            images = source.images(client, info.limits.max_images_per_stream, deadline_s, options)
+            for index, image in track(images, "images", source.count):
+                path = out / f"{source.name(index)}{image_format.suffix}"
                 path.write_bytes(image.data)
                 click.echo(path)
                 if sheet is not None:
                     sheet.place(index, image.numpy())
             if sheet is not None and grid is not None:
-                sheet.save(grid, ImageRecord(info.name, info.model_id, None, DEFAULT_PSI if psi is None else psi))
+                applied_psi = psi if psi is not None else DEFAULT_PSI if seeds is not None else 1.0
+                sheet.save(grid, ImageRecord(info.name, info.model_id, None, applied_psi))
                 click.echo(grid)
     except RequestError as error:
         if not error.violations:
@@ -78,6 +115,43 @@ def command(
         raise InvalidRequestError([FieldViolation(*violation) for violation in error.violations]) from error
     except ClientError as error:
         raise click.ClickException(_message(error, server)) from error
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the images start from: seeds, or rows of w or ws."""
+
+    seeds: list[int] | None
+    rows: NDArray[np.float32] | None
+
+    def __post_init__(self) -> None:
+        if self.count == 0:
+            raise InvalidRequestError(FieldViolation("--w", "the file holds no latents"))
+
+    @property
+    def count(self) -> int:
+        return len(self.seeds) if self.seeds is not None else 0 if self.rows is None else len(self.rows)
+
+    def name(self, index: int) -> str:
+        """As `generate` names the file."""
+        return f"w{index:04d}" if self.seeds is None else f"seed{self.seeds[index]:04d}"
+
+    def images(
+        self, client: Client, most: int, deadline_s: float | None, options: GenerateOptions
+    ) -> Iterator[tuple[int, GeneratedImage]]:
+        """All images with their position, in streams as long as the server takes."""
+        if self.rows is not None:
+            most = min(most, max(1, _LATENT_BYTES // max(1, self.rows[0].nbytes)))
+        for start in range(0, self.count, most):
+            part = slice(start, start + most)
+            seeds = None if self.seeds is None else self.seeds[part]
+            rows = None if self.rows is None else self.rows[part]
+            for image in client.stream(seeds, ws=rows, deadline_s=deadline_s, **options):
+                yield start + image.index, image
+
+
+def _mixing(mix: StyleMix) -> Mixing:
+    return Mixing(mix.seed, mix.layers.value if isinstance(mix.layers, LayerGroup) else mix.layers)
 
 
 def _message(error: ClientError, server: str) -> str:
@@ -90,31 +164,3 @@ def _message(error: ClientError, server: str) -> str:
         case UnavailableError():
             return f"no server is ready at {server}: {error.details}; check --server, or start one with nonesuch serve"
     return str(error)
-
-
-def _images(
-    client: Client,
-    seeds: list[int],
-    most: int,
-    psi: float | None,
-    cutoff: int | None,
-    class_index: int | None,
-    image_format: ImageFormat,
-    quality: int | None,
-    model: str,
-    deadline_s: float | None,
-) -> Iterator[tuple[int, GeneratedImage]]:
-    """All images with their position in seeds, in streams as long as the server takes."""
-    for start in range(0, len(seeds), most):
-        stream = client.stream(
-            seeds[start : start + most],
-            psi=psi,
-            cutoff=cutoff,
-            class_index=class_index,
-            format=image_format.value,
-            quality=quality,
-            model=model,
-            deadline_s=deadline_s,
-        )
-        for image in stream:
-            yield start + image.index, image

@@ -23,26 +23,19 @@ from nonesuch.engine.style_mix import StyleMix
 
 from .contact_sheet import ContactSheet, sheet_format
 from .latent_file import read_latents
-from .mixes import Mix
 from .options import backend_options, picture_options
 from .picture_writer import Picture, write_pictures
 from .prepare import open_generator
 from .progress import track
 from .session_choice import session_options
+from .style_options import style_options
 
 __all__ = ["command"]
 
 
 @click.command(name="generate")
 @picture_options(ImageFormat.PNG)
-@click.option(
-    "--w", "--projected-w", "w_file", type=click.Path(dir_okay=False, path_type=Path), help="w, ws: .npy, .npz."
-)
-@click.option(
-    "--mix", "mixing", type=Mix(), multiple=True, help="Styles from another seed, such as 42:coarse or 42:0-3."
-)
-@click.option("--translate", type=(float, float), help="Move the picture: X Y in its widths; StyleGAN3 only.")
-@click.option("--rotate", "rotate_degrees", type=float, help="Turn the picture, in degrees; StyleGAN3 only.")
+@style_options
 @click.option(
     "--direction",
     "moves",
@@ -90,6 +83,10 @@ def command(
         return Batch(ws, batch.inputs)
 
     with open_generator(model, str(backend["backend"]), session_options(backend)) as generator:
+        for found, _, _ in directions:
+            found.check_model(generator.manifest.model_id)
+        if noise_seed is not None and generator.session.variant.noise != "random":
+            raise click.UsageError(f"--noise-seed: the variant has {generator.session.variant.noise} noise, not random")
         click.echo(generator.backend_reason, err=True)
         manifest = generator.manifest
         applied_psi = psi if psi is not None else DEFAULT_PSI if w_file is None else 1.0

@@ -31,10 +31,14 @@ _COMMANDS = {
 # Fields whose option has another name; the rest differ by dashes only.
 _OPTIONS = {
     "class_index": "class",
+    "group": "mix",
     "grpc_address": "grpc",
+    "layers": "mix",
     "address": "server",
     "max_batch_size": "batch",
+    "mixing": "mix",
     "seed": "seeds",
+    "transform": "translate or --rotate",
     "ws": "w",
 }
 

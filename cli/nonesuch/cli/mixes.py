@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,8 +12,13 @@ from .seeds import SeedList
 
 __all__ = ["Mix"]
 
+if TYPE_CHECKING:
+    _MixType = click.ParamType[StyleMix]
+else:
+    _MixType = click.ParamType  # takes no type argument before click 8.4
 
-class Mix(click.ParamType[StyleMix]):
+
+class Mix(_MixType):
     """SEED:LAYERS, where LAYERS is coarse, middle, fine, or indices and ranges of indices."""
 
     name = "SEED:LAYERS"

@@ -23,8 +23,9 @@ from .errors import (
     UnsupportedError,
 )
 from .model_info import Limits, ModelInfo, WsIndex
-from .request import GenerateOptions, Mixing
+from .options import GenerateOptions, Mixing, WalkOptions
 from .result import GeneratedImage, Timing
+from .source import Keyframe
 
 __all__ = [
     "DEFAULT_DEADLINE_S",
@@ -35,6 +36,7 @@ __all__ = [
     "FieldViolation",
     "GenerateOptions",
     "GeneratedImage",
+    "Keyframe",
     "Limits",
     "Mixing",
     "ModelInfo",
@@ -45,5 +47,6 @@ __all__ = [
     "Timing",
     "UnavailableError",
     "UnsupportedError",
+    "WalkOptions",
     "WsIndex",
 ]

@@ -9,15 +9,18 @@ from typing import Any, Self, Unpack
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc  # type: ignore[import-untyped, unused-ignore]
 
-from nonesuch.v1 import generation_service_pb2, model_service_pb2
+from nonesuch.v1 import model_service_pb2
 from nonesuch.v1.generation_service_pb2_grpc import GenerationServiceStub
 from nonesuch.v1.model_service_pb2_grpc import ModelServiceStub
 
-from .channel import DEFAULT_DEADLINE_S, open_aio_channel
+from .argument import Latent
+from .channel import DEFAULT_DEADLINE_S, checked_deadline, open_aio_channel
 from .errors import ModelNotFoundError, client_error
 from .model_info import ModelInfo, model_from_answer
-from .request import GenerateOptions, Latent, generate_request, stream_request
+from .options import GenerateOptions, WalkOptions
+from .request import generate_request, stream_request, walk_request
 from .result import GeneratedImage, image_from_answer
+from .source import Keyframe
 
 __all__ = ["AsyncClient"]
 
@@ -62,13 +65,17 @@ class AsyncClient:
 
     def stream(
         self,
-        seeds: Iterable[int],
+        seeds: Iterable[int] | None = None,
         *,
+        zs: Iterable[Latent] | None = None,
+        ws: Iterable[Latent] | None = None,
         deadline_s: float | None = None,
         wait_for_ready: bool = False,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGenerator[GeneratedImage, None]:
-        """Make one image a seed, each as soon as it is ready; `index` says which one it is.
+        """Make one image a seed, or a row of zs or ws, each as soon as it is ready; `index` says which one it is.
+
+        A row of ws is what `generate` takes as w: w_dim values, or num_ws * w_dim.
 
         The call starts with the first image that is asked for. `aclose()` on the iterator cancels what is left; use
         contextlib.aclosing where an `async for` may be left early. There is no deadline unless one is given, because
@@ -77,8 +84,40 @@ class AsyncClient:
         Raises:
             ClientError: as Client says; RequestError for arguments already here, the others while iterating.
         """
-        # The request is built outside the generator, whose body does not run before its first image is asked for.
-        return self._stream(stream_request(seeds, **options), deadline_s, wait_for_ready)
+        # Checked outside the generator, whose body does not run before its first image is asked for.
+        request = stream_request(seeds, zs=zs, ws=ws, **options)
+        return self._stream(self._generation.GenerateStream, request, checked_deadline(deadline_s), wait_for_ready)
+
+    def walk(
+        self,
+        seeds: Iterable[int] | None = None,
+        *,
+        keyframes: Iterable[Keyframe] | None = None,
+        frames_per_step: int,
+        interpolation: str = "linear-w",
+        closed: bool = False,
+        deadline_s: float | None = None,
+        wait_for_ready: bool = False,
+        **options: Unpack[WalkOptions],
+    ) -> AsyncGenerator[GeneratedImage, None]:
+        """Walk from one of seeds or keyframes, two at the least, to the next, and yield the frames in order.
+
+        `interpolation` is linear-w, straight lines in w, or spherical-z, great circles in z, which takes no w. There
+        are (K - 1) * frames_per_step + 1 frames for K key frames; K * frames_per_step if `closed`, which returns to the
+        first. The call starts, ends and is left as that of `stream`.
+
+        Raises:
+            ClientError: as `stream`.
+        """
+        request = walk_request(
+            seeds,
+            keyframes=keyframes,
+            frames_per_step=frames_per_step,
+            interpolation=interpolation,
+            closed=closed,
+            **options,
+        )
+        return self._stream(self._generation.Walk, request, checked_deadline(deadline_s), wait_for_ready)
 
     async def models(
         self, *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
@@ -133,18 +172,20 @@ class AsyncClient:
 
     # Any: grpcio's generated stubs have no types.
     async def _call(self, method: Any, request: object, deadline_s: float | None, wait_for_ready: bool) -> Any:
+        seconds = checked_deadline(deadline_s)
         try:
-            return await method(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+            return await method(request, timeout=seconds, wait_for_ready=wait_for_ready)
         except grpc.RpcError as error:
             raise client_error(error, self.address) from error
 
     async def _stream(
         self,
-        request: generation_service_pb2.GenerateStreamRequest,
+        method: Any,
+        request: object,
         deadline_s: float | None,
         wait_for_ready: bool,
     ) -> AsyncGenerator[GeneratedImage, None]:
-        call = self._generation.GenerateStream(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        call = method(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
         try:
             async for answer in call:
                 yield image_from_answer(answer)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 
 import grpc
 import grpc.aio
 
+from .argument import one_float
 from .errors import RequestError
 
-__all__ = ["DEFAULT_DEADLINE_S", "open_aio_channel", "open_channel"]
+__all__ = ["DEFAULT_DEADLINE_S", "checked_deadline", "open_aio_channel", "open_channel"]
 
 DEFAULT_DEADLINE_S = 60.0
 """How long a call that gives one answer waits for it, retries included, in seconds."""
 
 # gRPC's default of 4 MiB holds no raw image of 2048x2048.
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_LONGEST_DEADLINE_S = 1e9  # 31 years; gRPC counts nanoseconds in 64 bits, and what overflows them expires at once
 _SERVICES = ("nonesuch.v1.GenerationService", "nonesuch.v1.ModelService")
 
 # gRPC's core retries by this policy (gRFC A6) and obeys the server's grpc-retry-pushback-ms in place of the backoff.
@@ -56,6 +59,20 @@ def open_aio_channel(address: str, credentials: grpc.ChannelCredentials | None, 
     if credentials is None:
         return grpc.aio.insecure_channel(target, options)
     return grpc.aio.secure_channel(target, credentials, options)
+
+
+def checked_deadline(deadline_s: float | None) -> float | None:
+    """The deadline of a call in seconds; None is never.
+
+    Raises:
+        RequestError: it is not positive and finite: gRPC would fail late, or take it for never.
+    """
+    if deadline_s is None:
+        return None
+    seconds = one_float(deadline_s, "deadline_s")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise RequestError.of("deadline_s", f"{seconds} is out of range; it is more than 0, and finite")
+    return min(seconds, _LONGEST_DEADLINE_S)
 
 
 def _options(retries: bool) -> _Options:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nonesuch.v1 import image_pb2
 
-from .errors import RequestError
+from .argument import choice
 
 __all__ = ["format_name", "format_number"]
 
@@ -24,11 +24,8 @@ def format_number(name: str) -> image_pb2.ImageFormat:
     Raises:
         RequestError: there is none.
     """
-    wanted = str(name).lower()
-    try:
-        return _NUMBERS["jpeg" if wanted == "jpg" else wanted]
-    except KeyError:
-        raise RequestError.of("format", f"{name!r} is unknown; there are {', '.join(_NUMBERS)}") from None
+    wanted = name.lower() if isinstance(name, str) else name
+    return choice("jpeg" if wanted == "jpg" else wanted, _NUMBERS, "format")
 
 
 def format_name(number: int) -> str:

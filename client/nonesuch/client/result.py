@@ -49,7 +49,7 @@ class GeneratedImage:
     timing: Timing
     batch_size: int  # images computed together with this one, itself included
     padded_batch_size: int  # the size that ran on the device
-    index: int = 0  # position in a stream's request, from 0
+    index: int = 0  # position in a stream's request or in a walk, from 0
 
     @property
     def suffix(self) -> str:
@@ -92,9 +92,11 @@ class GeneratedImage:
 
 
 def image_from_answer(
-    answer: generation_service_pb2.GenerateResponse | generation_service_pb2.GenerateStreamResponse,
+    answer: generation_service_pb2.GenerateResponse
+    | generation_service_pb2.GenerateStreamResponse
+    | generation_service_pb2.WalkResponse,
 ) -> GeneratedImage:
-    """Read one message of either call."""
+    """Read one message of any of the calls."""
     image, made = answer.image, answer.generation
     return GeneratedImage(
         data=image.data,
@@ -116,7 +118,7 @@ def image_from_answer(
         ),
         batch_size=made.batch.size,
         padded_batch_size=made.batch.padded_size,
-        index=answer.index if isinstance(answer, generation_service_pb2.GenerateStreamResponse) else 0,
+        index=0 if isinstance(answer, generation_service_pb2.GenerateResponse) else answer.index,
     )
 
 

@@ -7,6 +7,8 @@ of AᵀA with the largest eigenvalues, where A stacks the affine weights of the 
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,12 @@ from numpy.typing import NDArray
 
 from .errors import FieldViolation, InvalidRequestError
 
-__all__ = ["Directions", "factorize"]
+__all__ = ["MAX_STRENGTH", "Directions", "factorize"]
+
+MAX_STRENGTH = 1000
+"""In units of w; w itself is of order 1 to 10."""
+# What numpy raises for files that are no .npz, or a damaged one.
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -28,12 +35,26 @@ class Directions:
     layers: tuple[int, ...]  # indices into ws that the steps are meant for
     model_id: str
 
+    def check_model(self, model_id: str) -> None:
+        """Pass if the directions are of that model.
+
+        Raises:
+            InvalidRequestError: they are of another.
+        """
+        if model_id != self.model_id:
+            problem = f"the directions are of model {self.model_id[:12]}, not of {model_id[:12]}; find this model's own"
+            raise InvalidRequestError(FieldViolation("direction", problem))
+
     def move(self, ws: NDArray[np.float32], index: int, strength: float) -> NDArray[np.float32]:
         """Styles ws [N, num_ws, w_dim], moved by `strength` along one direction in its layers.
 
         Raises:
-            InvalidRequestError: there is no such direction, or it is of another model's shape.
+            InvalidRequestError: there is no such direction, it is of another model's shape, or the strength is absurd.
         """
+        if not abs(strength) <= MAX_STRENGTH:
+            raise InvalidRequestError(
+                FieldViolation("strength", f"{strength} is not within [-{MAX_STRENGTH}, {MAX_STRENGTH}]")
+            )
         if not 0 <= index < len(self.vectors):
             problem = f"{index} is out of range; there are 0 to {len(self.vectors) - 1}"
             raise InvalidRequestError(FieldViolation("direction", problem))
@@ -64,14 +85,15 @@ class Directions:
             InvalidRequestError: not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as content:
+            # Opened here, because numpy leaves its own handle open when the file is no archive.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 found = cls(
                     vectors=np.asarray(content["vectors"], dtype=np.float32),
                     eigenvalues=np.asarray(content["eigenvalues"], dtype=np.float32),
                     layers=tuple(int(layer) for layer in content["layers"]),
                     model_id=str(content["model_id"]),
                 )
-        except (OSError, ValueError, TypeError, EOFError, KeyError, AttributeError) as error:
+        except _UNREADABLE as error:
             problem = f"{path} has no directions ({error}); make it with nonesuch directions"
             raise InvalidRequestError(FieldViolation("direction", problem)) from error
         if found.vectors.ndim != 2 or not found.layers or min(found.layers) < 0 or not np.isfinite(found.vectors).all():

@@ -10,6 +10,7 @@ import io
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import metadata
 from types import TracebackType
 from typing import Self
 
@@ -46,11 +47,14 @@ class EncodeOptions:
     @property
     def identity(self) -> str:
         """What, besides the pixels, decides the bytes: settings and the library's version."""
-        library = {
+        libraries = {
             ImageFormat.JPEG: f"jpeg {features.version('jpg')}",
             ImageFormat.WEBP: f"webp {features.version('webp')}",
-        }.get(self.format, SOFTWARE)
-        return f"{self.format} {self.quality or DEFAULT_QUALITY if self.format.has_quality else ''} {library}"
+            ImageFormat.PNG: f"isal {metadata.version('isal')}",
+        }
+        quality = self.quality or DEFAULT_QUALITY if self.format.has_quality else ""
+        # The software's name and version are written into the images.
+        return f"{self.format} {quality} {libraries.get(self.format, '')} {SOFTWARE}"
 
 
 def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> bytes:

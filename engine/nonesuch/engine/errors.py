@@ -76,6 +76,10 @@ class InvalidRequestError(NonesuchError):
         self.violations = tuple(violations)
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
 
+    def under(self, prefix: str) -> InvalidRequestError:
+        """The same violations, where the fields are part of something: `prefix` goes before their names."""
+        return InvalidRequestError([FieldViolation(prefix + v.field, v.description) for v in self.violations])
+
 
 class ModelNotFoundError(NonesuchError):
     """No model of the name or path that was asked for."""

@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .artifact import Artifact, find_artifact
+from .artifact import MAPPING_FILE, W_AVG_FILE, Artifact, find_artifact
 from .backends.registry import AUTO, choose_backend
 from .latent_pipeline import LatentPipeline, PictureOptions
 from .manifest import Manifest
@@ -61,8 +61,10 @@ class Generator:
 
     @property
     def build_id(self) -> str:
-        """16 hex digits over model, variant and backend: equal build ids and equal styles give equal pixels."""
-        parts = (self.manifest.model_id, self.session.variant.sha256, self.session.identity)
+        """16 hex digits over the artifact's files, variant and backend: equal ids and latents give equal pixels."""
+        files = self.manifest.files
+        mapping, w_avg = files[MAPPING_FILE], files[W_AVG_FILE]
+        parts = (self.manifest.model_id, mapping, w_avg, self.session.variant.sha256, self.session.identity)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def load(self) -> None:

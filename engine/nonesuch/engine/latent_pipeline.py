@@ -19,7 +19,10 @@ from .mapping import Mapper
 from .session import Batch
 from .style_mix import StyleMix
 
-__all__ = ["LatentPipeline", "PictureOptions"]
+__all__ = ["MAX_MIXES", "LatentPipeline", "PictureOptions"]
+
+MAX_MIXES = 32
+"""Mixes of one picture at most; more than a picture has groups of layers that differ."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,9 @@ class LatentPipeline:
         else:
             mapped = self.map(options, seeds=seeds, z=z, w=w)
             rows = truncate(mapped, self._w_avg, manifest.num_ws, psi, options.cutoff)
+        if len(options.mixing) > MAX_MIXES:
+            problem = f"{len(options.mixing)} mixes; a picture takes at most {MAX_MIXES}"
+            raise InvalidRequestError(FieldViolation("mixing", problem))
         for mix in options.mixing:
             rows = self._mix(rows, mix, replace(options, mixing=()))
         return rows
@@ -115,6 +121,33 @@ class LatentPipeline:
         if z is None:
             return self._mapper(z_from_seeds(seeds or (), self._manifest.z_dim), options.class_index)
         return self._mapper(self._latent("z", z, (self._manifest.z_dim,)), options.class_index)
+
+    def check(self, *, z: ArrayLike | None = None, w: ArrayLike | None = None) -> None:
+        """Pass if one z [z_dim] and one w, [w_dim] or num_ws * w_dim values, fit the model; costs no mapping.
+
+        Raises:
+            InvalidRequestError: one does not.
+        """
+        if z is not None:
+            self._latent("z", np.asarray(z)[None], (self._manifest.z_dim,))
+        self.split_w(w)
+
+    def split_w(self, values: ArrayLike | None) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """One w as (w [1, w_dim], None) or (None, ws [1, num_ws, w_dim]), by the number of its values.
+
+        Raises:
+            InvalidRequestError: it has another number of values, or some that are not finite.
+        """
+        if values is None:
+            return None, None
+        num_ws, w_dim = self._manifest.num_ws, self._manifest.w_dim
+        size = np.size(values)
+        if size == w_dim:
+            return self._latent("w", np.reshape(values, (1, w_dim)), (w_dim,)), None
+        if size == num_ws * w_dim:
+            return None, self._latent("w", np.reshape(values, (1, num_ws, w_dim)), (num_ws, w_dim))
+        problem = f"has {size} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
+        raise InvalidRequestError(FieldViolation("w", problem))
 
     def warm_up(self) -> None:
         """Load the mapping network now rather than at the first seed."""
@@ -174,17 +207,16 @@ class LatentPipeline:
         layers = mix.indices(self._manifest)
         if sum(source is not None for source in (mix.seed, mix.z, mix.w)) != 1:
             raise InvalidRequestError(FieldViolation("mixing.source", "give exactly one of seed, z and w"))
-        if mix.seed is not None:
-            other = self.styles(options, seeds=[mix.seed])
-        elif mix.z is not None:
-            other = self.styles(options, z=np.asarray(mix.z)[None])
-        else:
-            num_ws, w_dim = self._manifest.num_ws, self._manifest.w_dim
-            w = np.asarray(mix.w)
-            per_layer = w.size == num_ws * w_dim
-            other = (
-                self.styles(options, ws=w.reshape(1, num_ws, w_dim)) if per_layer else self.styles(options, w=w[None])
-            )
+        try:
+            if mix.seed is not None:
+                other = self.styles(options, seeds=[mix.seed])
+            elif mix.z is not None:
+                other = self.styles(options, z=np.asarray(mix.z)[None])
+            else:
+                w, ws = self.split_w(mix.w)
+                other = self.styles(options, w=w, ws=ws)
+        except InvalidRequestError as error:
+            raise error.under("mixing.source.") from error
         mixed = rows.copy()
         mixed[:, layers] = other[:, layers]
         return mixed

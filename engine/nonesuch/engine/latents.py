@@ -31,6 +31,8 @@ DEFAULT_PSI = 0.7
 """Truncation of images from seeds and z where the caller names none."""
 PSI_LIMIT = 2.0
 MAX_SEED = 2**32 - 1
+MAX_MOVE = 1000
+"""Widths of the picture, and degrees: beyond, the sines of a sampling grid have no digits left."""
 
 
 def check_seed(seed: int, field: str = "seed") -> int:
@@ -116,10 +118,11 @@ def transform_matrix(translate: tuple[float, float], rotate_degrees: float) -> N
     picture and its inverse is what the sampling grid takes (Karras et al., arXiv 2106.12423, appendix F).
 
     Raises:
-        InvalidRequestError: a value is not finite.
+        InvalidRequestError: a value is not within [-1000, 1000].
     """
-    if not all(map(math.isfinite, (*translate, rotate_degrees))):
-        raise InvalidRequestError(FieldViolation("transform", "has values that are not finite"))
+    if not all(abs(value) <= MAX_MOVE for value in (*translate, rotate_degrees)):
+        problem = f"{translate} and {rotate_degrees} degrees are not all within [-{MAX_MOVE}, {MAX_MOVE}]"
+        raise InvalidRequestError(FieldViolation("transform", problem))
     angle = math.radians(rotate_degrees)
     motion = np.array(
         [

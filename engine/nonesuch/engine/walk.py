@@ -75,7 +75,8 @@ def _z(latents: LatentPipeline, keyframe: Keyframe) -> NDArray[np.float32]:
         raise InvalidRequestError(FieldViolation("keyframes", "a w is no point of z; walk linearly in w"))
     if keyframe.seed is not None:
         return z_from_seeds([keyframe.seed], latents.z_dim)
-    return np.asarray(keyframe.z, dtype=np.float32).reshape(1, -1)
+    latents.check(z=keyframe.z)
+    return np.asarray(keyframe.z, dtype=np.float32)[None]
 
 
 def _w(latents: LatentPipeline, keyframe: Keyframe, options: PictureOptions) -> NDArray[np.float32]:

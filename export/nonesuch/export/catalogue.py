@@ -49,7 +49,7 @@ CATALOGUE = {
                 "(NVIDIA Source Code License; FFHQ: CC BY-NC-SA 4.0) are non-commercial. Treat it as research, "
                 "non-commercial."
             ),
-            card="https://pypi.org/project/random-face/2021.7.21.1/",
+            card="https://github.com/bes-dev/random_face",
             read=_read_faces,
         ),
         *PUBLIC_CHECKPOINTS,

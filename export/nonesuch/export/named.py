@@ -10,9 +10,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from nonesuch.engine.artifact import MANIFEST_FILE, Artifact
-from nonesuch.engine.errors import CheckpointError
+from nonesuch.engine.errors import CheckpointError, ExportMismatchError
 from nonesuch.engine.home import Home
-from nonesuch.engine.manifest import WeightsSource
+from nonesuch.engine.manifest import Variant, WeightsSource
 
 from .catalogue import CatalogueEntry
 from .checkpoint import Checkpoint
@@ -49,7 +49,8 @@ def export_named(
 ) -> Artifact:
     """Export a model by name; `source` is a copy of its file at hand.
 
-    In the user's home a second process waits for the first and takes its result.
+    In the user's home a second process waits for the first and takes its result; what is there from another file, or
+    with other variants, is not passed off as what was asked for.
 
     Raises:
         DownloadError: the file cannot be had.
@@ -63,7 +64,7 @@ def export_named(
         path = fetch_file(entry.file, home, source=source, show_progress=show_progress)
         return entry.read(path), entry.weights_source(path)
 
-    return _export(entry.name, read, home, job or ExportJob())
+    return _export(entry.name, read, entry.file.expected_sha256(home), home, job or ExportJob())
 
 
 def export_file(path: Path, home: Home, job: ExportJob | None = None, *, name: str | None = None) -> Artifact:
@@ -78,7 +79,7 @@ def export_file(path: Path, home: Home, job: ExportJob | None = None, *, name: s
         checkpoint = read_checkpoint(path)
         return checkpoint, WeightsSource(name=path.name, licence=_UNKNOWN_TERMS, sha256=sha256_of(path))
 
-    return _export(name or model_name(path), read, home, job or ExportJob())
+    return _export(name or model_name(path), read, sha256_of(path), home, job or ExportJob())
 
 
 def model_name(path: Path) -> str:
@@ -93,12 +94,15 @@ def model_name(path: Path) -> str:
     return name
 
 
-def _export(name: str, read: Callable[[], tuple[Checkpoint, WeightsSource]], home: Home, job: ExportJob) -> Artifact:
+def _export(
+    name: str, read: Callable[[], tuple[Checkpoint, WeightsSource]], sha256: str | None, home: Home, job: ExportJob
+) -> Artifact:
+    """Export what `read` gives, unless it is there; `sha256` is of its file, where that is known beforehand."""
     target = job.out or home.artifacts / name
     home.artifacts.mkdir(parents=True, exist_ok=True)
     with FileLock(home.artifacts / f".{name}.lock"):
         if job.out is None and not job.replace and (target / MANIFEST_FILE).is_file():
-            return Artifact.open(target)
+            return _same(Artifact.open(target), sha256, job.variants)
         checkpoint, source = read()
         checkpoint.save(Checkpoint.folder(home, checkpoint.model_id))
         return export_checkpoint(
@@ -110,3 +114,30 @@ def _export(name: str, read: Callable[[], tuple[Checkpoint, WeightsSource]], hom
             replace=job.replace,
             progress=job.progress,
         )
+
+
+def _same(artifact: Artifact, sha256: str | None, variants: Sequence[VariantOptions]) -> Artifact:
+    """The artifact that is there, if it is what was asked for.
+
+    Raises:
+        ExportMismatchError: it was made from another file, or has not all of the variants.
+    """
+    manifest = artifact.manifest
+    if sha256 not in {None, manifest.source.sha256}:
+        raise ExportMismatchError(
+            f"a model called {manifest.name!r} is exported already, from another file ({manifest.source.name}); "
+            "choose another --name, or --force to replace it"
+        )
+    for wanted in variants:
+        if not any(_fits(wanted, there) for there in manifest.variants):
+            raise ExportMismatchError(
+                f"{manifest.name!r} is exported already, without the {wanted.precision} variant with {wanted.noise} "
+                "noise that was asked for; --force replaces it"
+            )
+    return artifact
+
+
+def _fits(wanted: VariantOptions, there: Variant) -> bool:
+    options = (wanted.precision, wanted.noise, wanted.linear, wanted.output)
+    upsampling = wanted.upsampling in {"default", there.upsampling}
+    return upsampling and options == (there.precision, there.noise, there.linear, there.output)

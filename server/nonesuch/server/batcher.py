@@ -34,6 +34,11 @@ class BatcherLimits:
     queue_delay_ms: float = 0.0  # how long an incomplete batch may wait while the device is idle
     image_ms: float = 100.0  # first guess of the time per image, for the hint when to come back
 
+    @property
+    def stream_limit(self) -> int:
+        """Tickets that streams may have waiting, all together."""
+        return max(1, self.queue_limit // 2)
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -71,13 +76,14 @@ class Ticket:
             BackendError: the run failed.
         """
         entry = _Entry(batch, self._admitted, self._deadline)
-        self._batcher._enqueue(entry, self._leave)
+        self._batcher._enqueue(entry, self.leave)
         try:
             return await entry.future
         finally:
             self._batcher._forget(entry)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give the place back if it is still held; a second call does nothing."""
         if self._waiting:
             self._waiting = False
             self._batcher._left()
@@ -88,7 +94,7 @@ class Ticket:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
+        self.leave()
 
 
 class Batcher:
@@ -104,6 +110,7 @@ class Batcher:
         self._closing = False
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
+        self._line = asyncio.Lock()  # its waiters are served in the order in which they came
         self._idle = asyncio.Event()
         self._runs: set[asyncio.Task[None]] = set()
         self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
@@ -144,12 +151,14 @@ class Batcher:
     async def admit_when_free(self, deadline: float | None = None) -> Ticket:
         """Like `admit`, but wait for room instead of being refused: for the later images of an accepted stream.
 
-        It takes places also while the batcher drains, because the stream that asks was accepted before.
+        Streams fill half of the queue at the most, so that they never shut out single images, and wait in line. It
+        takes places also while the batcher drains, because the stream that asks was accepted before.
         """
-        while self._waiting >= self.limits.queue_limit:
-            self._room.clear()
-            await self._room.wait()
-        return self._take_place(deadline)
+        async with self._line:
+            while self._waiting >= self.limits.stream_limit:
+                self._room.clear()
+                await self._room.wait()
+            return self._take_place(deadline)
 
     async def close(self) -> None:
         """Refuse new tickets and finish all that were admitted."""

@@ -138,8 +138,9 @@ class _CallRecord:
             _log.info("call", code="CANCELLED", **self._fields())
             return None
         if isinstance(error, NonesuchError) and not isinstance(error, BackendError):
-            _log.info("call", code=error.code, error=error.message, **self._fields())
-            return wire_status(error)
+            status = wire_status(error)
+            _log.info("call", code=error.code, error=status.details, **self._fields())
+            return status
         if not isinstance(error, Exception):
             return None
         error_id = secrets.token_hex(8)

@@ -40,6 +40,11 @@ async def serve(generator: Generator, settings: ServerSettings, on_ready: Callab
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
     try:
         await starting  # loading cannot be interrupted; a signal during it is honoured right after
+    except BaseException:
+        stopping.cancel()
+        await server.stop(hurry=True)
+        raise
+    try:
         if not stop.is_set():
             on_ready(server)
         await stopping
@@ -52,4 +57,6 @@ async def serve(generator: Generator, settings: ServerSettings, on_ready: Callab
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
             await server.stop(hurry=True)
+        else:
+            draining.result()
         hurrying.cancel()

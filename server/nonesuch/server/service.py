@@ -12,9 +12,9 @@ from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from nonesuch.engine.encoder import EncodeOptions, EncoderPool
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError, ModelNotFoundError, UnavailableError
@@ -24,7 +24,7 @@ from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.manifest import Manifest
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import Batch
-from nonesuch.engine.walk import Walk, walk_frames
+from nonesuch.engine.walk import Walk, WalkFrames, walk_frames
 
 from .batch_growth import BatchGrowth, measure_growth
 from .batcher import Batcher, BatcherLimits, Ticket
@@ -73,7 +73,8 @@ class ImageService:
             await self._batcher.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.generator.close)
-        self._mappers.shutdown()
+        # What still maps belongs to calls that are gone; a thread that is busy must not hold up the exit.
+        self._mappers.shutdown(wait=False, cancel_futures=True)
         self._encoders.close()
 
     def check_model(self, name: str) -> None:
@@ -117,32 +118,49 @@ class ImageService:
         most = self.settings.max_images_per_stream
         if not 1 <= len(requests) <= most:
             raise InvalidRequestError(FieldViolation("sources", f"{len(requests)} images; a stream has 1 to {most}"))
-        for request in requests:
-            self._check(request)
+        for index, request in enumerate(requests):
+            self._check(request, f"sources[{index}].")
         batcher = self._ready()
-        window = 2 * batcher.limits.target_size
+        async with aclosing(self._make_admitted(requests, batcher.admit(deadline), deadline)) as made_images:
+            async for made in made_images:
+                yield made
+
+    async def _make_admitted(
+        self, requests: Sequence[ImageRequest], first: Ticket, deadline: float | None
+    ) -> AsyncGenerator[tuple[int, MadeImage], None]:
+        """`make_many` behind the checks; `first` is the first image's place."""
+        batcher = self._ready()
+        window = min(2 * batcher.limits.target_size, batcher.limits.stream_limit)
         tasks: dict[asyncio.Task[MadeImage], int] = {}
         remaining = iter(enumerate(requests))
-        first_ticket: Ticket | None = batcher.admit(deadline)
+        first_ticket: Ticket | None = first
         try:
             while True:
                 while len(tasks) < window and (item := next(remaining, None)) is not None:
                     index, request = item
                     ticket, first_ticket = first_ticket or await batcher.admit_when_free(deadline), None
-                    tasks[asyncio.create_task(self._make(request, ticket))] = index
+                    task = asyncio.create_task(self._make(request, ticket))
+                    # A task that is cancelled before its first step never enters its own `with ticket`.
+                    task.add_done_callback(partial(_leave, ticket))
+                    tasks[task] = index
                 if not tasks:
                     return
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     yield tasks.pop(task), task.result()
         finally:
+            first.leave()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _check(self, request: ImageRequest) -> None:
-        """Refuse what this server could never make, before it takes a place."""
+    def _check(self, request: ImageRequest, where: str = "source.") -> None:
+        """Refuse what this server could never make, before it takes a place; `where` is its source in the message."""
         self.check_model(request.model)
+        try:
+            self.generator.latents.check(z=request.z, w=request.w)
+        except InvalidRequestError as error:
+            raise error.under(where) from error
         noise = self.generator.session.variant.noise
         if request.noise_mode not in {None, noise}:
             problem = f"{request.noise_mode} noise is not served; the model is loaded with {noise} noise"
@@ -157,16 +175,29 @@ class ImageService:
             InvalidRequestError: a key frame does not fit, or too many frames; the rest as `make_many`.
         """
         self._check(request)
-        self._ready()
-        frames = await asyncio.get_running_loop().run_in_executor(
-            self._mappers, walk_frames, self.generator.latents, walk, request.picture
-        )
+        for index, keyframe in enumerate(walk.keyframes):
+            try:
+                self.generator.latents.check(z=keyframe.z, w=keyframe.w)
+            except InvalidRequestError as error:
+                raise error.under(f"keyframes[{index}].") from error
+        with self._ready().admit(deadline) as ticket:
+            frames = await asyncio.get_running_loop().run_in_executor(
+                self._mappers, walk_frames, self.generator.latents, walk, request.picture
+            )
+            async with aclosing(self._in_order(frames, request, ticket, deadline)) as ordered:
+                async for made in ordered:
+                    yield made
+
+    async def _in_order(
+        self, frames: WalkFrames, request: ImageRequest, ticket: Ticket, deadline: float | None
+    ) -> AsyncGenerator[tuple[int, MadeImage], None]:
+        """The frames of a walk, each behind its predecessor."""
         picture = replace(request.picture, psi=frames.psi)
         blank = replace(request, seed=None, picture=picture)
         requests = [replace(blank, z=row) if frames.kind == "z" else replace(blank, w=row) for row in frames.rows]
         early: dict[int, MadeImage] = {}
         following = 0
-        async with aclosing(self.make_many(requests, deadline=deadline)) as made_images:
+        async with aclosing(self._make_admitted(requests, ticket, deadline)) as made_images:
             async for index, made in made_images:
                 early[index] = made
                 while following in early:
@@ -209,7 +240,8 @@ class ImageService:
         """16 hex digits over model, variant, backend and, where given, encoder: what decides an image's bytes."""
         if encode is None:
             return self.generator.build_id
-        return hashlib.sha256(f"{self.generator.build_id}\n{encode.identity}".encode()).hexdigest()[:16]
+        parts = (self.generator.build_id, self.manifest.name, encode.identity)  # the name is written into the images
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def _measure(self) -> BatchGrowth:
         latents, manifest = self.generator.latents, self.manifest
@@ -223,32 +255,20 @@ class ImageService:
         return measure_growth(self.generator.session, make_batch, self.settings.min_batch_gain)
 
     def _prepare(self, request: ImageRequest) -> Batch:
-        w, ws = self._split_w(request.w)
-        return self.generator.latents.batch(
-            request.picture,
-            seeds=None if request.seed is None else [request.seed],
-            z=None if request.z is None else np.asarray(request.z)[None],
-            w=w,
-            ws=ws,
-        )
-
-    def _split_w(self, values: ArrayLike | None) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-        """The values as (w, None) or (None, ws), by their number."""
-        if values is None:
-            return None, None
-        row = np.asarray(values, dtype=np.float32)
-        num_ws, w_dim = self.manifest.num_ws, self.manifest.w_dim
-        if row.size == w_dim:
-            return row[None], None
-        if row.size == num_ws * w_dim:
-            return None, row.reshape(1, num_ws, w_dim)
-        problem = f"has {row.size} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
-        raise InvalidRequestError(FieldViolation("w", problem))
+        latents = self.generator.latents
+        z = None if request.z is None else np.asarray(request.z)[None]
+        w, ws = latents.split_w(request.w)
+        seeds = None if request.seed is None else [request.seed]
+        return latents.batch(request.picture, seeds=seeds, z=z, w=w, ws=ws)
 
     def _ready(self) -> Batcher:
         if self._batcher is None:
             raise UnavailableError("the server is still loading its model; try again in a few seconds")
         return self._batcher
+
+
+def _leave(ticket: Ticket, _: object) -> None:
+    ticket.leave()
 
 
 def _applied_psi(request: ImageRequest) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from nonesuch.engine.encoder import EncodeOptions
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError, UnsupportedError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.interpolation import frame_count
-from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
 from nonesuch.engine.walk import Interpolation, Keyframe, Walk
 from nonesuch.v1 import generation_service_pb2, image_pb2, model_service_pb2, synthesis_pb2
@@ -76,7 +77,8 @@ def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most:
         sources = [synthesis_pb2.Source(seed=seed) for seed in range(first, first + count)]
     elif not 1 <= len(sources) <= most:
         raise InvalidRequestError(FieldViolation("sources", f"{len(sources)} images; a stream has 1 to {most}"))
-    return [_request(message.model, source, message.synthesis, encode) for source in sources]
+    common = _request(message.model, synthesis_pb2.Source(seed=0), message.synthesis, encode)
+    return [_from_source(common, source) for source in sources]
 
 
 def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tuple[Walk, ImageRequest]:
@@ -164,15 +166,18 @@ def model_message(service: ImageService) -> model_service_pb2.Model:
 def _request(
     model: str, source: synthesis_pb2.Source, synthesis: synthesis_pb2.SynthesisOptions, encode: EncodeOptions
 ) -> ImageRequest:
+    noise_mode, picture = _noise_mode(synthesis.noise_mode), _picture(synthesis)
+    return _from_source(ImageRequest(model, noise_mode=noise_mode, picture=picture, encode=encode), source)
+
+
+def _from_source(common: ImageRequest, source: synthesis_pb2.Source) -> ImageRequest:
+    """The request for one source; all else is as in `common`, which is made once for a whole stream."""
     origin = source.WhichOneof("origin")
-    return ImageRequest(
-        model=model,
+    return replace(
+        common,
         seed=source.seed if origin == "seed" else fresh_seed() if origin is None else None,
         z=source.z.values if origin == "z" else None,
         w=source.w.values if origin == "w" else None,
-        noise_mode=_noise_mode(synthesis.noise_mode),
-        picture=_picture(synthesis),
-        encode=encode,
     )
 
 
@@ -188,6 +193,9 @@ def _keyframe(source: synthesis_pb2.Source) -> Keyframe:
 
 
 def _picture(synthesis: synthesis_pb2.SynthesisOptions) -> PictureOptions:
+    if len(synthesis.mixing) > MAX_MIXES:
+        problem = f"{len(synthesis.mixing)} mixes; a picture takes at most {MAX_MIXES}"
+        raise InvalidRequestError(FieldViolation("mixing", problem))
     move = synthesis.transform if synthesis.HasField("transform") else None
     return PictureOptions(
         psi=synthesis.psi if synthesis.HasField("psi") else None,

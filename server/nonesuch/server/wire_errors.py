@@ -15,6 +15,8 @@ from nonesuch.engine.errors import InvalidRequestError, NonesuchError, Overloade
 __all__ = ["WireStatus", "internal_status", "wire_status"]
 
 _DOMAIN = "nonesuch.v1"
+MAX_TEXT = 512
+_MOST_VIOLATIONS = 4
 # The engine names fields in its own terms; this is where they are on the wire.
 _FIELD_PATHS = {
     "seed": "source.seed",
@@ -24,7 +26,10 @@ _FIELD_PATHS = {
     "psi": "synthesis.psi",
     "cutoff": "synthesis.cutoff",
     "class_index": "synthesis.class_index",
+    "mixing": "synthesis.mixing",
     "mixing.layers": "synthesis.mixing.layers",
+    "mixing.source.z": "synthesis.mixing.source.z",
+    "mixing.source.w": "synthesis.mixing.source.w",
     "mixing.group": "synthesis.mixing.group",
     "mixing.source": "synthesis.mixing.source",
     "noise_mode": "synthesis.noise_mode",
@@ -46,18 +51,18 @@ class WireStatus:
 def wire_status(error: NonesuchError) -> WireStatus:
     """The status of one of our errors; details carry BadRequest or RetryInfo, and always ErrorInfo."""
     code = grpc.StatusCode[error.code]
-    message = error.message
+    message = _short(error.message)
     extra: tuple[tuple[str, str], ...] = ()
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=type(error).__name__, domain=_DOMAIN)]
     if isinstance(error, InvalidRequestError):
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=_FIELD_PATHS.get(violation.field, violation.field), description=violation.description
+                field=_FIELD_PATHS.get(violation.field, violation.field), description=_short(violation.description)
             )
-            for violation in error.violations
+            for violation in error.violations[:_MOST_VIOLATIONS]
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
-        message = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
+        message = _short("; ".join(f"{violation.field}: {violation.description}" for violation in violations))
     if isinstance(error, OverloadedError):
         delay = Duration()
         delay.FromMilliseconds(error.retry_after_ms)
@@ -65,6 +70,11 @@ def wire_status(error: NonesuchError) -> WireStatus:
         # The core of gRPC obeys this key and ignores RetryInfo (gRFC A6), so both are sent.
         extra = (("grpc-retry-pushback-ms", str(error.retry_after_ms)),)
     return _status(code, message, details, extra)
+
+
+def _short(text: str) -> str:
+    """At most so many letters: a message may quote the caller, and all metadata together must stay below 8 KiB."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def internal_status(error_id: str) -> WireStatus:
