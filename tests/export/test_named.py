@@ -63,7 +63,7 @@ def test_a_name_becomes_an_artifact_that_generates(
     made = export_named(entry, home, source=wheel)
     assert made.folder == home.artifacts / "tiny"
     assert made.manifest.model_id == checkpoint.model_id
-    assert made.manifest.source == entry.source
+    assert made.manifest.source == entry.weights_source(wheel)
     assert "Do as you like." in (made.folder / "README.md").read_text()
     assert names(home.downloads) == [wheel.name]
     assert names(home.checkpoints) == [checkpoint.model_id]

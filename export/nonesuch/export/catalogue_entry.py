@@ -29,17 +29,6 @@ class CatalogueEntry:
     read: Callable[[Path], Checkpoint]
     tried: bool = True  # whether the project itself has fetched and exported it
 
-    @property
-    def source(self) -> WeightsSource:
-        """The entry's origin as a manifest records it, where the hash of its file was published.
-
-        Raises:
-            ValueError: it was not; `weights_source` has it once the file is here.
-        """
-        if self.file.sha256 is None:
-            raise ValueError(f"the hash of {self.name} is not known before it is fetched")
-        return WeightsSource(name=self.file.describe(), licence=self.terms, sha256=self.file.sha256)
-
     def weights_source(self, path: Path) -> WeightsSource:
         """The origin as a manifest records it, with the hash of the file that is read."""
         return WeightsSource(name=self.file.describe(), licence=self.terms, sha256=sha256_of(path))

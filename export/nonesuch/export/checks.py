@@ -55,16 +55,15 @@ def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
         ExportMismatchError: the pictures disagree beyond rounding.
     """
     digest = find_digest(checkpoint.model_id)
-    has_torch = find_spec("torch") is not None
+    network = None if find_spec("torch") is None else find_family(checkpoint.family).reference(checkpoint)
     lines: list[str] = []
     plain = next((v for v in artifact.manifest.variants if _shows_the_digest(v)), None)
     if digest is not None and plain is not None:
         lines.append(_check_digest(digest, artifact))
-    elif has_torch:
-        lines.append(_check_mapping(checkpoint, artifact))
+    elif network is not None:
+        lines.append(_check_mapping(network, artifact))
     else:
         lines.append("not compared: no digest of this model is known and torch is not installed")
-    network = find_family(checkpoint.family).reference(checkpoint) if has_torch else None
     for variant in artifact.manifest.variants:
         options = PictureOptions(psi=1.0, class_index=0 if artifact.manifest.c_dim else None)
         batch = LatentPipeline(artifact, variant).batch(options, seeds=REFERENCE_SEEDS)
@@ -94,11 +93,10 @@ def _check_digest(digest: Digest, artifact: Artifact) -> str:
     return f"digest of the original network, seeds {seeds}: block means within {means:.3f}, pixels within {pixels:.0f}"
 
 
-def _check_mapping(checkpoint: Checkpoint, artifact: Artifact) -> str:
+def _check_mapping(network: Any, artifact: Artifact) -> str:
     """The mapping network against the reference's own."""
     import torch
 
-    network = find_family(checkpoint.family).reference(checkpoint)
     z = z_from_seeds(REFERENCE_SEEDS, artifact.manifest.z_dim)
     options = {}
     if artifact.manifest.c_dim:

@@ -24,8 +24,13 @@ class Family:
     """What the exporter needs to know of a family; its modules are imported when they are used."""
 
     name: str
-    upsampling: Sequence[str]  # the builder's forms, its default first
     network: str  # the class in reference/<name>.py
+
+    @property
+    def upsampling(self) -> Sequence[str]:
+        """The forms of up-sampling that the builder has, its default first."""
+        forms: Sequence[str] = self._builder().FORMS
+        return forms
 
     def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
         """What reads each index of ws."""
@@ -54,9 +59,9 @@ class Family:
 FAMILIES = {
     family.name: family
     for family in [
-        Family("mobilestylegan", ("haar_conv_transpose", "haar_butterfly", "haar_grouped_conv"), "MobileStyleGAN"),
-        Family("stylegan2", ("transposed", "polyphase"), "StyleGAN2"),
-        Family("stylegan3", ("polyphase", "transposed"), "StyleGAN3"),
+        Family("mobilestylegan", "MobileStyleGAN"),
+        Family("stylegan2", "StyleGAN2"),
+        Family("stylegan3", "StyleGAN3"),
     ]
 }
 

@@ -18,7 +18,8 @@ from nonesuch.export.catalogue import find_entry
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.formats.random_face import read_random_face_wheel
 from nonesuch.export.graphs.mapping import build_mapping
-from nonesuch.export.graphs.mobilestylegan import MobileStyleGanOptions, build_synthesis
+from nonesuch.export.graphs.mobilestylegan import build_synthesis
+from nonesuch.export.graphs.variant_options import VariantOptions
 
 WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
 NETWORKS = ["MappingNetwork", "SynthesisNetwork"]
@@ -202,7 +203,7 @@ def test_any_other_graph_is_a_checkpoint_or_a_checkpoint_error(
     with suppress(CheckpointError):
         found = read_random_face_wheel(path)
         build_mapping(found)
-        build_synthesis(found, MobileStyleGanOptions())
+        build_synthesis(found, VariantOptions())
 
 
 @pytest.mark.faces

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.errors import CheckpointError, UnsupportedError
 from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.graphs import haar, mobilestylegan, stylegan2, upsampling
+from nonesuch.export.graphs import mobilestylegan, stylegan2, upsampling
 from nonesuch.export.graphs.variant_options import VariantOptions
 
 from .graph_rules import check_rules
@@ -38,7 +38,7 @@ def label(options: VariantOptions) -> str:
 
 
 STYLEGAN2 = combinations(list(upsampling.FORMS), ["const", "none", "random"])
-MOBILE = combinations([f"haar_{form}" for form in haar.FORMS], ["const", "none"])
+MOBILE = combinations(list(mobilestylegan.FORMS), ["const", "none"])
 
 
 def image_shape(options: VariantOptions, channels: int, resolution: int) -> list[str | int]:

@@ -13,7 +13,8 @@ from nonesuch.engine.errors import CheckpointError
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.graphs.mapping import build_mapping
-from nonesuch.export.graphs.mobilestylegan import MobileStyleGanOptions, build_synthesis, ws_layout
+from nonesuch.export.graphs.mobilestylegan import build_synthesis, ws_layout
+from nonesuch.export.graphs.variant_options import VariantOptions
 from nonesuch.export.reference.mobilestylegan import InverseHaar, MobileStyleGAN, to_uint8
 
 RunGraph = Callable[..., NDArray[Any]]
@@ -34,7 +35,7 @@ def test_onnx_and_pytorch_agree_on_the_picture(
     checkpoint: Checkpoint, network: MobileStyleGAN, run_graph: RunGraph, n: int
 ) -> None:
     ws = styles(n)
-    found = run_graph(build_synthesis(checkpoint, MobileStyleGanOptions(output="float32_nchw")), ws=ws)
+    found = run_graph(build_synthesis(checkpoint, VariantOptions(output="float32_nchw")), ws=ws)
     with torch.inference_mode():
         expected = network.synthesis(torch.from_numpy(ws)).numpy()
     assert found.shape == expected.shape == (n, 3, 32, 32)
@@ -50,7 +51,7 @@ def test_onnx_and_pytorch_agree_on_the_grey_levels(
     checkpoint: Checkpoint, network: MobileStyleGAN, run_graph: RunGraph, n: int
 ) -> None:
     ws = styles(n)
-    found = run_graph(build_synthesis(checkpoint, MobileStyleGanOptions()), ws=ws)
+    found = run_graph(build_synthesis(checkpoint, VariantOptions()), ws=ws)
     with torch.inference_mode():
         expected = to_uint8(network.synthesis(torch.from_numpy(ws))).numpy()
     # A value on the border between two levels may fall to either side.

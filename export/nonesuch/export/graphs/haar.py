@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 
-__all__ = ["FORMS", "Wavelet", "inverse_haar", "sub_bands"]
+__all__ = ["WAVELETS", "Wavelet", "inverse_haar", "sub_bands"]
 
 Wavelet = Literal["butterfly", "conv_transpose", "grouped_conv"]
 
-FORMS: tuple[Wavelet, ...] = ("conv_transpose", "butterfly", "grouped_conv")
+WAVELETS: tuple[Wavelet, ...] = ("conv_transpose", "butterfly", "grouped_conv")
 """The names of the forms, the one for a CPU first."""
 
 

@@ -15,8 +15,6 @@ no shuffle.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -27,25 +25,19 @@ from nonesuch.engine.manifest import WsIndex
 from ..checkpoint import Checkpoint
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
-from .haar import FORMS, Wavelet, inverse_haar, sub_bands
+from .haar import WAVELETS, inverse_haar, sub_bands
 from .image_output import eight_bits, image_output
 from .linear import Linear
 from .styles import Affine, StyleReader
 from .variant_options import VariantOptions
 
-__all__ = ["MobileStyleGanOptions", "build_synthesis", "ws_layout"]
+__all__ = ["FORMS", "build_synthesis", "ws_layout"]
 
 _SLOPE = 0.2
 
 
-@dataclass(frozen=True)
-class MobileStyleGanOptions(VariantOptions):
-    """Options with the form of the inverse Haar transform; all forms are exact.
-
-    `VariantOptions` choose it too, by `upsampling`: "haar_conv_transpose" and so on.
-    """
-
-    wavelet: Wavelet = "conv_transpose"
+FORMS = tuple(f"haar_{wavelet}" for wavelet in WAVELETS)
+"""Forms of the inverse Haar transform, the default first; all are exact."""
 
 
 def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
@@ -83,10 +75,7 @@ class _Synthesis:
                 f"family {checkpoint.family!r} has no noise 'random': its noise is stored multiplied by its strength; "
                 "there are const, none"
             )
-        form = options.upsampling_form([f"haar_{form}" for form in FORMS], checkpoint.family)
-        self.wavelet: str = form.removeprefix("haar_")
-        if isinstance(options, MobileStyleGanOptions):
-            self.wavelet = options.wavelet
+        self.wavelet = options.upsampling_form(FORMS, checkpoint.family).removeprefix("haar_")
         self.checkpoint = checkpoint
         self.options = options
         self.channels = [int(c) for c in checkpoint.config["channels"]]

@@ -33,7 +33,7 @@ from .styles import Affine, StyleReader
 from .upsampling import FORMS, Upsampler
 from .variant_options import VariantOptions
 
-__all__ = ["build_synthesis", "ws_layout"]
+__all__ = ["FORMS", "build_synthesis", "ws_layout"]
 
 _SLOPE = 0.2
 _ARCHITECTURES = ("skip", "orig", "resnet")

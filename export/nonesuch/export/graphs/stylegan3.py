@@ -40,7 +40,7 @@ from .stylegan3_input import FourierInput
 from .styles import Affine, StyleReader
 from .variant_options import VariantOptions
 
-__all__ = ["build_synthesis", "ws_layout"]
+__all__ = ["FORMS", "build_synthesis", "ws_layout"]
 
 _GAIN = math.sqrt(2.0)
 _WIDTH_STEP = 8
