@@ -24,7 +24,7 @@ def test_doctor_names_every_backend_and_the_one_that_it_would_take(run: Call, ar
     backends = dict(line.split(": ", 1) for line in starting(done, "backend"))
     assert set(backends) == set(installed_backends())
     assert backends["onnxruntime"].startswith("ready (onnxruntime ")
-    assert starting(done, "auto")[0].startswith("onnxruntime: the fastest that works here")
+    assert starting(done, "auto")[0].startswith("openvino: the fastest that works here")
     assert starting(done, "home") == [str(home)]
     assert starting(done, "models") == ["none exported yet; nonesuch export faces"]
     assert not home.exists()
@@ -34,7 +34,9 @@ def test_doctor_without_a_runtime_fails_and_says_what_to_install(
     run: Call, artifact: Artifact, home: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(artifact.folder, home / "artifacts" / "small")
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['onnxruntime'] = None\n")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['onnxruntime'] = sys.modules['openvino'] = None\n"
+    )
     done = run("doctor", PYTHONPATH=os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])))
     assert (done.returncode, done.stderr) == (1, "")
     backends = dict(line.split(": ", 1) for line in starting(done, "backend"))

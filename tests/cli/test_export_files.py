@@ -75,7 +75,7 @@ def test_variants_are_exported_and_chosen_by_name(call: Call, line_of: LineOf, h
     # Half precision of the same picture; this runtime computes most of it in float32.
     assert np.abs(pictures["own"] - pictures["half"]).max() <= 8
     refused = call("generate", *model, "--noise-mode", "none", "--out", tmp_path / "refused")
-    assert "has no none noise variant for onnxruntime; it has synthesis-random-noise.onnx" in line_of(refused)
+    assert "has no none noise variant for openvino/onnxruntime; it has synthesis-random-noise.onnx" in line_of(refused)
 
 
 def test_a_stylegan3_picture_moves(call: Call, home: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_an_unknown_backend_and_an_unknown_device(
 ) -> None:
     model = ("--model", artifact.folder)
     line = line_of(generate(call, tmp_path, *model, "--backend", "tensorrt"))
-    assert "no backend 'tensorrt'; there are auto, onnxruntime" in line
+    assert "no backend 'tensorrt'; there are auto, openvino, onnxruntime" in line
     line = line_of(generate(call, tmp_path, *model, "--backend", "onnxruntime", "--device", "cuda"))
     assert "onnxruntime" in line
     assert "cpu, not on 'cuda'" in line

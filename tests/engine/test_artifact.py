@@ -21,7 +21,7 @@ from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.engine.session import SessionOptions
 
-FILES = [MANIFEST_FILE, MAPPING_FILE, "synthesis.onnx", W_AVG_FILE, "README.md"]
+FILES = [MANIFEST_FILE, MAPPING_FILE, "synthesis.onnx", "synthesis-haar-grouped-conv.onnx", W_AVG_FILE, "README.md"]
 
 
 @pytest.fixture
@@ -122,17 +122,25 @@ def test_only_files_of_the_artifact_are_read(copy: Path) -> None:
 
 def test_a_runtime_without_a_variant_is_told_what_there_is(artifact: Artifact) -> None:
     with pytest.raises(
-        ArtifactError, match=r"no variant for tensorrt; it has synthesis\.onnx \(fp32, const noise, for onnxruntime"
+        ArtifactError,
+        match=r"no variant for tensorrt; it has synthesis\.onnx \(fp32, const noise, haar_conv_transpose, for onnxr",
     ):
         artifact.variant("tensorrt")
 
 
-@pytest.mark.parametrize("name", [MAPPING_FILE, "synthesis.onnx"])
-def test_a_graph_that_no_runtime_loads_is_one_line(copy: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        (MAPPING_FILE, "onnxruntime"),
+        ("synthesis.onnx", "onnxruntime"),
+        ("synthesis-haar-grouped-conv.onnx", "openvino"),
+    ],
+)
+def test_a_graph_that_no_runtime_loads_is_one_line(copy: Path, name: str, backend: str) -> None:
     put(copy, name, b"this is no ONNX")
     with (
         pytest.raises(BackendError) as caught,
-        Generator.open(copy, options=SessionOptions(max_batch_size=1)) as generator,
+        Generator.open(copy, backend=backend, options=SessionOptions(max_batch_size=1)) as generator,
     ):
         generator.generate([0])
     assert name in caught.value.message

@@ -55,7 +55,8 @@ def backend_options(function: _F) -> _F:
         click.option("--model", default="faces", show_default=True, help="A model's name, or an artifact's folder."),
         click.option("--backend", default="auto", show_default=True, help="A backend's name; see nonesuch doctor."),
         click.option("--device", default="auto", show_default=True, help="The backend's device."),
-        click.option("--threads", type=int, help="Threads inside one run.  [default: the runtime's choice]"),
+        click.option("--threads", type=int, help="Threads of the session.  [default: as tuned, else the runtime's]"),
+        click.option("--lanes", type=int, help="Images of a batch rendered side by side.  [default: as tuned, else 1]"),
         click.option(
             "--batch", "max_batch_size", type=int, default=8, show_default=True, help="Images in a run at most."
         ),
@@ -63,6 +64,7 @@ def backend_options(function: _F) -> _F:
             "--noise-mode", type=click.Choice(["const", "none", "random"]), help="Choose a variant by its noise."
         ),
         click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Choose a variant by its precision."),
+        click.option("--upsampling", help="Choose a variant by its up-sampling.  [default: as tuned, else its first]"),
         click.option("--deterministic", is_flag=True, help="Pad every run to the full batch: one shape of arithmetic."),
     )
     return options(function)

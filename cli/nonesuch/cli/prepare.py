@@ -14,7 +14,7 @@ from nonesuch.engine.session import SessionOptions
 
 from .progress import on_terminal, track
 
-__all__ = ["missing_export_packages", "open_generator"]
+__all__ = ["missing_export_packages", "open_generator", "prepare"]
 
 _EXPORT_MODULES = {"onnx": "onnx", "onnx_ir": "onnx-ir", "safetensors": "safetensors", "defusedxml": "defusedxml"}
 
@@ -30,11 +30,20 @@ def open_generator(model: str, backend: str, options: SessionOptions) -> Generat
     Raises:
         NonesuchError: as `Generator.open`, or the model cannot be fetched or exported.
     """
+    prepare(model)
+    return Generator.open(model, backend=backend, options=options)
+
+
+def prepare(model: str) -> None:
+    """Make sure that the model is here.
+
+    Raises:
+        NonesuchError: the artifact is damaged, or the model cannot be fetched or exported.
+    """
     try:
         find_artifact(model)
     except ModelNotFoundError:
         _make(model)
-    return Generator.open(model, backend=backend, options=options)
 
 
 def _make(model: str) -> None:

@@ -17,7 +17,9 @@ def session_options(chosen: Mapping[str, Any], *, spinning: bool = True) -> Sess
         max_batch_size=chosen["max_batch_size"],
         deterministic=chosen["deterministic"],
         threads=chosen["threads"],
+        lanes=chosen["lanes"],
         spinning=spinning,
         noise=chosen["noise_mode"],
         precision=chosen["precision"],
+        upsampling=chosen["upsampling"],
     )

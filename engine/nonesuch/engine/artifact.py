@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,23 +88,36 @@ class Artifact:
             raise ArtifactError(f"{self.folder / W_AVG_FILE} is not float32 [{self.manifest.w_dim}] of finite values")
         return np.asarray(array, dtype=np.float32)
 
-    def variant(self, runtime: str, *, noise: str | None = None, precision: str | None = None) -> Variant:
+    def variant(
+        self,
+        runtimes: str | Sequence[str],
+        *,
+        noise: str | None = None,
+        precision: str | None = None,
+        upsampling: str | None = None,
+    ) -> Variant:
         """The first variant that is meant for a runtime, renders uint8 images, and has what was asked for.
+
+        Of several runtimes, the first that has such a variant decides.
 
         Raises:
             ArtifactError: there is none; the message says what there is.
         """
-        for variant in self.manifest.variants:
-            wanted = noise in {None, variant.noise} and precision in {None, variant.precision}
-            if wanted and runtime in variant.runtimes and variant.output == "uint8_nhwc":
-                return variant
-        asked = " ".join(filter(None, (precision, noise and f"{noise} noise")))
+        names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
+        asked = {"precision": precision, "noise": noise, "upsampling": upsampling}
+        for runtime in names:
+            for variant in self.manifest.variants:
+                wanted = all(value in {None, getattr(variant, name)} for name, value in asked.items())
+                if wanted and runtime in variant.runtimes and variant.output == "uint8_nhwc":
+                    return variant
+        words = " ".join(f"{value} {name}" for name, value in asked.items() if value)
         offered = ", ".join(
-            f"{v.file} ({v.precision}, {v.noise} noise, for {'/'.join(v.runtimes)})" for v in self.manifest.variants
+            f"{v.file} ({v.precision}, {v.noise} noise, {v.upsampling}, for {'/'.join(v.runtimes)})"
+            for v in self.manifest.variants
         )
         raise ArtifactError(
-            f"{self.folder} has no {asked + ' ' if asked else ''}variant for {runtime}; it has {offered}; "
-            "export one with nonesuch export --precision, --noise-mode"
+            f"{self.folder} has no {words + ' ' if words else ''}variant for {'/'.join(names)}; it has {offered}; "
+            "export one with nonesuch export --precision, --noise-mode, --upsampling"
         )
 
 

@@ -23,6 +23,7 @@ from .latent_pipeline import LatentPipeline, PictureOptions
 from .manifest import Manifest
 from .session import Batch, BatchResult, Session, SessionOptions
 from .style_mix import StyleMix
+from .tuned_session import tuned_session
 
 __all__ = ["Generator"]
 
@@ -37,22 +38,28 @@ class Generator:
         self.latents = LatentPipeline(artifact, session.variant)
 
     @classmethod
-    def open(cls, model: str | Path, *, backend: str = AUTO, options: SessionOptions | None = None) -> Generator:
+    def open(
+        cls, model: str | Path, *, backend: str = AUTO, options: SessionOptions | None = None, tuned: bool = True
+    ) -> Generator:
         """Find a model and a backend for it.
 
         Args:
             model: a folder, or a name from `nonesuch models list`.
             backend: a backend's name, or "auto" for the fastest that works here.
             options: device, batch size, threads.
+            tuned: use what `nonesuch tune` measured on this machine for what the options leave open.
 
         Raises:
             ModelNotFoundError: no such model.
             ArtifactError: the artifact is damaged or too new.
             BackendUnavailableError: the backend is not installed or does not work here.
         """
-        artifact = find_artifact(model)
+        artifact, options = find_artifact(model), options or SessionOptions()
+        measured = tuned_session(artifact, backend, options) if tuned else None
+        if measured is not None:
+            return cls(artifact, measured.session, measured.reason)
         choice = choose_backend(backend)
-        return cls(artifact, choice.backend.session(artifact, options or SessionOptions()), choice.reason)
+        return cls(artifact, choice.backend.session(artifact, options), choice.reason)
 
     @property
     def manifest(self) -> Manifest:

@@ -43,3 +43,7 @@ class Home:
     def artifacts(self) -> Path:
         """Exported models, one folder a name."""
         return self.root / "artifacts"
+
+    def machine_cache(self, model_id: str, machine_id: str) -> Path:
+        """What was made or measured for one model on one machine."""
+        return self.root / "cache" / model_id / machine_id

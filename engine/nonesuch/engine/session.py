@@ -36,17 +36,25 @@ class SessionOptions:
     device: str = "cpu"
     max_batch_size: int = 8  # the largest batch a run takes
     deterministic: bool = False  # run every batch at max_batch_size, padded: slower, but one shape of arithmetic only
-    threads: int | None = None  # threads inside one run on a CPU; None is the runtime's choice
+    threads: int | None = None  # threads of the session on a CPU; None is the runtime's choice
+    lanes: int | None = None  # images of a batch rendered side by side, which share the threads; None is one
     spinning: bool = True  # let idle threads busy-wait: a few ms sooner, but it steals cores from a server
     noise: str | None = None  # const, none or random: choose a variant by its noise; None takes the first
     precision: str | None = None  # fp32 or fp16: choose a variant by its precision; None takes the first
+    upsampling: str | None = None  # choose a variant by the form of its up-sampling; None takes the first
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch_size <= 1024:
             problem = f"{self.max_batch_size} is out of range; it is 1 to 1024"
             raise InvalidRequestError(FieldViolation("max_batch_size", problem))
-        if self.threads is not None and not 1 <= self.threads <= 1024:
-            raise InvalidRequestError(FieldViolation("threads", f"{self.threads} is out of range; it is 1 to 1024"))
+        for name, value in (("threads", self.threads), ("lanes", self.lanes)):
+            if value is not None and not 1 <= value <= 1024:
+                raise InvalidRequestError(FieldViolation(name, f"{value} is out of range; it is 1 to 1024"))
+
+    @property
+    def variant_choice(self) -> dict[str, str | None]:
+        """What the options say of the variant, as `Artifact.variant` takes it."""
+        return {"noise": self.noise, "precision": self.precision, "upsampling": self.upsampling}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from .families import find_family
 from .graphs.variant_options import VariantOptions
 from .onnx_bytes import serialize
 
-__all__ = ["BuiltVariant", "build_variant"]
+__all__ = ["BuiltVariant", "build_variant", "build_variants"]
 
-_RUNTIMES = ("onnxruntime", "torch")
+_RUNTIMES = ("onnxruntime", "openvino", "torch")
+"""The first decides the default form; torch renders the checkpoint, whatever the form of the graph."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,26 @@ class BuiltVariant:
     entry: Variant
 
 
-def build_variant(checkpoint: Checkpoint, options: VariantOptions) -> BuiltVariant:
-    """Build one variant.
+def build_variants(checkpoint: Checkpoint, options: VariantOptions) -> list[BuiltVariant]:
+    """Build what the options ask for: one graph, or one for each form where runtimes like different ones.
+
+    Only float32 graphs of the default form differ by runtime: float16 is for GPUs, and a form asked for by name is for
+    every runtime.
+
+    Raises:
+        CheckpointError, UnsupportedError, ExportMismatchError: as `build_variant`.
+    """
+    if options.upsampling != "default" or options.precision != "fp32":
+        return [build_variant(checkpoint, options)]
+    family = find_family(checkpoint.family)
+    forms: dict[str, list[str]] = {}
+    for runtime in _RUNTIMES:
+        forms.setdefault(family.form_for(runtime), []).append(runtime)
+    return [build_variant(checkpoint, replace(options, upsampling=form), runtimes) for form, runtimes in forms.items()]
+
+
+def build_variant(checkpoint: Checkpoint, options: VariantOptions, runtimes: Sequence[str] = _RUNTIMES) -> BuiltVariant:
+    """Build one variant, meant for some runtimes.
 
     Raises:
         CheckpointError: a tensor is missing or has another shape than the config says.
@@ -52,7 +72,7 @@ def build_variant(checkpoint: Checkpoint, options: VariantOptions) -> BuiltVaria
         linear=options.linear,
         output=options.output,
         inputs=inputs,
-        runtimes=_RUNTIMES,
+        runtimes=tuple(runtimes),
         sha256=hashlib.sha256(data).hexdigest(),
     )
     return BuiltVariant(data, entry)

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import MAPPING_FILE, Artifact
-from nonesuch.engine.backends.onnxruntime import OnnxRuntimeBackend, inference_session
+from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession, inference_session
 from nonesuch.engine.errors import ExportMismatchError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
@@ -57,9 +57,9 @@ def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
     digest = find_digest(checkpoint.model_id)
     network = None if find_spec("torch") is None else find_family(checkpoint.family).reference(checkpoint)
     lines: list[str] = []
-    plain = next((v for v in artifact.manifest.variants if _shows_the_digest(v)), None)
-    if digest is not None and plain is not None:
-        lines.append(_check_digest(digest, artifact))
+    plain = [variant for variant in artifact.manifest.variants if _shows_the_digest(variant)]
+    if digest is not None and plain:
+        lines += [_check_digest(digest, artifact, variant) for variant in plain]
     elif network is not None:
         lines.append(_check_mapping(network, artifact))
     else:
@@ -70,7 +70,7 @@ def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
         if variant.precision == "fp16":
             # ONNX Runtime computes float16 in float32 on a CPU, so a run of the graph itself would prove nothing.
             lines.append(check_fp16(checkpoint, variant, batch))
-        elif network is not None and (digest is None or variant != plain):
+        elif network is not None and (digest is None or variant not in plain):
             lines.append(_check_variant(network, artifact, variant, batch))
     return "; ".join(lines)
 
@@ -80,17 +80,19 @@ def _shows_the_digest(variant: Variant) -> bool:
     return (variant.precision, variant.noise, variant.output) == ("fp32", "const", "uint8_nhwc")
 
 
-def _check_digest(digest: Digest, artifact: Artifact) -> str:
-    session = OnnxRuntimeBackend().session(artifact, SessionOptions(max_batch_size=1, precision="fp32", noise="const"))
+def _check_digest(digest: Digest, artifact: Artifact, variant: Variant) -> str:
+    session = OnnxRuntimeSession(artifact, variant, SessionOptions(max_batch_size=1))
     with Generator(artifact, session, "the exporter's own check") as generator:
         means, pixels = digest.compare(generator.generate(list(digest.seeds), psi=1.0))
     if means > MEAN_TOLERANCE or pixels > PIXEL_TOLERANCE:
         raise ExportMismatchError(
-            f"the exported graph does not show the original's pictures: block means differ by {means:.2f} of 255 "
+            f"{variant.file} does not show the original's pictures: block means differ by {means:.2f} of 255 "
             f"(at most {MEAN_TOLERANCE}), pixels by {pixels:.0f} (at most {PIXEL_TOLERANCE}); nothing was written"
         )
     seeds = ", ".join(map(str, digest.seeds))
-    return f"digest of the original network, seeds {seeds}: block means within {means:.3f}, pixels within {pixels:.0f}"
+    label = "" if variant == artifact.manifest.variants[0] else f"{variant.file} against the "
+    within = f"block means within {means:.3f}, pixels within {pixels:.0f}"
+    return f"{label}digest of the original network, seeds {seeds}: {within}"
 
 
 def _check_mapping(network: Any, artifact: Artifact) -> str:

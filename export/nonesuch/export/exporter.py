@@ -22,7 +22,7 @@ from nonesuch.engine.artifact import MANIFEST_FILE, MAPPING_FILE, W_AVG_FILE, Ar
 from nonesuch.engine.errors import ExportMismatchError
 from nonesuch.engine.manifest import FORMAT, Manifest, WeightsSource
 
-from .built_variant import build_variant
+from .built_variant import build_variants
 from .card import write_card
 from .checkpoint import Checkpoint
 from .checks import check_graph, check_pictures
@@ -73,7 +73,7 @@ def export_checkpoint(
         # What is replaced is deleted, so a slip of the hand must not hit somebody's pictures.
         if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).is_file()):
             raise ExportMismatchError(f"{out} is there and is no artifact, so it is not replaced; choose another --out")
-    built = [build_variant(checkpoint, options) for options in variants]
+    built = [variant for options in variants for variant in build_variants(checkpoint, options)]
     mapping = serialize(build_mapping(checkpoint, variants[0].linear))
     check_graph(mapping, MAPPING_FILE)
     average = mean_w(checkpoint, mapping, progress)

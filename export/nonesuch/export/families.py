@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ from .graphs.variant_options import VariantOptions
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from .reference.modulated_conv import Form
 
 __all__ = ["FAMILIES", "Family", "find_family"]
 
@@ -32,6 +34,11 @@ class Family:
         forms: Sequence[str] = self._builder().FORMS
         return forms
 
+    def form_for(self, runtime: str) -> str:
+        """The form of up-sampling that a runtime likes best on a CPU."""
+        forms: Mapping[str, str] = getattr(self._builder(), "RUNTIME_FORMS", {})
+        return forms.get(runtime, self.upsampling[0])
+
     def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
         """What reads each index of ws."""
         layout: list[WsIndex] = self._builder().ws_layout(checkpoint)
@@ -47,10 +54,16 @@ class Family:
         model: ir.Model = self._builder().build_synthesis(checkpoint, options)
         return model
 
-    def reference(self, checkpoint: Checkpoint) -> Any:
-        """The PyTorch network, in the form that people run; imports torch."""
+    def reference(self, checkpoint: Checkpoint, form: Form = "grouped") -> Any:
+        """The PyTorch network; imports torch.
+
+        Args:
+            checkpoint: of this family.
+            form: "grouped" is the form that people run, "inference" the faster one that a careful author would write;
+                the pictures are the same but for rounding.
+        """
         module = import_module(f".reference.{self.name}", __package__)
-        return getattr(module, self.network).from_checkpoint(checkpoint)
+        return getattr(module, self.network).from_checkpoint(checkpoint, form)
 
     def _builder(self) -> Any:
         return import_module(f".graphs.{self.name}", __package__)

@@ -16,13 +16,18 @@ from nonesuch.engine.session import SessionOptions
 def test_an_unknown_backend_is_told_what_there_is() -> None:
     with pytest.raises(BackendUnavailableError) as caught:
         choose_backend("cuda")
-    assert caught.value.message == "no backend 'cuda'; there are auto, onnxruntime, torch"
+    assert caught.value.message == "no backend 'cuda'; there are auto, openvino, onnxruntime, torch"
 
 
-def test_auto_takes_onnxruntime_and_says_why() -> None:
+def test_auto_takes_the_first_that_works_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = choose_backend("auto")
+    assert choice.backend.name == "openvino"
+    assert choice.reason.startswith("openvino: the fastest that works here (openvino ")
+    monkeypatch.setitem(sys.modules, "openvino", None)  # what `import` takes for "not installed"
     choice = choose_backend("auto")
     assert choice.backend.name == "onnxruntime"
     assert choice.reason.startswith("onnxruntime: the fastest that works here (onnxruntime ")
+    assert "passed over openvino (openvino is not installed" in choice.reason
 
 
 def test_a_backend_by_name_says_that_it_was_asked_for() -> None:
@@ -38,12 +43,13 @@ def test_the_fastest_comes_first() -> None:
 
 def test_every_backend_is_probed() -> None:
     probes = probe_all()
-    assert set(probes) >= {"onnxruntime", "torch"}
+    assert set(probes) >= {"onnxruntime", "openvino", "torch"}
     assert all(probe.usable and probe.detail for probe in probes.values())
 
 
-def test_without_onnxruntime_auto_falls_back_on_nothing(monkeypatch: pytest.MonkeyPatch, artifact: Artifact) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what `import` takes for "not installed"
+def test_without_a_runtime_auto_falls_back_on_nothing(monkeypatch: pytest.MonkeyPatch, artifact: Artifact) -> None:
+    for name in ("onnxruntime", "openvino"):
+        monkeypatch.setitem(sys.modules, name, None)  # what `import` takes for "not installed"
     probe = probe_all()["onnxruntime"]
     assert not probe.usable
     assert "nonesuch[cpu]" in probe.detail
@@ -62,13 +68,14 @@ def test_without_torch_its_probe_says_what_to_install(monkeypatch: pytest.Monkey
         choose_backend("torch")
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("problem", ["ImportError", "RuntimeError", "OSError", "AttributeError"])
-def test_a_probe_never_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: str) -> None:
-    (tmp_path / "onnxruntime.py").write_text(f"raise {problem}('this machine\\nis too old')\n")
+def test_a_probe_never_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, problem: str, runtime: str) -> None:
+    (tmp_path / f"{runtime}.py").write_text(f"raise {problem}('this machine\\nis too old')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.split(".")[0] == "onnxruntime"]:
+    for name in [name for name in sys.modules if name.split(".")[0] == runtime]:
         monkeypatch.delitem(sys.modules, name)
-    probe = probe_all()["onnxruntime"]
+    probe = probe_all()[runtime]
     assert not probe.usable
     assert "this machine is too old" in probe.detail
     assert "\n" not in probe.detail
@@ -83,6 +90,7 @@ def test_probing_and_choosing_import_neither_torch_nor_a_model() -> None:
     assert result.stdout.strip() == "[]"
 
 
-def test_onnxruntime_runs_on_the_cpu_only(artifact: Artifact) -> None:
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_the_cpu_runtimes_run_on_the_cpu_only(artifact: Artifact, runtime: str) -> None:
     with pytest.raises(BackendUnavailableError, match="on device cpu, not on 'cuda:0'"):
-        Generator.open(artifact.folder, backend="onnxruntime", options=SessionOptions(device="cuda:0"))
+        Generator.open(artifact.folder, backend=runtime, options=SessionOptions(device="cuda:0"))

@@ -11,8 +11,12 @@ from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.errors import BackendUnavailableError, CheckpointError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
-from nonesuch.engine.session import SessionOptions
+from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.families import find_family
+from nonesuch.export.formats.detect import read_checkpoint
+from nonesuch.export.reference.backend import TorchBackend
+from nonesuch.export.reference.settings import TorchSettings
 
 
 @pytest.fixture
@@ -48,6 +52,46 @@ def test_it_shows_what_onnxruntime_shows(artifact: Artifact, generator: Generato
     assert found.shape == (6, 32, 32, 3)
     # A value on the border between two grey levels may fall to either side.
     assert np.abs(found.astype(int) - generator.generate(range(6), psi=0.9).astype(int)).max() <= 1
+
+
+@pytest.mark.usefixtures("converted")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TorchSettings(),
+        TorchSettings(memory_format="channels_last"),
+        TorchSettings(form="inference"),
+        TorchSettings(form="inference", memory_format="channels_last"),
+    ],
+    ids=lambda settings: settings.label,
+)
+def test_every_eager_setting_shows_the_same_picture(
+    artifact: Artifact, generator: Generator, settings: TorchSettings
+) -> None:
+    with TorchBackend(settings).session(artifact, SessionOptions(max_batch_size=2)) as session:
+        batch = Batch(generator.styles([3, 4]))
+        found = session.submit(batch).result().images
+        assert session.device_ms is None
+        expected = "eager" if settings == TorchSettings() else settings.label
+        assert session.identity.endswith(f" cpu {expected}")
+    # A value on the border between two grey levels may fall to either side.
+    assert np.abs(found.astype(int) - generator.generate([3, 4]).astype(int)).max() <= 1
+
+
+@pytest.mark.usefixtures("converted")
+def test_cuda_graphs_on_a_cpu_are_refused(artifact: Artifact) -> None:
+    with pytest.raises(BackendUnavailableError, match="they need cuda"):
+        TorchBackend(TorchSettings(cuda_graphs=True)).session(artifact, SessionOptions()).open()
+
+
+@pytest.mark.parametrize("file", ["sg2ada_64.pkl", "sg3t_64.pkl"])
+def test_every_family_takes_both_forms(file: str) -> None:
+    checkpoint = read_checkpoint(Path(__file__).parents[2] / "fixtures" / file)
+    family = find_family(checkpoint.family)
+    assert {
+        module.form for module in family.reference(checkpoint, "inference").modules() if hasattr(module, "form")
+    } == {"inference"}
+    assert {module.form for module in family.reference(checkpoint).modules() if hasattr(module, "form")} == {"grouped"}
 
 
 @pytest.mark.usefixtures("converted")

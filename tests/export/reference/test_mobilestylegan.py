@@ -15,7 +15,7 @@ from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.graphs.mapping import build_mapping
 from nonesuch.export.graphs.mobilestylegan import build_synthesis, ws_layout
 from nonesuch.export.graphs.variant_options import VariantOptions
-from nonesuch.export.reference.mobilestylegan import InverseHaar, MobileStyleGAN, to_uint8
+from nonesuch.export.reference.mobilestylegan import InverseHaar, MobileStyleGAN, ShufflingInverseHaar, to_uint8
 
 RunGraph = Callable[..., NDArray[Any]]
 
@@ -88,6 +88,40 @@ def test_the_inverse_transform_undoes_haars() -> None:
     bands = torch.cat([low, details.flatten(1, 2)], dim=1)
     # Sums of four values around 1: a handful of roundings of 2^-23.
     torch.testing.assert_close(InverseHaar(3)(bands), picture, rtol=0, atol=1e-6)
+
+
+def test_both_forms_of_the_inverse_transform_agree() -> None:
+    bands = torch.from_numpy(np.random.RandomState(0).randn(2, 3, 4, 8, 8).astype(np.float32))  # [N, C, band, R, R]
+    apart = torch.cat([bands[:, :, 0], bands[:, :, 1:].flatten(1, 2)], dim=1)
+    side_by_side = bands.flatten(1, 2)
+    # Sums of four values around 1: a handful of roundings of 2^-23.
+    torch.testing.assert_close(ShufflingInverseHaar(3)(side_by_side), InverseHaar(3)(apart), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("noise_mode", ["const", "none"])
+def test_both_forms_show_the_same_picture(
+    checkpoint: Checkpoint, network: MobileStyleGAN, layout: torch.memory_format, noise_mode: Any
+) -> None:
+    other = MobileStyleGAN.from_checkpoint(checkpoint, "inference").to(memory_format=layout)  # type: ignore[call-overload]
+    ws = torch.from_numpy(styles(3))
+    with torch.inference_mode():
+        found, expected = (net.synthesis(ws, noise_mode) for net in (other, network))
+    # As between ONNX and PyTorch above: the same sums in another order.
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-5)
+    assert {type(block.up) for block in other.blocks} == {ShufflingInverseHaar}
+
+
+def test_the_inference_form_changes_no_checkpoint(checkpoint: Checkpoint) -> None:
+    before = {name: array.copy() for name, array in checkpoint.tensors.items()}
+    MobileStyleGAN.from_checkpoint(checkpoint, "inference")
+    for name, array in checkpoint.tensors.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_an_unknown_form_is_refused(checkpoint: Checkpoint) -> None:
+    with pytest.raises(ValueError, match="'grouped' or 'inference'"):
+        MobileStyleGAN.from_checkpoint(checkpoint, "fast")  # type: ignore[arg-type]
 
 
 def test_to_uint8_truncates_and_clamps() -> None:

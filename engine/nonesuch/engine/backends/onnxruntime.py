@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from ..artifact import Artifact
 from ..errors import BackendUnavailableError
+from ..lanes import ImageRunner, Lanes
+from ..machine import usable_cores
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
 
@@ -71,14 +74,20 @@ class OnnxRuntimeBackend:
         load_onnxruntime()
         if options.device not in {"auto", "cpu"}:
             raise BackendUnavailableError(f"the onnxruntime backend runs on device cpu, not on {options.device!r}")
-        variant = artifact.variant(self.name, noise=options.noise, precision=options.precision)
+        # Any graph of ours runs on both CPU runtimes; the order says which one this was made for.
+        variant = artifact.variant((self.name, "openvino"), **options.variant_choice)
         return OnnxRuntimeSession(artifact, variant, options)
 
 
 class OnnxRuntimeSession(Session):
-    """One graph on the CPU; ONNX Runtime takes any batch size, so nothing is padded unless it must be deterministic."""
+    """One graph on the CPU.
+
+    Without `lanes` a batch is one run of its size, which ONNX Runtime takes as it is; with them it is rendered image
+    by image, each lane a session of its own with its share of the threads.
+    """
 
     _session: Any = None
+    _lanes: Lanes | None = None
 
     @property
     def identity(self) -> str:
@@ -87,14 +96,36 @@ class OnnxRuntimeSession(Session):
 
     @property
     def preferred_batch_size(self) -> int:
-        """One, unless every run is padded: on a CPU a batch saves little time per image and costs memory in full."""
-        return self.options.max_batch_size if self.options.deterministic else 1
+        """One for each lane: on a CPU a larger run saves little time per image and costs memory in full."""
+        if self.options.deterministic:
+            return self.options.max_batch_size
+        return min(self.options.lanes or 1, self.options.max_batch_size)
 
     def _open(self) -> None:
-        self._session = inference_session(self.artifact.read(self.variant.file), self.options)
+        model, lanes = self.artifact.read(self.variant.file), self.options.lanes or 1
+        self._session = inference_session(model, self.options)
+        if lanes > 1:
+            threads = max(1, (self.options.threads or usable_cores()) // lanes)
+            narrow = replace(self.options, threads=threads)
+            self._lanes = Lanes(
+                _runner(self._session), [_runner(inference_session(model, narrow)) for _ in range(lanes)]
+            )
 
     def _run(self, batch: Batch) -> NDArray[np.uint8]:
+        if self._lanes is not None:
+            manifest = self.artifact.manifest
+            return self._lanes.render(batch, (manifest.resolution, manifest.resolution, manifest.channels))
         return cast("NDArray[np.uint8]", self._session.run(None, batch.feeds())[0])
 
     def _close(self) -> None:
         self._session = None
+        if self._lanes is not None:
+            self._lanes.close()
+            self._lanes = None
+
+
+def _runner(session: Any) -> ImageRunner:
+    def run(batch: Batch, image: NDArray[np.uint8]) -> None:
+        image[...] = session.run(None, batch.feeds())[0]
+
+    return run

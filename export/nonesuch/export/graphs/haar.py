@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 
-__all__ = ["WAVELETS", "Wavelet", "inverse_haar", "sub_bands"]
+__all__ = ["WAVELETS", "Wavelet", "inverse_haar", "spread", "sub_bands"]
 
 Wavelet = Literal["butterfly", "conv_transpose", "grouped_conv"]
 
@@ -38,6 +38,18 @@ def sub_bands(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
     if wavelet == "butterfly":
         grouped = grouped.swapaxes(0, 1)
     return np.ascontiguousarray(grouped).reshape(array.shape)
+
+
+def spread(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
+    """Repeat each row [K, ...] for the four sub-bands that make its channel, in `sub_bands` order: [4K, ...].
+
+    The transform is linear and keeps channels apart, so a factor of channel c behind it equals the same factor of
+    c's four sub-bands in front of it.
+    """
+    repeated = np.repeat(array[:, None], 4, axis=1)  # [K, 4, ...]
+    if wavelet == "butterfly":
+        repeated = repeated.swapaxes(0, 1)
+    return np.ascontiguousarray(repeated).reshape(4 * len(array), *array.shape[1:])
 
 
 def inverse_haar(

@@ -8,9 +8,9 @@ dead.
 Source: Belousov, arXiv 2104.04767, section 3 (demodulation fused into the weights, depthwise-separable modulated
 convolution, prediction in the wavelet domain).
 
-Folded at build time: the activation's bias into the convolution; the Haar transform's 1/2 into the style that scales
-its input; the four sub-bands are made contiguous by reordering the channels that produce them, so the transform needs
-no shuffle.
+Folded at build time: the activation's bias into the convolution; the Haar transform's 1/2, and the style of the
+convolution behind it, into the style that scales its input; the four sub-bands are made contiguous by reordering the
+channels that produce them, so the transform needs no shuffle.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from nonesuch.engine.manifest import WsIndex
 from ..checkpoint import Checkpoint
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
-from .haar import WAVELETS, inverse_haar, sub_bands
+from .haar import WAVELETS, inverse_haar, spread, sub_bands
 from .image_output import eight_bits, image_output
 from .linear import Linear
 from .styles import Affine, StyleReader
 from .variant_options import VariantOptions
 
-__all__ = ["FORMS", "build_synthesis", "ws_layout"]
+__all__ = ["FORMS", "RUNTIME_FORMS", "build_synthesis", "ws_layout"]
 
 _SLOPE = 0.2
 
 
 FORMS = tuple(f"haar_{wavelet}" for wavelet in WAVELETS)
 """Forms of the inverse Haar transform, the default first; all are exact."""
+
+RUNTIME_FORMS = {"openvino": "haar_grouped_conv"}
+"""The form that a runtime likes best, where that is not the default; measured in docs/performance.md."""
 
 
 def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
@@ -107,19 +110,33 @@ class _Synthesis:
     def block(self, block: int, x: ir.Value, size: int) -> ir.Value:
         scope, wide, out = f"blocks.{block}", self.channels[block], self.channels[block + 1]
         narrow = wide // 4
-        up, style1 = self.styles(3 * block + 1, {f"{scope}.up": wide, f"{scope}.conv1": narrow})
-        x = self.graph.op("Mul", [x, up], f"{scope}.up/modulate")
+        style = self.up_style(block, wide, narrow)
+        x = self.graph.op("Mul", [x, style], f"{scope}.up/modulate")
         x = self.inverse_haar(f"{scope}.up", x, narrow, self.compute)
-        x = self.separable(f"{scope}.conv1", x, style1, narrow, out, size, feeds_haar=False)
+        x = self.separable(f"{scope}.conv1", x, None, narrow, out, size, feeds_haar=False)
         (style2,) = self.styles(3 * block + 2, {f"{scope}.conv2": out})
         # The last block feeds to_img, whose own weights are in sub-band order; all others feed the next up-sampling.
         return self.separable(f"{scope}.conv2", x, style2, out, out, size, feeds_haar=block < len(self.channels) - 2)
 
+    def up_style(self, block: int, wide: int, narrow: int) -> ir.Value:
+        """The factor in front of the transform, [N, wide, 1, 1]: the up-sampling's own style times conv1's.
+
+        conv1's style follows the transform, which keeps channels apart, so it may go in front of it: one pass less
+        over the largest feature maps, at the price of a product of two style vectors.
+        """
+        up, conv1 = f"blocks.{block}.up", f"blocks.{block}.conv1"
+        weight, bias = self.affine(conv1, narrow)
+        affines = {up: self.affine(up, wide), conv1: (spread(weight, self.wavelet), spread(bias, self.wavelet))}
+        styles = self.reader.read(3 * block + 1, affines)
+        product = self.graph.op("Mul", [styles[up], styles[conv1]], f"{up}/style_product")
+        return self.linear.spatial(self.compute.enter(product, f"{up}/style_typed"), f"{up}/style_spatial")
+
     def separable(
-        self, scope: str, x: ir.Value, style: ir.Value, inputs: int, outputs: int, size: int, *, feeds_haar: bool
+        self, scope: str, x: ir.Value, style: ir.Value | None, inputs: int, outputs: int, size: int, *, feeds_haar: bool
     ) -> ir.Value:
-        """Modulate, depthwise 3x3, pointwise with demodulated weights, noise, bias, activation."""
-        x = self.graph.op("Mul", [x, style], f"{scope}/modulate")
+        """Modulate where that is still to do, depthwise 3x3, pointwise (demodulated), noise, bias, activation."""
+        if style is not None:
+            x = self.graph.op("Mul", [x, style], f"{scope}/modulate")
         kernel = self.compute.constant(f"{scope}.depthwise", self.tensor(f"{scope}.depthwise", inputs, 1, 3, 3))
         x = self.graph.op("Conv", [x, kernel], f"{scope}/depthwise", group=inputs, pads=[1, 1, 1, 1])
         weight = self.tensor(f"{scope}.pointwise", outputs, inputs, 1, 1)

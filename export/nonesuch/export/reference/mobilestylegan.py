@@ -6,12 +6,19 @@ then convolves, and one last inverse transform turns the 12 channels of `to_img`
 
 Gains are in the checkpoint's weights already: style scales in the affines, demodulation (which does not depend on the
 style here) in `pointwise` and `conv1.weight`, the learning-rate multiplier in the mapping. What runs is plain layers.
+
+The inverse transform has two forms, which give the same picture but for rounding:
+
+- grouped: a transposed convolution of one group a channel, behind a shuffle of the checkpoint's channel order.
+- inference: a pointwise convolution of one group a channel and a pixel shuffle. The layers before put out their
+  channels in the order that it wants. Eager PyTorch is faster so, most of all with channels last.
+
 Every tensor is float32. Shapes: N batch, C channels, R rows and columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -23,6 +30,7 @@ from nonesuch.engine.errors import CheckpointError
 
 from ..checkpoint import Checkpoint
 from .mapping import Linear, MappingNetwork
+from .modulated_conv import Form
 from .output import to_uint8
 from .parameters import parameter, positive, require_family
 
@@ -91,6 +99,14 @@ class ModulatedSeparableConv(nn.Module):
         return out
 
 
+def _squares() -> Tensor:
+    """The 2x2 square that each of LL, LH, HL and HH paints, [4, 2, 2]."""
+    # LH differs between the rows, HL between the columns, HH both. The half is 1/sqrt(2) for the rows and again for
+    # the columns.
+    squares = [[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]]
+    return torch.tensor(squares, dtype=torch.float32) * 0.5
+
+
 class InverseHaar(nn.Module):
     """Joins four Haar sub-bands: [N, 4C, R, R] -> [N, C, 2R, 2R].
 
@@ -101,11 +117,7 @@ class InverseHaar(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        # The 2x2 square that each sub-band paints: LH differs between the rows, HL between the columns, HH both.
-        # The half is 1/sqrt(2) for the rows and again for the columns.
-        squares = [[[1, 1], [1, 1]], [[1, 1], [-1, -1]], [[1, -1], [1, -1]], [[1, -1], [-1, 1]]]
-        filters = torch.tensor(squares, dtype=torch.float32)[:, None] * 0.5
-        self.register_buffer("filters", filters.repeat(channels, 1, 1, 1), persistent=False)
+        self.register_buffer("filters", _squares()[:, None].repeat(channels, 1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1] // _SUB_BANDS
@@ -115,14 +127,48 @@ class InverseHaar(nn.Module):
         return functional.conv_transpose2d(bands, self.filters, stride=2, groups=channels)
 
 
+class ShufflingInverseHaar(nn.Module):
+    """Joins four Haar sub-bands that are side by side, LL, LH, HL, HH of one channel after another.
+
+    X [N, 4C, R, R] -> [N, C, 2R, 2R].
+    """
+
+    filters: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        pixels = _squares().flatten(1).T  # [pixel, band]
+        self.register_buffer("filters", pixels[:, :, None, None].repeat(channels, 1, 1, 1), persistent=False)
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pixel_shuffle(functional.conv2d(x, self.filters, groups=self.channels), 2)
+
+
+def _inverse_haar(channels: int, form: Form) -> nn.Module:
+    return InverseHaar(channels) if form == "grouped" else ShufflingInverseHaar(channels)
+
+
+def _put_side_by_side(*parameters: nn.Parameter) -> None:
+    """Reorders the leading axis from the checkpoint's order of sub-bands to that of ShufflingInverseHaar."""
+    channels = len(parameters[0]) // _SUB_BANDS
+    low = torch.arange(channels)[:, None]
+    details = torch.arange(channels, _SUB_BANDS * channels).reshape(channels, 3)
+    order = torch.cat([low, details], dim=1).flatten()
+    for values in parameters:
+        values.copy_(values[order])
+
+
 class Block(nn.Module):
     """Doubles the size: x [N, before, R/2, R/2] -> [N, after, R, R], by w's for (up and conv1) and for conv2."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str, before: int, after: int, size: int, w_dim: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, name: str, before: int, after: int, size: int, w_dim: int, form: Form
+    ) -> None:
         super().__init__()
         self.modulation = Modulation(checkpoint, f"{name}.up", before, w_dim)
         joined = before // _SUB_BANDS
-        self.up = InverseHaar(joined)
+        self.up = _inverse_haar(joined, form)
         self.conv1 = ModulatedSeparableConv(checkpoint, f"{name}.conv1", joined, after, size, w_dim)
         self.conv2 = ModulatedSeparableConv(checkpoint, f"{name}.conv2", after, after, size, w_dim)
 
@@ -135,12 +181,12 @@ class Block(nn.Module):
 class ToImage(nn.Module):
     """A modulated 1x1 convolution and the last inverse transform: x [N, C, R, R] -> image [N, 3, 2R, 2R]."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str, channels: int, w_dim: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, name: str, channels: int, w_dim: int, form: Form) -> None:
         super().__init__()
         self.modulation = Modulation(checkpoint, name, channels, w_dim)
         self.weight = parameter(checkpoint, f"{name}.weight", _SUB_BANDS * _IMG_CHANNELS, channels, 1, 1)
         self.bias = parameter(checkpoint, f"{name}.bias", _SUB_BANDS * _IMG_CHANNELS)
-        self.up = InverseHaar(_IMG_CHANNELS)
+        self.up = _inverse_haar(_IMG_CHANNELS, form)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         image: Tensor = self.up(functional.conv2d(self.modulation(x, w), self.weight, self.bias))
@@ -160,8 +206,10 @@ class MobileStyleGAN(nn.Module):
         resolution: height and width of the picture.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, form: Form = "grouped") -> None:
         super().__init__()
+        if form not in ("grouped", "inference"):
+            raise ValueError(f"form is {form!r}, expected 'grouped' or 'inference'")
         channels, size = _architecture(config := checkpoint.config)
         self.mapping_network = MappingNetwork(checkpoint)
         self.z_dim, self.w_dim = self.mapping_network.z_dim, self.mapping_network.w_dim
@@ -169,20 +217,35 @@ class MobileStyleGAN(nn.Module):
         self.num_ws = 3 * (len(channels) - 1) + 2
         self.input = parameter(checkpoint, "synthesis.input", 1, channels[0], size, size)
         self.conv1 = ModulatedConv(checkpoint, "synthesis.conv1", channels[0], size, self.w_dim)
-        self.blocks = nn.ModuleList(
-            Block(checkpoint, f"synthesis.blocks.{i}", before, after, size << (i + 1), self.w_dim)
+        blocks = [
+            Block(checkpoint, f"synthesis.blocks.{i}", before, after, size << (i + 1), self.w_dim, form)
             for i, (before, after) in enumerate(pairwise(channels))
-        )
-        self.to_img = ToImage(checkpoint, "synthesis.to_img", channels[-1], self.w_dim)
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.to_img = ToImage(checkpoint, "synthesis.to_img", channels[-1], self.w_dim, form)
+        if form == "inference":
+            self._reorder_channels(blocks)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint) -> MobileStyleGAN:
+    def from_checkpoint(cls, checkpoint: Checkpoint, form: Form = "grouped") -> MobileStyleGAN:
         """The network with that checkpoint's weights, on the CPU, in evaluation mode.
+
+        Args:
+            checkpoint: of family mobilestylegan.
+            form: of the inverse transform, as the module says; the pictures are the same but for rounding.
 
         Raises:
             CheckpointError: another family, sizes that make no MobileStyleGAN, or a tensor missing or misshapen.
         """
-        return cls(checkpoint).eval()
+        return cls(checkpoint, form).eval()
+
+    def _reorder_channels(self, blocks: Sequence[Block]) -> None:
+        """Makes each layer before an inverse transform put out its channels in the transform's order."""
+        makers = [(self.conv1.weight, self.conv1.act.bias)]
+        makers += [(block.conv2.pointwise, block.conv2.act.bias) for block in blocks]
+        for (weight, bias), block in zip(makers, blocks, strict=False):  # what the last makes, to_img reads
+            _put_side_by_side(weight, bias, block.modulation.affine.weight, block.modulation.affine.bias)
+        _put_side_by_side(self.to_img.weight, self.to_img.bias)
 
     def mapping(self, z: Tensor) -> Tensor:
         """Z [N, z_dim], standard normal, to w [N, w_dim]."""

@@ -12,13 +12,17 @@ from torch import Tensor
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
 
-__all__ = ["render"]
+__all__ = ["device_inputs", "render", "synthesis_options"]
 
 
-def render(network: Any, batch: Batch, variant: Variant, device: str = "cpu") -> Tensor:
-    """The picture float32 [N, C, H, W], not clamped, of a batch as the variant's graph would take it."""
+def device_inputs(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """All inputs of a batch by their names in the graph, on the device."""
+    return {name: torch.from_numpy(array).to(device, dtype) for name, array in batch.feeds().items()}
+
+
+def synthesis_options(network: Any, inputs: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
+    """What `network.synthesis` takes besides ws, so that it shows what the variant's graph would."""
     options: dict[str, Any] = {}
-    inputs: Mapping[str, Tensor] = {name: torch.from_numpy(array).to(device) for name, array in batch.inputs.items()}
     if "transform" in inputs:
         options["transform"] = inputs["transform"]
     noise = {name.removeprefix("noise."): array for name, array in inputs.items() if name.startswith("noise.")}
@@ -26,6 +30,12 @@ def render(network: Any, batch: Batch, variant: Variant, device: str = "cpu") ->
         options |= {"noise": noise, "noise_mode": "random"}
     elif variant.noise == "none" and "noise_mode" in signature(network.synthesis).parameters:
         options["noise_mode"] = "none"  # StyleGAN3 has no noise, so there the mode changes nothing
+    return options
+
+
+def render(network: Any, batch: Batch, variant: Variant, device: str = "cpu") -> Tensor:
+    """The picture float32 [N, C, H, W], not clamped, of a batch as the variant's graph would take it."""
+    inputs = device_inputs(batch, device)
     with torch.inference_mode():
-        image: Tensor = network.synthesis(torch.from_numpy(batch.ws).to(device), **options)
+        image: Tensor = network.synthesis(inputs["ws"], **synthesis_options(network, inputs, variant))
     return image

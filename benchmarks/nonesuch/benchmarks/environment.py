@@ -1,0 +1,212 @@
+"""The machine and the software that a result depends on, and what made a run less trustworthy."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Snapshot", "available_cores", "busy_flags", "record", "sgemm_gflops", "snapshot"]
+
+PACKAGES = (
+    "nonesuch", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx", "onnx",
+    "pillow", "isal", "grpcio", "scikit-image", "psutil", "mlcommons-loadgen",
+)  # fmt: skip
+VARIABLES = (
+    "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY", "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS", "ONEDNN_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE", "LD_PRELOAD", "MALLOC_ARENA_MAX",
+)  # fmt: skip
+SIMD_FLAGS = (
+    "avx2", "fma", "avx512f", "avx512vl", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16", "amx_tile",
+    "amx_bf16", "amx_int8", "asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16",
+)  # fmt: skip
+
+OTHERS_LIMIT = 0.10
+LOAD_LIMIT = 0.5
+STEAL_LIMIT = 0.02
+
+_CPU = Path("/sys/devices/system/cpu")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Seconds of processor time so far, to be compared with a later snapshot.
+
+    Attributes:
+        wall_s: of a monotonic clock.
+        busy_s: of all cores, by whatever ran on the machine.
+        own_s: of this process and its children, dead ones included.
+        steal_s: that the hypervisor gave to other machines.
+        cores: of the machine.
+        load: the load average of the last minute; negative where the system has none.
+    """
+
+    wall_s: float
+    busy_s: float
+    own_s: float
+    steal_s: float
+    cores: int
+    load: float
+
+
+def snapshot() -> Snapshot:
+    """What the machine has done so far; needs psutil, of the extra `bench`."""
+    psutil: Any = import_module("psutil")
+    times = psutil.cpu_times()
+    # Guest time is part of user time already, and waiting for a disk is idle time.
+    busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
+    me = psutil.Process()
+    own = 0.0
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            spent = process.cpu_times()
+        except psutil.Error:  # it ended while we looked; its time is in its parent's when that has waited for it
+            continue
+        own += spent.user + spent.system + getattr(spent, "children_user", 0) + getattr(spent, "children_system", 0)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else -1.0
+    return Snapshot(time.monotonic(), busy, own, getattr(times, "steal", 0.0), psutil.cpu_count() or 1, load)
+
+
+def busy_flags(before: Snapshot, after: Snapshot) -> list[str]:
+    """What made the run between two snapshots less trustworthy, in one line each; empty for a quiet machine.
+
+    The load average counts only before a run: afterwards it is our own. A line that starts with "note:" says
+    something of the machine that a reader should know, but that does not disqualify the run.
+    """
+    flags: list[str] = []
+    wall_s = after.wall_s - before.wall_s
+    if before.load > LOAD_LIMIT:
+        flags.append(f"the load average was {before.load:.2f} before the run; a quiet machine is below {LOAD_LIMIT}")
+    if wall_s > 0:
+        capacity_s = wall_s * after.cores
+        others = (after.busy_s - before.busy_s - (after.own_s - before.own_s)) / capacity_s
+        if others > OTHERS_LIMIT:
+            flags.append(f"other processes used {others:.0%} of the cores; a quiet machine is below {OTHERS_LIMIT:.0%}")
+        steal = (after.steal_s - before.steal_s) / capacity_s
+        if steal > STEAL_LIMIT:
+            flags.append(f"the hypervisor took {steal:.1%} of the processor time; {STEAL_LIMIT:.0%} is tolerated")
+    governor = _read(_CPU / "cpu0/cpufreq/scaling_governor")
+    if governor not in {"", "performance"}:
+        flags.append(f"note: the CPU governor is {governor}, not performance")
+    return flags
+
+
+def record() -> dict[str, str]:
+    """The machine and the software, name to value. What cannot be found out here is "unknown" or left out."""
+    info = _cpu_info()
+    found = {
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cores": f"{available_cores()} available of {os.cpu_count()}",
+        "cpu_model": _model(info),
+        "topology": _topology(info),
+        "simd": " ".join(_simd(info)) or "unknown",
+        "cache": _caches(),
+        "memory_gib": _memory_gib(),
+        "os": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "governor": _read(_CPU / "cpu0/cpufreq/scaling_governor") or "unknown",
+        "virtual_machine": "yes" if "hypervisor" in info.get("flags", "").split() else "no" if info else "unknown",
+        "load_average": " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "gpus": _gpus(),
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    return found
+
+
+def available_cores() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def sgemm_gflops(sizes: tuple[int, ...] = (1024, 2048), repeats: int = 3) -> float:
+    """The rate of float32 matrix products on all cores, GFLOP/s: the best of several runs of n x n by n x n.
+
+    It is the arithmetic floor's denominator: no convolution of the model can be expected to run faster. numpy's BLAS
+    does the work, 2 n^3 operations a product.
+    """
+    best = 0.0
+    for size in sizes:
+        random = np.random.default_rng(0)
+        a, b = (random.standard_normal((size, size), dtype=np.float32) for _ in range(2))
+        out = np.empty((size, size), dtype=np.float32)
+        for _ in range(repeats):
+            start = time.perf_counter()
+            np.matmul(a, b, out=out)
+            best = max(best, 2 * size**3 / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def _cpu_info() -> dict[str, str]:
+    """The first processor of /proc/cpuinfo; empty where there is no such file."""
+    first = _read(Path("/proc/cpuinfo")).split("\n\n")[0]
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+
+
+def _model(info: Mapping[str, str]) -> str:
+    """What tells processors apart that a hypervisor gives one name."""
+    parts = {"vendor": "vendor_id", "family": "cpu family", "model": "model", "stepping": "stepping"}
+    return ", ".join(f"{part} {info[key]}" for part, key in parts.items() if key in info) or "unknown"
+
+
+def _topology(info: Mapping[str, str]) -> str:
+    packages = {_read(path) for path in _CPU.glob("cpu[0-9]*/topology/physical_package_id")}
+    siblings = _read(_CPU / "cpu0/topology/thread_siblings_list")
+    threads = len(siblings.replace("-", ",").split(",")) if siblings else 0
+    if not packages:
+        return "unknown"
+    return f"{len(packages)} socket(s), {info.get('cpu cores', '?')} cores each, {threads or '?'} thread(s) per core"
+
+
+def _simd(info: Mapping[str, str]) -> list[str]:
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    return [name for name in SIMD_FLAGS if name in flags]
+
+
+def _caches() -> str:
+    found = []
+    for index in sorted((_CPU / "cpu0/cache").glob("index*")):
+        level, size = _read(index / "level"), _read(index / "size")
+        if level in {"2", "3"} and size:
+            found.append(f"L{level} {size} shared by cpus {_read(index / 'shared_cpu_list')}")
+    return ", ".join(found) or "unknown"
+
+
+def _memory_gib() -> str:
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return "unknown"
+    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f}"
+
+
+def _gpus() -> str:
+    """Names of CUDA devices and the driver, as PyTorch sees them."""
+    try:
+        cuda: Any = import_module("torch").cuda
+    except ImportError:
+        return "unknown: torch is not installed"
+    if not cuda.is_available():
+        return "none"
+    driver = _read(Path("/sys/module/nvidia/version")) or "unknown"
+    names = [cuda.get_device_name(index) for index in range(cuda.device_count())]
+    return f"{', '.join(names)}; driver {driver}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""The subjects: our backends, PyTorch in its forms, and the default model's own network in OpenVINO."""

@@ -1,0 +1,48 @@
+"""What kind of machine this is, as far as it decides which settings are fastest.
+
+What was measured on one machine (tuning, compiled engines) is kept under its id, so a home folder that several
+machines share keeps each one's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from pathlib import Path
+
+__all__ = ["cpu_name", "machine_id", "usable_cores"]
+
+_CPU_INFO = Path("/proc/cpuinfo")
+
+
+def usable_cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """The processor as it calls itself; its architecture where it does not say."""
+    return _cpu_field("model name") or platform.processor() or platform.machine()
+
+
+def machine_id() -> str:
+    """12 hex digits over the processor, its instruction sets and the cores that this process may use."""
+    flags = " ".join(sorted(_cpu_field("flags").split()))
+    parts = (platform.system(), platform.machine(), cpu_name(), flags, str(usable_cores()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _cpu_field(name: str) -> str:
+    """A field of Linux's list of processors, of the first of them; empty where there is none."""
+    try:
+        text = _CPU_INFO.read_text(errors="replace")
+    except OSError:
+        return ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == name:
+            return value.strip()
+    return ""

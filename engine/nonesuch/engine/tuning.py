@@ -1,0 +1,101 @@
+"""What `nonesuch tune` measured on this machine, and what the engine makes of it.
+
+    $NONESUCH_HOME/cache/<model id>/<machine id>/tuning.json
+
+Never part of an artifact: another machine has another answer. A tuning is for the runtimes of the versions that it was
+measured with, and for graphs by their hashes; where either has changed it is passed over, and said to be.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from .artifact import Artifact
+from .home import Home
+from .machine import machine_id
+from .session import SessionOptions
+
+__all__ = ["FORMAT", "TUNING_FILE", "TunedSettings", "Tuning"]
+
+FORMAT = 1
+TUNING_FILE = "tuning.json"
+
+
+class TunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fastest way to run one backend here.
+
+    Attributes:
+        backend: its name.
+        identity: the session's: runtime, version and device.
+        variant_sha256: of the graph.
+        upsampling: the graph's form of up-sampling.
+        precision: the graph's precision.
+        threads: threads of the session; None is the runtime's own choice.
+        lanes: images of a batch rendered side by side.
+        image_ms: one image alone, median.
+        batch_image_ms: an image in a batch of `lanes`, median.
+    """
+
+    backend: str
+    identity: str
+    variant_sha256: str
+    upsampling: str
+    precision: str
+    threads: int | None
+    lanes: int
+    image_ms: float
+    batch_image_ms: float
+
+    def apply(self, options: SessionOptions) -> SessionOptions:
+        """The options, with what the caller left open as it was measured."""
+        return replace(
+            options,
+            threads=self.threads if options.threads is None else options.threads,
+            lanes=self.lanes if options.lanes is None and options.threads is None else options.lanes,
+            upsampling=self.upsampling if options.upsampling is None else options.upsampling,
+            precision=self.precision if options.precision is None else options.precision,
+        )
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The measured settings of every backend, the fastest first."""
+
+    format: int = FORMAT
+    created: str  # UTC, ISO 8601
+    cpu: str
+    settings: tuple[TunedSettings, ...]
+
+    @staticmethod
+    def path(artifact: Artifact, home: Home | None = None) -> Path:
+        """Where the tuning of a model on this machine is kept."""
+        return (home or Home.default()).machine_cache(artifact.manifest.model_id, machine_id()) / TUNING_FILE
+
+    @classmethod
+    def find(cls, artifact: Artifact, home: Home | None = None) -> Tuning | None:
+        """The tuning of a model on this machine, if there is one that this version can read."""
+        try:
+            tuning = msgspec.json.decode(cls.path(artifact, home).read_bytes(), type=cls)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return None  # a cache: what cannot be used is as good as absent
+        return tuning if tuning.format == FORMAT else None
+
+    def save(self, artifact: Artifact, home: Home | None = None) -> Path:
+        """Keep it, in place of an older one; readers see the whole of either."""
+        path = self.path(artifact, home)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = path.with_name(f".{TUNING_FILE}.{os.getpid()}")
+        staging.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        os.replace(staging, path)
+        return path
+
+    def fastest(self) -> TunedSettings:
+        """The settings of the fastest backend."""
+        return self.settings[0]
+
+    def of(self, backend: str) -> TunedSettings | None:
+        """The settings of one backend, if it was measured."""
+        return next((settings for settings in self.settings if settings.backend == backend), None)
