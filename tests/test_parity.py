@@ -24,6 +24,7 @@ from .make_digest import original_images
 pytestmark = pytest.mark.faces
 
 SEEDS = tuple(range(8))
+FORMS = ("haar_conv_transpose", "haar_butterfly")  # what the default export has
 # Float32 runtimes sum in different orders; the network amplifies that to about 1e-3 of the image's range, which is less
 # than one step of 8 bits and now and then tips a value over the edge of one.
 MAX_DIFFERENCE = 2
@@ -44,8 +45,12 @@ def assert_same_pictures(found: NDArray[np.uint8], original: NDArray[np.uint8]) 
         assert psnr_db(ours, theirs) >= MIN_PSNR_DB, f"seed {seed}"
 
 
-def test_our_onnx_shows_the_originals_pictures(faces: Artifact, original: NDArray[np.uint8]) -> None:
-    with Generator.open(faces.folder) as generator:
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_our_onnx_shows_the_originals_pictures(
+    faces: Artifact, original: NDArray[np.uint8], backend: str, form: str
+) -> None:
+    with Generator.open(faces.folder, backend=backend, options=SessionOptions(upsampling=form)) as generator:
         assert_same_pictures(generator.generate(SEEDS, psi=1.0), original)
 
 
@@ -70,8 +75,13 @@ async def test_served_png_shows_the_originals_pictures(
     assert_same_pictures(np.stack([images[index] for index in range(8)]), original)
 
 
-def test_a_face_has_the_same_bytes_alone_and_in_any_batch(faces: Artifact) -> None:
-    with Generator.open(faces.folder, options=SessionOptions(max_batch_size=4)) as generator:
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("backend", "lanes"), [("onnxruntime", None), ("onnxruntime", 2), ("openvino", 2)])
+def test_a_face_has_the_same_bytes_alone_and_in_any_batch(
+    faces: Artifact, backend: str, lanes: int | None, form: str
+) -> None:
+    options = SessionOptions(max_batch_size=4, lanes=lanes, upsampling=form)
+    with Generator.open(faces.folder, backend=backend, options=options) as generator:
         styles = generator.styles(range(4))
         alone = [generator.session.submit(Batch(row[None])).result().images[0] for row in styles]
         for order in ([0, 1, 2, 3], [3, 1, 0]):

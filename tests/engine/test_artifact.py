@@ -21,7 +21,7 @@ from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.engine.session import SessionOptions
 
-FILES = [MANIFEST_FILE, MAPPING_FILE, "synthesis.onnx", "synthesis-haar-grouped-conv.onnx", W_AVG_FILE, "README.md"]
+FILES = [MANIFEST_FILE, MAPPING_FILE, "synthesis.onnx", "synthesis-haar-butterfly.onnx", W_AVG_FILE, "README.md"]
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_runtime_without_a_variant_is_told_what_there_is(artifact: Artifact) -
     [
         (MAPPING_FILE, "onnxruntime"),
         ("synthesis.onnx", "onnxruntime"),
-        ("synthesis-haar-grouped-conv.onnx", "openvino"),
+        ("synthesis-haar-butterfly.onnx", "openvino"),
     ],
 )
 def test_a_graph_that_no_runtime_loads_is_one_line(copy: Path, name: str, backend: str) -> None:

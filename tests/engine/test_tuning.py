@@ -118,5 +118,5 @@ def test_a_machine_has_one_id_and_another_set_of_cores_another(monkeypatch: pyte
 def test_options_without_a_choice_are_the_measured_ones(artifact: Artifact) -> None:
     measured = settings(artifact, "openvino", 1.0)
     options = SessionOptions(max_batch_size=3, spinning=False)
-    wanted = replace(options, threads=1, lanes=2, upsampling="haar_grouped_conv", precision="fp32")
+    wanted = replace(options, threads=1, lanes=2, upsampling="haar_butterfly", precision="fp32")
     assert measured.apply(options) == wanted

@@ -24,6 +24,8 @@ _COMMANDS = {
     "directions": ("directions_command", "Find steps along which pictures change most."),
     "serve": ("serve_command", "Serve a model over gRPC."),
     "fetch": ("fetch_command", "Write images, from a server."),
+    "tune": ("tune_command", "Measure how this machine runs a model fastest."),
+    "bench": ("bench_command", "Measure this machine, compare results, write reports."),
     "doctor": ("doctor_command", "Say what works on this machine, and how to get what does not."),
 }
 

@@ -18,12 +18,25 @@ from numpy.typing import NDArray
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 
-__all__ = ["WAVELETS", "Wavelet", "inverse_haar", "spread", "sub_bands"]
+__all__ = ["WAVELETS", "Wavelet", "inverse_haar", "pixel_rows", "spread", "sub_bands"]
 
 Wavelet = Literal["butterfly", "conv_transpose", "grouped_conv"]
 
 WAVELETS: tuple[Wavelet, ...] = ("conv_transpose", "butterfly", "grouped_conv")
 """The names of the forms, the one for a CPU first."""
+
+_MIX = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=np.float32)
+"""[pixel 2i + j, band]: the transform of one 2x2 block, but for the 1/2."""
+
+
+def pixel_rows(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weights that make sub-bands [4K, ...], in the checkpoint's order -> weights that make pixels, [2, 2, K, ...].
+
+    The transform folded into the linear map in front of it, where nothing non-linear lies between; already halved.
+    """
+    grouped = sub_bands(array, "grouped_conv").reshape(-1, 4, *array.shape[1:])  # [K, band, ...]
+    pixels = np.tensordot(_MIX * np.float32(0.5), grouped, axes=(1, 1))  # [pixel, K, ...]
+    return np.ascontiguousarray(pixels.reshape(2, 2, *pixels.shape[1:]), dtype=np.float32)
 
 
 def sub_bands(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
@@ -56,13 +69,12 @@ def inverse_haar(
     graph: GraphBuilder, compute: ComputeType, wavelet: str, scope: str, x: ir.Value, bands: int
 ) -> ir.Value:
     """Sub-bands [N, 4K, H, W], already halved, in `sub_bands` order -> [N, K, 2H, 2W], of the compute type."""
-    mix = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=np.float32)  # [pixel, band]
     if wavelet == "conv_transpose":
-        kernel = np.tile(mix.T.reshape(4, 1, 2, 2), (bands, 1, 1, 1))
+        kernel = np.tile(_MIX.T.reshape(4, 1, 2, 2), (bands, 1, 1, 1))
         weight = compute.constant(f"{scope}.haar", kernel)
         return graph.op("ConvTranspose", [x, weight], f"{scope}/haar", group=bands, strides=[2, 2])
     if wavelet == "grouped_conv":
-        weight = compute.constant(f"{scope}.haar", np.tile(mix.reshape(4, 4, 1, 1), (bands, 1, 1, 1)))
+        weight = compute.constant(f"{scope}.haar", np.tile(_MIX.reshape(4, 4, 1, 1), (bands, 1, 1, 1)))
         mixed = graph.op("Conv", [x, weight], f"{scope}/haar", group=bands)
         return graph.op("DepthToSpace", [mixed], f"{scope}/shuffle", blocksize=2, mode="CRD")
     names = [f"{scope}/{band}" for band in ("ll", "lh", "hl", "hh")]

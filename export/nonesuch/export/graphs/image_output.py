@@ -12,7 +12,7 @@ import onnx_ir as ir
 from .graph_builder import GraphBuilder
 from .variant_options import VariantOptions
 
-__all__ = ["eight_bits", "image_output", "image_scale"]
+__all__ = ["clip_to_eight_bits", "eight_bits", "image_output", "image_scale"]
 
 
 def image_scale(options: VariantOptions) -> float:
@@ -41,8 +41,13 @@ def eight_bits(graph: GraphBuilder, x: ir.Value, channels: int, resolution: int)
 
     The Cast is last: TensorRT knows uint8 only as the type of an output.
     """
-    bounds = [graph.constant(f"image.{n}", np.array(v, dtype=np.float32)) for n, v in (("low", 0), ("high", 255))]
-    x = graph.op("Clip", [x, *bounds], "image/clip")
+    x = clip_to_eight_bits(graph, x)
     x = graph.op("Transpose", [x], "image/nhwc", perm=[0, 2, 3, 1])
     x = graph.op("Cast", [x], "image/uint8", to=int(ir.DataType.UINT8))
     return graph.build([(x, "image", ir.DataType.UINT8, ["N", resolution, resolution, channels])])
+
+
+def clip_to_eight_bits(graph: GraphBuilder, x: ir.Value) -> ir.Value:
+    """Grey levels of any shape, cut off at 0 and 255."""
+    bounds = [graph.constant(f"image.{n}", np.array(v, dtype=np.float32)) for n, v in (("low", 0), ("high", 255))]
+    return graph.op("Clip", [x, *bounds], "image/clip")

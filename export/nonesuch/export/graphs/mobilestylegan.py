@@ -25,8 +25,8 @@ from nonesuch.engine.manifest import WsIndex
 from ..checkpoint import Checkpoint
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
-from .haar import WAVELETS, inverse_haar, spread, sub_bands
-from .image_output import eight_bits, image_output
+from .haar import WAVELETS, inverse_haar, pixel_rows, spread, sub_bands
+from .image_output import clip_to_eight_bits, eight_bits, image_output
 from .linear import Linear
 from .styles import Affine, StyleReader
 from .variant_options import VariantOptions
@@ -39,7 +39,7 @@ _SLOPE = 0.2
 FORMS = tuple(f"haar_{wavelet}" for wavelet in WAVELETS)
 """Forms of the inverse Haar transform, the default first; all are exact."""
 
-RUNTIME_FORMS = {"openvino": "haar_grouped_conv"}
+RUNTIME_FORMS = {"openvino": "haar_butterfly"}
 """The form that a runtime likes best, where that is not the default; measured in docs/performance.md."""
 
 
@@ -103,9 +103,18 @@ class _Synthesis:
         for block in range(blocks):
             size *= 2
             x = self.block(block, x, size)
+        if self.ends_in_pixels:
+            return self.pixels(x, resolution)
         style = self.styles(3 * blocks, {"to_img": self.channels[-1]})[0]
         x = self.graph.op("Mul", [x, style], "to_img/modulate")
         return self.image(x, resolution)
+
+    @property
+    def ends_in_pixels(self) -> bool:
+        """Whether `pixels` makes the image: a float32 MatMul, which not every compiler has, and no float picture."""
+        options = self.options
+        plain = (options.precision, options.output, options.linear) == ("fp32", "uint8_nhwc", "gemm")
+        return plain and self.wavelet == "butterfly"
 
     def block(self, block: int, x: ir.Value, size: int) -> ir.Value:
         scope, wide, out = f"blocks.{block}", self.channels[block], self.channels[block + 1]
@@ -194,6 +203,31 @@ class _Synthesis:
         else:
             x = self.convolve("to_img", x, weight * np.float32(127.5), bias * np.float32(127.5) + low)
         return eight_bits(graph, self.inverse_haar("to_img", x, 3, full), 3, resolution)
+
+    def pixels(self, x: ir.Value, resolution: int) -> ir.Model:
+        """to_img as a product per pixel of the low resolution, channels last: to 2x2 pixels of 3 colours at once.
+
+        Nothing non-linear lies between to_img and the last transform, so the transform is in the weights, and so is
+        the style, per sample. That saves three passes over the largest feature maps.
+        """
+        graph, last, half = self.graph, self.channels[-1], resolution // 2
+        rows = pixel_rows(self.tensor("to_img.weight", 12, last, 1, 1)[:, :, 0, 0]).reshape(12, last)
+        offset = pixel_rows(self.tensor("to_img.bias", 12)).reshape(12) * np.float32(127.5) + np.float32(128)
+        index = 3 * (len(self.channels) - 1)
+        style = self.reader.read(index, {"to_img": self.affine("to_img", last)})["to_img"]
+        column = graph.op("Reshape", [style, graph.integers("to_img.column", [-1, 1, last, 1])], "to_img/column")
+        matrix = graph.constant("to_img.weight", rows.T * np.float32(127.5))
+        weight = graph.op("Mul", [column, matrix], "to_img/modulate")  # [N, 1, last, 12]
+        x = graph.op("Transpose", [x], "to_img/channels_last", perm=[0, 2, 3, 1])
+        x = graph.op("MatMul", [x, weight], "to_img/product")  # [N, half, half, 2 * 2 * 3]
+        x = graph.op("Add", [x, graph.constant("to_img.bias", offset)], "to_img/bias")
+        x = clip_to_eight_bits(graph, x)
+        blocks = graph.op("Reshape", [x, graph.integers("image.blocks", [-1, half, half, 2, 6])], "image/blocks")
+        lines = graph.op("Transpose", [blocks], "image/lines", perm=[0, 1, 3, 2, 4])
+        shape = graph.integers("image.shape", [-1, resolution, resolution, 3])
+        x = graph.op("Reshape", [lines, shape], "image/pixels")
+        x = graph.op("Cast", [x], "image/uint8", to=int(ir.DataType.UINT8))  # last, as in image_output
+        return graph.build([(x, "image", ir.DataType.UINT8, ["N", resolution, resolution, 3])])
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
         return self.checkpoint.tensor(f"synthesis.{name}", *shape)
