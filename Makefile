@@ -1,10 +1,11 @@
 # make run     get the default model, export it, serve it over gRPC (no torch is installed)
 # make test    run the tests               make test-slow   the ones that take minutes
-# make check   lint, types, import rules, protos       make bench       time one image on every backend
+# make check   lint, types, import rules, protos       make bench       measure this machine, with a report
 PYTHON ?= python3
 VENV ?= .venv
 GRPC ?= 127.0.0.1:50051
 ARGS ?=
+OUT ?= bench-results
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -31,8 +32,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py --check
 
 bench: $(VENV)/.installed-dev
-	$(BIN)/nonesuch export faces
-	$(BIN)/python -m nonesuch.benchmarks.latency $(ARGS)
+	$(BIN)/nonesuch bench all --quick --out $(OUT) $(ARGS)
 
 # The stubs beside the .proto files are committed; `make check` fails when they are stale.
 proto: $(VENV)/.installed-dev
@@ -49,7 +49,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[cpu,export]'
+	$(PIP) --editable '.[openvino,export]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
