@@ -63,8 +63,8 @@ class Tuner:
         """Raises `NonesuchError` where there is no such model."""
         self._workload = Workload(request.model)
         self._request = request
-        rounds = request.rounds or (5 if request.quick else 15)
-        self._plan = Plan(rounds=rounds, least_rounds=min(3, rounds), budget_s=4 if request.quick else 20)
+        rounds = request.rounds or (9 if request.quick else 21)
+        self._plan = Plan(rounds=rounds, least_rounds=min(5, rounds), budget_s=4 if request.quick else 20)
 
     @property
     def artifact(self) -> Artifact:
@@ -77,11 +77,23 @@ class Tuner:
         Raises:
             BenchmarkError: no backend can run the model.
         """
-        found = [self._tuned(list(forms)) for _, forms in itertools.groupby(self.forms(), lambda one: one.backend)]
-        settings = sorted(filter(None, found), key=lambda one: one.image_ms)
-        if not settings:
+        groups = [list(forms) for _, forms in itertools.groupby(self.forms(), lambda one: one.backend)]
+        finalists = [found for group in groups if (found := self._best_of_backend(group)) is not None]
+        if not finalists:
             raise BenchmarkError(f"no backend can run {self._request.model!r} here; see nonesuch doctor")
-        return Tuning(created=datetime.now(UTC).isoformat(timespec="seconds"), cpu=cpu_name(), settings=tuple(settings))
+        self._request.say(f"finalists: {'; '.join(one.name for one, _ in finalists)}")
+        # Measured in turn, so that the backends are compared under the same conditions.
+        sampled = self.measure([one for one, _ in finalists], 1)
+        settings = [
+            self._settings(one, median(sampled.samples[one.name]), batch_image_ms)
+            for one, batch_image_ms in finalists
+            if one.name in sampled.samples
+        ]
+        return Tuning(
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            cpu=cpu_name(),
+            settings=tuple(sorted(settings, key=lambda one: one.image_ms)),
+        )
 
     def forms(self) -> Iterator[Candidate]:
         """One candidate for each backend that `auto` may take and each form of graph that it runs, by backend."""
@@ -136,8 +148,8 @@ class Tuner:
             for session in sessions.values():
                 session.close()
 
-    def _tuned(self, forms: Sequence[Candidate]) -> TunedSettings | None:
-        """The best settings of one backend, or None where it fails."""
+    def _best_of_backend(self, forms: Sequence[Candidate]) -> tuple[Candidate, float] | None:
+        """The best candidate of one backend and its time per image in a batch, ms; None where the backend fails."""
         self._request.say(f"{forms[0].backend}: {len(forms)} graph forms")
         best = self._best(forms, 1)
         if best is None:
@@ -155,18 +167,20 @@ class Tuner:
         plain = lanes[0]
         if times.get(fastest.name, 0.0) > (1 - LANE_GAIN) * times.get(plain.name, float("inf")):
             fastest = plain
-        image_ms = median(self.measure([fastest], 1).samples[fastest.name])
-        session = installed_backends()[fastest.backend].session(self.artifact, fastest.options)
+        return fastest, times[fastest.name]
+
+    def _settings(self, chosen: Candidate, image_ms: float, batch_image_ms: float) -> TunedSettings:
+        session = installed_backends()[chosen.backend].session(self.artifact, chosen.options)
         return TunedSettings(
-            backend=fastest.backend,
+            backend=chosen.backend,
             identity=session.identity,
             variant_sha256=session.variant.sha256,
             upsampling=session.variant.upsampling,
             precision=session.variant.precision,
-            threads=fastest.options.threads,
-            lanes=fastest.options.lanes or 1,
+            threads=chosen.options.threads,
+            lanes=chosen.options.lanes or 1,
             image_ms=image_ms,
-            batch_image_ms=times[fastest.name],
+            batch_image_ms=batch_image_ms,
         )
 
     def _best(self, candidates: Sequence[Candidate], size: int) -> Candidate | None:

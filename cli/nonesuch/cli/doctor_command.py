@@ -23,6 +23,7 @@ __all__ = ["command"]
 _PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "numpy",
     "pillow",
     "isal",

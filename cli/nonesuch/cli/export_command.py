@@ -32,7 +32,12 @@ _PRECISIONS = ("fp32", "fp16")
     show_default=True,
     help="Constant noise, none, or noise drawn from each image's seed.",
 )
-@click.option("--upsampling", default="default", show_default=True, help="transposed or polyphase, by the family.")
+@click.option(
+    "--upsampling",
+    default="default",
+    show_default=True,
+    help="A form of the family: transposed, polyphase, winograd ...",
+)
 @click.option(
     "--linear",
     type=click.Choice(["gemm", "conv1x1"]),

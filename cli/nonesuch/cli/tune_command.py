@@ -15,7 +15,7 @@ __all__ = ["command"]
 @click.command(name="tune")
 @click.argument("model", default="faces")
 @click.option("--quick", is_flag=True, help="Fewer rounds.")
-@click.option("--rounds", type=click.IntRange(1, 1000), help="Runs of each candidate.  [default: 15; quick: 5]")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Runs of each candidate.  [default: 21; quick: 9]")
 @click.option("--backend", "backends", multiple=True, help="Measure only this backend; can be given again.")
 @click.option("--dry-run", is_flag=True, help="Measure and say, but keep nothing.")
 def command(model: str, quick: bool, rounds: int | None, backends: tuple[str, ...], dry_run: bool) -> None:

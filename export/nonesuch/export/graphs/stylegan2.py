@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from nonesuch.engine.errors import CheckpointError
+from nonesuch.engine.errors import CheckpointError, UnsupportedError
 from nonesuch.engine.manifest import WsIndex
 
 from ..checkpoint import Checkpoint
@@ -30,10 +30,20 @@ from .image_output import image_output, image_scale
 from .linear import Linear
 from .modulated_conv import Modulator
 from .styles import Affine, StyleReader
-from .upsampling import FORMS, Upsampler
+from .upsampling import FORMS as UPSAMPLING_FORMS
+from .upsampling import Upsampler
 from .variant_options import VariantOptions
+from .winograd import winograd_convolve
 
 __all__ = ["FORMS", "build_synthesis", "ws_layout"]
+
+FORMS = (*UPSAMPLING_FORMS, "winograd")
+"""Forms of the convolutions: of the up-sampling ones, or transposed and the plain ones by Winograd where that pays."""
+
+# Measured on a CPU (docs/performance.md): the additions on whole maps take more than the products save where there are
+# few channels, and small maps have little to save but as many weights.
+_WINOGRAD_SIZES = (16, 32, 64, 128)
+_WINOGRAD_CHANNELS = 128
 
 _SLOPE = 0.2
 _ARCHITECTURES = ("skip", "orig", "resnet")
@@ -97,7 +107,12 @@ class _Synthesis:
         self.full = ComputeType(self.graph, "fp32")
         self.modulator = Modulator(self.graph, self.compute, self.linear)
         form = options.upsampling_form(FORMS, checkpoint.family)
-        self.upsampler = Upsampler(self.graph, form, config["resample_filter"])
+        self.winograd = form == "winograd"
+        if self.winograd and options.precision != "fp32":
+            raise UnsupportedError("the form 'winograd' needs float32; use transposed or polyphase with fp16")
+        self.upsampler = Upsampler(
+            self.graph, UPSAMPLING_FORMS[0] if self.winograd else form, config["resample_filter"]
+        )
         self.styles: dict[str, ir.Value] = {}
 
     def build(self) -> ir.Model:
@@ -140,6 +155,8 @@ class _Synthesis:
         x = graph.op("Mul", [x, parts.style], f"{scope}/modulate")
         if up:
             x = self.upsampler.convolve(scope, x, parts.weight, self.compute)
+        elif self.winograd and size in _WINOGRAD_SIZES and min(inputs, outputs) >= _WINOGRAD_CHANNELS:
+            x = winograd_convolve(graph, scope, x, parts.weight, size)
         else:
             constant = self.compute.constant(f"{scope}.weight", parts.weight)
             x = graph.op("Conv", [x, constant], f"{scope}/conv", pads=[1, 1, 1, 1])
