@@ -8,13 +8,13 @@ import pytest
 
 from nonesuch.benchmarks.environment import (
     Snapshot,
-    available_cores,
     busy_flags,
     record,
     sgemm_gflops,
     snapshot,
 )
 from nonesuch.engine import __version__
+from nonesuch.engine.machine import usable_cores
 
 QUIET = Snapshot(wall_s=100.0, busy_s=50.0, own_s=40.0, steal_s=1.0, cores=2, load=0.1)
 BURN = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"
@@ -71,7 +71,7 @@ def test_a_record_names_the_machine_and_the_software(monkeypatch: pytest.MonkeyP
     assert {"cpu", "cores", "cache", "memory_gib", "os", "governor", "load_average", "python", "gpus"} <= found.keys()
     assert found["nonesuch"] == __version__
     assert found["OMP_NUM_THREADS"] == "3"
-    assert found["cores"].startswith(f"{available_cores()} ")
+    assert found["cores"].startswith(f"{usable_cores()} ")
     assert all(value and "\n" not in value for value in found.values())
 
 

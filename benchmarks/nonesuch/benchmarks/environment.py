@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Snapshot", "available_cores", "busy_flags", "record", "sgemm_gflops", "snapshot"]
+from nonesuch.engine.machine import cpu_name, usable_cores
+
+__all__ = ["Snapshot", "busy_flags", "record", "sgemm_gflops", "snapshot"]
 
 PACKAGES = (
     "nonesuch", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx", "onnx",
@@ -103,8 +105,8 @@ def record() -> dict[str, str]:
     """The machine and the software, name to value. What cannot be found out here is "unknown" or left out."""
     info = _cpu_info()
     found = {
-        "cpu": info.get("model name") or platform.processor() or platform.machine(),
-        "cores": f"{available_cores()} available of {os.cpu_count()}",
+        "cpu": cpu_name(),
+        "cores": f"{usable_cores()} available of {os.cpu_count()}",
         "cpu_model": _model(info),
         "topology": _topology(info),
         "simd": " ".join(_simd(info)) or "unknown",
@@ -124,13 +126,6 @@ def record() -> dict[str, str]:
             continue
     found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     return found
-
-
-def available_cores() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def sgemm_gflops(sizes: tuple[int, ...] = (1024, 2048), repeats: int = 3) -> float:

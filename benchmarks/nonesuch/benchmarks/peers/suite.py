@@ -36,12 +36,12 @@ from nonesuch.engine.encoder import EncodeOptions, encode_image
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.machine import usable_cores
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import SessionOptions
 from nonesuch.server.batch_growth import measure_growth
 from nonesuch.server.settings import ServerSettings
 
-from ..environment import available_cores
 from ..interleaved import Plan, Sampler, interleave
 from ..measurement import BenchmarkError, Measurement, Skipped
 from ..suite import Outcome, Request
@@ -114,7 +114,7 @@ def measure(request: Request) -> Outcome:
 
 def _prepare(request: Request, scratch: Path) -> tuple[Setup, list[NDArray[np.uint8]]]:
     """What all servers share, and the pictures that they must give, decoded from JPEG."""
-    threads = available_cores()
+    threads = usable_cores()
     options = SessionOptions(threads=threads, spinning=False)
     with Generator.open(request.model, backend=OnnxRuntimeBackend.name, options=options) as generator:
         manifest, latents = generator.manifest, generator.latents

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
@@ -15,11 +14,11 @@ from ..lanes import ImageRunner, Lanes
 from ..machine import usable_cores
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
+from .runtime_import import import_runtime
 
 __all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "load_onnxruntime"]
 
 CPU_PROVIDER = "CPUExecutionProvider"
-INSTALL_HINT = "install it with: pip install 'nonesuch[cpu]'"
 
 
 def load_onnxruntime() -> Any:
@@ -28,13 +27,7 @@ def load_onnxruntime() -> Any:
     Raises:
         BackendUnavailableError: it is not installed, or does not load.
     """
-    try:
-        return import_module("onnxruntime")
-    except ImportError as error:
-        raise BackendUnavailableError(f"onnxruntime is not installed ({error}); {INSTALL_HINT}") from error
-    except Exception as error:  # its native part refuses this machine, or a version of something else
-        problem = f"{type(error).__name__}: {error}"
-        raise BackendUnavailableError(f"onnxruntime is installed but does not load ({problem})") from error
+    return import_runtime("onnxruntime", "cpu")
 
 
 def inference_session(model: bytes, options: SessionOptions) -> Any:

@@ -6,7 +6,7 @@ between two convolutions (noise, activation, style) become one pass. A batch run
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,9 @@ from ..lanes import ImageRunner, Lanes
 from ..manifest import Variant
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
+from .runtime_import import import_runtime
 
 __all__ = ["OpenVinoBackend", "OpenVinoSession", "load_openvino"]
-
-INSTALL_HINT = "install it with: pip install 'nonesuch[openvino]'"
 
 
 def load_openvino() -> Any:
@@ -30,13 +29,7 @@ def load_openvino() -> Any:
     Raises:
         BackendUnavailableError: it is not installed, or does not load.
     """
-    try:
-        return import_module("openvino")
-    except ImportError as error:
-        raise BackendUnavailableError(f"openvino is not installed ({error}); {INSTALL_HINT}") from error
-    except Exception as error:  # its native part refuses this machine
-        problem = f"{type(error).__name__}: {error}"
-        raise BackendUnavailableError(f"openvino is installed but does not load ({problem})") from error
+    return import_runtime("openvino", "openvino")
 
 
 class OpenVinoBackend:
