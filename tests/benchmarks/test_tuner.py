@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from nonesuch.benchmarks.suite import Request
 from nonesuch.benchmarks.tuner import Candidate, Tuner
 from nonesuch.benchmarks.tuning import SUITE, TUNED, measure
@@ -52,10 +54,11 @@ def test_the_sweep_has_every_combination_once(artifact: Artifact) -> None:
     assert len(sweep) == 2 * 2 * lanes
 
 
-def test_the_choice_is_measured_again_beside_the_sweep(artifact: Artifact) -> None:
-    outcome = measure(request(artifact))
+@pytest.mark.parametrize("subjects", [("onnxruntime",), pytest.param((), marks=pytest.mark.slow)])
+def test_the_choice_is_measured_again_beside_the_sweep(artifact: Artifact, subjects: tuple[str, ...]) -> None:
+    outcome = measure(request(artifact, subjects=subjects))
     assert not outcome.skipped
-    combinations = {candidate.name for candidate in Tuner(request(artifact)).sweep()}
+    combinations = {candidate.name for candidate in Tuner(request(artifact, subjects=subjects)).sweep()}
     for size in (1, 4):
         found = {one.subject: one for one in outcome.measurements if one.case == {"batch": size}}
         assert set(found) == {TUNED, *combinations}
