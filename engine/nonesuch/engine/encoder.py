@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
+from .downscale import downscale
 from .errors import FieldViolation, InvalidRequestError
 from .image_format import ImageFormat
 from .png import write_png
@@ -35,6 +36,7 @@ class EncodeOptions:
 
     format: ImageFormat = ImageFormat.JPEG
     quality: int | None = None  # 1 to 100 for JPEG and WebP; None is 90
+    size: int | None = None  # side in pixels, a power of two: scaled down in linear light; None is the picture's own
 
     def __post_init__(self) -> None:
         if self.quality is None:
@@ -54,15 +56,21 @@ class EncodeOptions:
         }
         quality = self.quality or DEFAULT_QUALITY if self.format.has_quality else ""
         # The software's name and version are written into the images.
-        return f"{self.format} {quality} {libraries.get(self.format, '')} {SOFTWARE}"
+        scaled = f" {self.size}" if self.size is not None else ""
+        return f"{self.format} {quality} {libraries.get(self.format, '')} {SOFTWARE}{scaled}"
 
 
 def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> bytes:
     """Encode one image, uint8 [H, W, C] with 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels.
 
     PNG, JPEG and WebP carry the record as XMP and as text; raw and npy are bare pixels. JPEG has no alpha: it
-    is left out.
+    is left out. With a size the picture is scaled down first.
+
+    Raises:
+        InvalidRequestError: the picture cannot be had at that size.
     """
+    if options.size is not None:
+        image = downscale(image, options.size)
     if options.format is ImageFormat.RAW:
         return np.ascontiguousarray(image).tobytes()
     if options.format is ImageFormat.NPY:

@@ -4,15 +4,19 @@
     ├── InvalidRequestError              INVALID_ARGUMENT     the caller's values are wrong
     ├── ModelNotFoundError               NOT_FOUND            no model of that name or path
     ├── UnsupportedError                 UNIMPLEMENTED        understood, but this version does not do it
-    ├── OverloadedError                  RESOURCE_EXHAUSTED   the queue is full; try again
+    ├── UnauthenticatedError             UNAUTHENTICATED      no key, or one that is not known
+    ├── PermissionDeniedError            PERMISSION_DENIED    a key that may not do this
+    ├── OverloadedError                  RESOURCE_EXHAUSTED   the queue is full, or a caller's share is; try again
     ├── DeadlineError                    DEADLINE_EXCEEDED    dropped before it cost compute
+    ├── SlowReaderError                  ABORTED              an answer that the caller did not take
     ├── UnavailableError                 UNAVAILABLE          starting, draining or gone
     ├── ArtifactError                    FAILED_PRECONDITION  an artifact is damaged, altered or too new
     ├── CheckpointError                  FAILED_PRECONDITION  a checkpoint cannot be read or converted
     ├── DownloadError                    UNAVAILABLE          a file could not be fetched
     ├── ExportMismatchError              INTERNAL             a graph disagrees with its reference
     └── BackendError                     INTERNAL             a runtime failed
-        └── BackendUnavailableError      FAILED_PRECONDITION  a runtime is not installed or not usable
+        ├── BackendUnavailableError      FAILED_PRECONDITION  a runtime is not installed or not usable
+        └── DeviceLostError              UNAVAILABLE          a device that hangs or is gone: only a new process helps
 
 Each message is one line for the person who must act: what was asked, what there is, what to do next.
 The engine knows the code only by its name; `nonesuch.server` turns names into wire status in one place.
@@ -29,6 +33,7 @@ __all__ = [
     "BackendUnavailableError",
     "CheckpointError",
     "DeadlineError",
+    "DeviceLostError",
     "DownloadError",
     "ExportMismatchError",
     "FieldViolation",
@@ -36,6 +41,9 @@ __all__ = [
     "ModelNotFoundError",
     "NonesuchError",
     "OverloadedError",
+    "PermissionDeniedError",
+    "SlowReaderError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedError",
 ]
@@ -93,8 +101,20 @@ class UnsupportedError(NonesuchError):
     code = "UNIMPLEMENTED"
 
 
+class UnauthenticatedError(NonesuchError):
+    """The server wants a key, and got none or one that it does not know."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDeniedError(NonesuchError):
+    """The key is known, and does not allow this."""
+
+    code = "PERMISSION_DENIED"
+
+
 class OverloadedError(NonesuchError):
-    """The queue is full; `retry_after_ms` says when a place is likely to be free."""
+    """No room now; `retry_after_ms` says when there is likely to be some."""
 
     code = "RESOURCE_EXHAUSTED"
 
@@ -107,6 +127,12 @@ class DeadlineError(NonesuchError):
     """The caller's deadline passed before the work was started."""
 
     code = "DEADLINE_EXCEEDED"
+
+
+class SlowReaderError(NonesuchError):
+    """A caller that did not take its images while others wait for the memory that they hold."""
+
+    code = "ABORTED"
 
 
 class UnavailableError(NonesuchError):
@@ -145,3 +171,9 @@ class BackendUnavailableError(BackendError):
     """A backend that was asked for by name and is not installed, or cannot work on this machine."""
 
     code = "FAILED_PRECONDITION"
+
+
+class DeviceLostError(BackendError):
+    """A device that hangs, or that the runtime has lost; nothing in this process can use it again."""
+
+    code = "UNAVAILABLE"

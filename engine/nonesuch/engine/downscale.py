@@ -1,0 +1,71 @@
+"""Smaller pictures: each pixel is the mean of a square of pixels, taken in linear light.
+
+Averaging the stored sRGB values would darken fine detail, hair above all, because they are not proportional to light.
+The transfer function is that of IEC 61966-2-1; alpha is linear already, and weighs the colours that it covers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import FieldViolation, InvalidRequestError
+
+__all__ = ["check_size", "downscale"]
+
+_LEVELS = np.arange(256) / 255
+_LINEAR: NDArray[np.float32] = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(
+    np.float32
+)
+_LEAST_ALPHA = np.float32(1e-6)
+
+
+def check_size(size: int, resolution: int) -> None:
+    """Pass if pictures of that resolution can be given at that size, both the side in pixels.
+
+    Raises:
+        InvalidRequestError: the size is no power of two, or larger than the resolution.
+    """
+    if size < 1 or size & (size - 1) or size > resolution:
+        problem = f"{size} is no size to be had; it is a power of two up to the model's resolution, {resolution}"
+        raise InvalidRequestError(FieldViolation("size", problem))
+
+
+def downscale(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Scale a square picture down, uint8 [S, S, C] -> uint8 [size, size, C]; C is 1 to 4, as for `encode_image`.
+
+    Args:
+        image: the picture.
+        size: the new side in pixels; S is a multiple of it by a power of two. S itself gives the picture back.
+
+    Raises:
+        InvalidRequestError: as `check_size`.
+    """
+    side = image.shape[0]
+    check_size(size, side)
+    if size == side:
+        return image
+    colours = 1 if image.shape[2] < 3 else 3
+    linear: NDArray[np.float32] = _LINEAR[image[..., :colours]]
+    if image.shape[2] == colours:
+        return _stored(_mean(linear, size))
+    alpha: NDArray[np.float32] = image[..., colours:].astype(np.float32) / np.float32(255)
+    covered = _mean(alpha, size)
+    light = np.divide(_mean(linear * alpha, size), np.maximum(covered, _LEAST_ALPHA), dtype=np.float32)
+    return np.concatenate([_stored(light), np.round(covered * 255).astype(np.uint8)], axis=2)
+
+
+def _mean(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """Means of squares, float32 [S, S, C] -> [size, size, C], halving by halving."""
+    while values.shape[0] > size:
+        values = (values[0::2] + values[1::2]) * np.float32(0.5)
+        values = (values[:, 0::2] + values[:, 1::2]) * np.float32(0.5)
+    return values
+
+
+def _stored(light: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Linear light as sRGB levels, to the nearest."""
+    low = light * np.float32(12.92)
+    high = np.float32(1.055) * np.power(light, np.float32(1 / 2.4)) - np.float32(0.055)
+    levels = np.where(light <= 0.0031308, low, high)
+    return np.clip(np.round(levels * 255), 0, 255).astype(np.uint8)
