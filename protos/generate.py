@@ -9,7 +9,8 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).parent
-SOURCES = sorted(ROOT.glob("nonesuch/v1/*.proto"))
+SOURCES = sorted(ROOT.glob("nonesuch/*/*.proto"))
+STUBS = "nonesuch/*/*_pb2*.py*"
 
 
 def generate(target: Path) -> list[Path]:
@@ -22,7 +23,7 @@ def generate(target: Path) -> list[Path]:
     ):
         if protoc.main(["protoc", *includes, *arguments, *map(str, sources)]) != 0:
             sys.exit("protoc failed")
-    return sorted(target.glob("nonesuch/v1/*_pb2*.py*"))
+    return sorted(target.glob(STUBS))
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         fresh = {path.name: path.read_bytes() for path in generate(Path(folder))}
-    committed = {path.name: path.read_bytes() for path in ROOT.glob("nonesuch/v1/*_pb2*.py*")}
+    committed = {path.name: path.read_bytes() for path in ROOT.glob(STUBS)}
     stale = sorted(name for name in fresh.keys() | committed.keys() if fresh.get(name) != committed.get(name))
     if stale:
         sys.exit(f"the stubs are stale: {', '.join(stale)}; run make proto and commit them")

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from nonesuch.export.download import fetch_file
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.named import ExportJob, export_named
 from nonesuch.server.grpc_server import GrpcServer
-from nonesuch.server.settings import ServerSettings
+from nonesuch.server.model_registry import OpenGenerator
+from nonesuch.server.settings import ModelSettings, ServerSettings
 
 REPOSITORY = Path(__file__).parent.parent
 TINY_SOURCE = WeightsSource(name="random numbers", licence="none needed", sha256="0" * 64)
@@ -125,22 +127,33 @@ RunServer = Callable[..., AbstractAsyncContextManager[GrpcServer]]
 
 @pytest.fixture
 def run_server(artifact: Artifact) -> RunServer:
-    """Starts real servers on free loopback ports: `async with run_server(queue_limit=1) as server`."""
+    """Starts real servers on free loopback ports: `async with run_server(queue_limit=1) as server`.
+
+    `model` is an artifact, `session` what it runs with; the rest are settings. `open_model` replaces the way to one.
+    """
 
     @asynccontextmanager
     async def run(
-        model: Artifact = artifact, session: SessionOptions | None = None, **settings: object
+        model: Artifact = artifact,
+        session: SessionOptions | None = None,
+        open_model: OpenGenerator | None = None,
+        **settings: object,
     ) -> AsyncIterator[GrpcServer]:
         options = session or SessionOptions(max_batch_size=8, spinning=False)
-        generator = Generator.open(model.folder, options=options)
+
+        def open_generator(asked: ModelSettings, max_batch_size: int) -> Generator:
+            return Generator.open(asked.model, options=replace(options, max_batch_size=max_batch_size))
+
         # min_batch_gain 0: batches form whenever there is company, whatever this machine gains by them.
         values: dict[str, object] = {
-            "grpc_address": "127.0.0.1:0",
+            "grpc": "127.0.0.1:0",
+            "models": ({"model": str(model.folder)},),
             "min_batch_gain": 0.0,
+            "max_batch_size": options.max_batch_size,
             "drain_delay_s": 0.0,
             **settings,
         }
-        server = GrpcServer(generator, ServerSettings(**values))  # type: ignore[arg-type]
+        server = GrpcServer(ServerSettings(**values), open_model or open_generator)
         await server.start()
         try:
             yield server

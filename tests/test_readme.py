@@ -11,8 +11,10 @@ import click
 import pytest
 
 from nonesuch.cli.main import cli
+from nonesuch.server.server_metrics import ServerMetrics
 
 from .conftest import REPOSITORY, RunServer
+from .settings_reference import BEGIN, END, reference
 
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
@@ -77,3 +79,18 @@ async def test_the_python_example_of_serving_runs(
         await asyncio.to_thread(exec, code, {})
     assert sorted(path.name for path in tmp_path.glob("*.jpg")) == [f"{seed}.jpg" for seed in range(8)]
     assert (tmp_path / "42.png").is_file()
+
+
+def test_the_settings_in_the_documents_are_those_of_the_server() -> None:
+    text = (REPOSITORY / "docs" / "serving.md").read_text()
+    # Written by: python tests/settings_reference.py
+    assert f"{BEGIN}\n{reference()}\n{END}" in text
+
+
+def test_the_metrics_in_the_documents_are_those_of_the_server() -> None:
+    text = (REPOSITORY / "docs" / "serving.md").read_text()
+    registry = ServerMetrics().registry
+    names = {family.name for family in registry.collect() if family.name.startswith("nonesuch")}
+    assert names
+    missing = {name for name in names if f"`{name}`" not in text and f"`{name}_total`" not in text}
+    assert not missing

@@ -9,6 +9,7 @@ import pytest
 from google.rpc import error_details_pb2  # type: ignore[import-untyped, unused-ignore]
 
 from nonesuch.client import (
+    AccessError,
     Client,
     ClientError,
     DeadlineError,
@@ -75,7 +76,9 @@ def test_wait_for_ready_waits_until_the_deadline(silent_address: str) -> None:
         (grpc.StatusCode.UNIMPLEMENTED, UnsupportedError),
         (grpc.StatusCode.INTERNAL, ServerError),
         (grpc.StatusCode.FAILED_PRECONDITION, ServerError),
-        (grpc.StatusCode.PERMISSION_DENIED, ServerError),
+        (grpc.StatusCode.PERMISSION_DENIED, AccessError),
+        (grpc.StatusCode.UNAUTHENTICATED, AccessError),
+        (grpc.StatusCode.ABORTED, ServerError),
         (grpc.StatusCode.CANCELLED, ServerError),
     ],
 )

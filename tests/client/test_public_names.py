@@ -12,6 +12,8 @@ from nonesuch.client import ClientError, OverloadedError, RequestError
 
 def test_public_names_are_pinned() -> None:
     assert sorted(nonesuch.client.__all__) == [
+        "AccessError",
+        "AdminClient",
         "AsyncClient",
         "Client",
         "ClientError",
@@ -25,6 +27,7 @@ def test_public_names_are_pinned() -> None:
         "Mixing",
         "ModelInfo",
         "ModelNotFoundError",
+        "ModelState",
         "OverloadedError",
         "RequestError",
         "ServerError",
@@ -33,6 +36,7 @@ def test_public_names_are_pinned() -> None:
         "UnsupportedError",
         "WalkOptions",
         "WsIndex",
+        "tls_credentials",
     ]
     assert all(hasattr(nonesuch.client, name) for name in nonesuch.client.__all__)
 

@@ -8,10 +8,11 @@ import grpc
 import numpy as np
 import pytest
 
-from nonesuch.client import AsyncClient, Mixing, OverloadedError, RequestError, UnsupportedError
+from nonesuch.client import AsyncClient, Mixing, OverloadedError, RequestError
 from nonesuch.client import DeadlineError as ClientDeadlineError
 from nonesuch.client import ModelNotFoundError as ClientModelNotFoundError
 from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.downscale import downscale
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
 from nonesuch.v1 import generation_service_pb2, generation_service_pb2_grpc, image_pb2, synthesis_pb2
@@ -78,6 +79,18 @@ async def test_every_source_and_option_reaches_the_picture(run_server: RunServer
         )
 
 
+async def test_a_smaller_size_is_scaled_down_in_linear_light(run_server: RunServer, generator: Generator) -> None:
+    expected = downscale(generator.generate([3])[0], 8)
+    async with run_server() as server, AsyncClient(server.address) as client:
+        small = await client.generate(seed=3, size=8, format="png", priority="bulk")
+        assert (small.width, small.height) == (8, 8)
+        np.testing.assert_array_equal(small.numpy(), expected)
+        assert small.build_id != (await client.generate(seed=3, format="png")).build_id
+        sizes = {image.width async for image in client.stream(range(3), size=16, priority="interactive")}
+        assert sizes == {16}
+        assert (await client.generate(seed=3, size=32, format="raw")).data == generator.generate([3])[0].tobytes()
+
+
 async def test_an_answer_says_what_made_it(run_server: RunServer, artifact: Artifact) -> None:
     async with run_server() as server, AsyncClient(server.address) as client:
         image = await client.generate(seed=7)
@@ -125,10 +138,10 @@ async def test_bad_values_name_their_field_and_the_server_lives_on(run_server: R
             [image async for image in client.stream(range(1025))]
         with pytest.raises(ClientModelNotFoundError, match="no model 'cats' on this server; it has 'tiny'"):
             await client.generate(seed=1, model="cats")
-        with pytest.raises(UnsupportedError, match=r"image\.size"):
-            await client.generate(seed=1, size=16)
-        with pytest.raises(UnsupportedError, match="priority"):
-            await client.generate(seed=1, priority="bulk")
+        with pytest.raises(
+            RequestError, match=r"image\.size: 48 is no size to be had; it is a power of two up to .* 32"
+        ):
+            await client.generate(seed=1, size=48)
         assert (await client.generate(seed=1)).data
 
 
@@ -165,8 +178,7 @@ async def test_a_stream_that_is_left_early_frees_its_places(run_server: RunServe
         async for _ in stream:
             break
         await stream.aclose()
-        batcher = server.service._batcher
-        assert batcher is not None
+        batcher = server.registry.loaded[0].batcher
         async with asyncio.timeout(10):
             while batcher.waiting:
                 await asyncio.sleep(0.005)

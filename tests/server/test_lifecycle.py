@@ -64,7 +64,12 @@ async def test_sigterm_under_load_answers_every_accepted_call_and_exits_with_0(a
                 await client.generate(seed=1)
         assert process.stderr is not None
         log = [json.loads(line) for line in process.stderr.read().splitlines() if line.startswith("{")]
-        assert [line["event"] for line in log if line["event"] != "call"] == ["serving", "draining", "stopped"]
+        assert [line["event"] for line in log if line["event"] != "call"] == [
+            "loaded",
+            "serving",
+            "draining",
+            "stopped",
+        ]
         accepted = [line["code"] for line in log if line.get("method", "").endswith("/Generate")]
         assert accepted == ["OK"] * len(answered)
 
@@ -72,7 +77,7 @@ async def test_sigterm_under_load_answers_every_accepted_call_and_exits_with_0(a
 async def test_a_second_server_on_the_port_fails_with_a_clear_line(run_server: RunServer) -> None:
     async with run_server() as server:
         with pytest.raises(EngineUnavailableError, match=f"cannot listen on {server.address}: it is in use"):
-            async with run_server(grpc_address=server.address):
+            async with run_server(grpc=server.address):
                 pass
 
 
@@ -91,18 +96,6 @@ async def test_health_answers_per_service_and_watch_sees_the_drain(run_server: R
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert await watch.read() is grpc.aio.EOF  # the stop does not wait for watchers
         await stopping
-
-
-async def test_a_call_before_the_model_is_loaded_is_unavailable(artifact: Artifact) -> None:
-    from nonesuch.engine.generator import Generator
-    from nonesuch.server.image_request import ImageRequest
-    from nonesuch.server.service import ImageService
-    from nonesuch.server.settings import ServerSettings
-
-    service = ImageService(Generator.open(artifact.folder), ServerSettings())
-    with pytest.raises(EngineUnavailableError, match="still loading"):
-        await service.make(ImageRequest(seed=1))
-    await service.drain()
 
 
 async def test_buf_lists_the_services_by_reflection_and_makes_a_call(run_server: RunServer) -> None:
@@ -129,6 +122,7 @@ async def test_buf_lists_the_services_by_reflection_and_makes_a_call(run_server:
             "nonesuch.v1.GenerationService/Walk",
             "nonesuch.v1.ModelService/GetModel",
             "nonesuch.v1.ModelService/ListModels",
+            "inference.GRPCInferenceService/ModelInfer",
             "grpc.health.v1.Health/Check",
         } <= set(methods)
         url = f"http://{server.address}/nonesuch.v1.GenerationService"
@@ -146,7 +140,7 @@ async def test_an_internal_failure_shows_an_id_and_nothing_of_the_inside(
     from nonesuch.client import ServerError
 
     async with run_server() as server, AsyncClient(server.address) as client:
-        session = server.service.generator.session
+        session = server.registry.loaded[0].generator.session
 
         def broken(batch: object) -> NoReturn:
             raise RuntimeError("a secret path")

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 
 import pytest
 
 from nonesuch.client import AsyncClient
+from nonesuch.server.resident_memory import resident_mib
 
 from ..conftest import RunServer
 
 pytestmark = pytest.mark.slow
-
-
-def resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 async def test_thousands_of_calls_leave_nothing_behind(run_server: RunServer) -> None:
@@ -41,3 +36,32 @@ async def test_thousands_of_calls_leave_nothing_behind(run_server: RunServer) ->
         assert after[1] <= before[1] + 2
         assert after[2] <= before[2] + 2
         assert (await client.generate(seed=1)).data
+
+
+async def test_a_model_that_is_reloaded_again_and_again_leaves_nothing_behind(run_server: RunServer) -> None:
+    async with run_server(queue_limit=64) as server, AsyncClient(server.address) as client:
+        ending = asyncio.Event()
+
+        async def ask(first: int) -> None:
+            seed = first
+            while not ending.is_set():
+                assert (await client.generate(seed=seed)).data
+                seed += 4
+
+        async def reload(times: int) -> None:
+            for _ in range(times):
+                await server.registry.reload("tiny")
+                while server.registry._leaving:
+                    await asyncio.sleep(0.01)
+
+        callers = [asyncio.create_task(ask(first)) for first in range(4)]
+        await reload(20)  # the first fill arenas and caches
+        before = (resident_mib(), len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()))
+        await reload(60)
+        after = (resident_mib(), len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks()))
+        ending.set()
+        await asyncio.gather(*callers)
+        # A session of the tiny model is some 2 MiB: sixty that stay would be far more than allocators move.
+        assert after[0] - before[0] < 30, (before, after)
+        assert after[1] <= before[1] + 2
+        assert after[2] <= before[2] + 4

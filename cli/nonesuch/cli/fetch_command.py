@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from nonesuch.client import (
     ModelNotFoundError,
     RequestError,
     UnavailableError,
+    tls_credentials,
 )
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
@@ -41,7 +43,17 @@ _LATENT_BYTES = 1 << 19
 
 
 @click.command(name="fetch")
-@click.option("--server", required=True, help="HOST:PORT, or a gRPC target such as dns:///host:port.")
+@click.option(
+    "--server",
+    "servers",
+    required=True,
+    multiple=True,
+    help="HOST:PORT, or a gRPC target such as dns:///host:port; given again, calls go to all of them in turn.",
+)
+@click.option("--tls-ca", type=click.Path(dir_okay=False, path_type=Path), help="Speak TLS; trust this CA, PEM.")
+@click.option("--tls", is_flag=True, help="Speak TLS; trust what this machine trusts.")
+@click.option("--tls-certificate", type=click.Path(dir_okay=False, path_type=Path), help="Our own, for mTLS.")
+@click.option("--tls-private-key", type=click.Path(dir_okay=False, path_type=Path), help="And its key.")
 @picture_options(ImageFormat.JPEG)
 @style_options
 @click.option(
@@ -50,9 +62,17 @@ _LATENT_BYTES = 1 << 19
     help="Insist on the noise that the server is to have.  [default: whatever it has]",
 )
 @click.option("--model", default="", help="A model's name on the server.  [default: the server's]")
+@click.option("--size", type=int, help="Side in pixels, a power of two: scaled down by the server.")
+@click.option(
+    "--priority", type=click.Choice(["interactive", "bulk"]), help="Who goes first.  [default: bulk, for many]"
+)
 @click.option("--deadline-s", type=float, help="Give up on a call after so many seconds.  [default: never]")
 def command(
-    server: str,
+    servers: tuple[str, ...],
+    tls_ca: Path | None,
+    tls: bool,
+    tls_certificate: Path | None,
+    tls_private_key: Path | None,
     seeds: list[int] | None,
     psi: float | None,
     cutoff: int | None,
@@ -67,11 +87,14 @@ def command(
     rotate_degrees: float | None,
     noise_mode: str | None,
     model: str,
+    size: int | None,
+    priority: str | None,
     deadline_s: float | None,
 ) -> None:
     """Write one image for each seed, or each row of --w, into --out, from --server.
 
-    --direction and --noise-seed are of generate only: no server takes them.
+    --direction and --noise-seed are of generate only: no server takes them. The API key, where the server wants one, is
+    taken from NONESUCH_API_KEY.
     """
     if (seeds is None) == (w_file is None):
         raise click.UsageError("give --seeds, such as --seeds 0-7, or --w FILE")
@@ -92,11 +115,18 @@ def command(
         format=image_format.value,
         quality=quality,
         model=model,
+        size=size,
+        priority=priority,
     )
+    server = ", ".join(servers)
     try:
-        with Client(server) as client:
+        encrypted = tls or tls_ca or tls_certificate or tls_private_key
+        credentials = (
+            tls_credentials(tls_ca, certificate=tls_certificate, private_key=tls_private_key) if encrypted else None
+        )
+        with Client(servers, credentials=credentials, api_key=os.environ.get("NONESUCH_API_KEY")) as client:
             info = client.model(model, deadline_s=DEFAULT_DEADLINE_S if deadline_s is None else deadline_s)
-            sheet = ContactSheet(source.count, info.resolution) if grid is not None else None
+            sheet = ContactSheet(source.count, size or info.resolution) if grid is not None else None
             out.mkdir(parents=True, exist_ok=True)
             images = source.images(client, info.limits.max_images_per_stream, deadline_s, options)
             for index, image in track(images, "images", source.count):

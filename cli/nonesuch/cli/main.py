@@ -23,6 +23,8 @@ _COMMANDS = {
     "walk": ("walk_command", "Write an animation from seed to seed."),
     "directions": ("directions_command", "Find steps along which pictures change most."),
     "serve": ("serve_command", "Serve a model over gRPC."),
+    "admin": ("admin_command", "Ask a running server what it has loaded, and change it."),
+    "key": ("key_command", "Make an API key for a server."),
     "fetch": ("fetch_command", "Write images, from a server."),
     "tune": ("tune_command", "Measure how this machine runs a model fastest."),
     "bench": ("bench_command", "Measure this machine, compare results, write reports."),
@@ -34,7 +36,6 @@ _COMMANDS = {
 _OPTIONS = {
     "class_index": "class",
     "group": "mix",
-    "grpc_address": "grpc",
     "layers": "mix",
     "address": "server",
     "max_batch_size": "batch",

@@ -1,4 +1,4 @@
-"""`nonesuch serve`: a model over gRPC until SIGTERM or Ctrl-C."""
+"""`nonesuch serve`: models over gRPC until SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,113 +8,99 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
-from nonesuch.server.settings import ServerSettings
+from nonesuch.engine.errors import DeviceLostError, FieldViolation, InvalidRequestError
+from nonesuch.engine.generator import Generator
+from nonesuch.server.settings import ModelSettings, ServerSettings
 
-from .options import backend_options
-from .prepare import open_generator
-from .session_choice import session_options
+from .prepare import open_generator, prepare
+from .server_options import chosen_settings, server_options
 
 __all__ = ["command"]
 
 _MAX_PORT = 65535
+_PROGRAM = "from nonesuch.cli.main import main; main()"
 
 
 @click.command(name="serve")
-@click.option(
-    "--grpc",
-    "grpc_address",
-    default=ServerSettings.grpc_address,
-    show_default=True,
-    help="Where to listen; port 0 takes a free one. There is no TLS and no authentication yet.",
-)
-@backend_options
-@click.option("--queue-limit", default=ServerSettings.queue_limit, show_default=True, help="Images that may wait.")
-@click.option(
-    "--queue-delay-ms",
-    default=ServerSettings.queue_delay_ms,
-    show_default=True,
-    help="How long a batch may wait for company while the device is idle.",
-)
-@click.option(
-    "--min-batch-gain",
-    default=ServerSettings.min_batch_gain,
-    show_default=True,
-    help="Grow batches while doubling saves this share of the time per image; 0: always to --batch.",
-)
-@click.option(
-    "--max-images-per-stream",
-    default=ServerSettings.max_images_per_stream,
-    show_default=True,
-    help="Longer streams are refused.",
-)
-@click.option(
-    "--drain-delay-s",
-    default=ServerSettings.drain_delay_s,
-    show_default=True,
-    help="After SIGTERM: how long to say NOT_SERVING and still take calls.",
-)
-@click.option(
-    "--drain-s", default=ServerSettings.drain_s, show_default=True, help="To finish accepted calls, at the end."
-)
-@click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
-@click.option("--log-json/--log-text", default=None, help="Log format.  [default: text on a terminal, else JSON]")
-def command(
-    grpc_address: str,
-    model: str,
-    queue_limit: int,
-    queue_delay_ms: float,
-    min_batch_gain: float,
-    max_images_per_stream: int,
-    drain_delay_s: float,
-    drain_s: float,
-    log_level: str,
-    log_json: bool | None,
-    **backend: object,
-) -> None:
-    """Serve --model over gRPC."""
-    _check_address(grpc_address)
-    from nonesuch.server.grpc_server import GrpcServer
+@server_options
+@click.option("--check", is_flag=True, help="Check the settings, load the models, make an image of each, and end.")
+@click.option("--supervise", is_flag=True, help="Start the server again when it ends badly.")
+def command(check: bool, supervise: bool, **flags: Any) -> None:
+    """Serve models over gRPC; every setting may also be in --config and in the environment."""
+    settings = chosen_settings(flags)
+    for name, address in (("grpc", settings.grpc), ("admin", settings.admin), ("metrics", settings.metrics)):
+        if address is not None:
+            _check_address(name, address)
     from nonesuch.server.logs import configure_logs
+
+    configure_logs(json=settings.log_json, level=settings.log_level)
+    if supervise:
+        from nonesuch.server.supervisor import Supervisor
+
+        arguments = [argument for argument in sys.argv[1:] if argument != "--supervise"]
+        sys.exit(Supervisor([sys.executable, "-c", _PROGRAM, *arguments]).run())
+    for model in settings.models:
+        prepare(model.model)
+    if check:
+        _check(settings)
+    else:
+        _serve(settings, flags)
+
+
+def _serve(settings: ServerSettings, flags: dict[str, Any]) -> None:
+    from nonesuch.server.event_loop import new_event_loop
+    from nonesuch.server.grpc_server import GrpcServer
     from nonesuch.server.serve import serve
 
-    # Idle threads that busy-wait would take cores from the event loop and the encoders.
-    options = session_options(backend, spinning=False)
-    settings = ServerSettings(
-        grpc_address=grpc_address,
-        max_batch_size=options.max_batch_size,
-        min_batch_gain=min_batch_gain,
-        queue_delay_ms=queue_delay_ms,
-        queue_limit=queue_limit,
-        max_images_per_stream=max_images_per_stream,
-        drain_delay_s=drain_delay_s,
-        drain_s=drain_s,
-    )
-    configure_logs(json=log_json, level=log_level)
-    generator = open_generator(model, str(backend["backend"]), options)
-    click.echo(generator.backend_reason, err=True)
-
     def on_ready(server: GrpcServer) -> None:
-        manifest = generator.manifest
-        click.echo(f"serving {manifest.name}, {manifest.resolution}x{manifest.resolution}")
+        for model in server.registry.loaded:
+            click.echo(f"serving {model.name}, {model.manifest.resolution}x{model.manifest.resolution}")
         click.echo(f"gRPC   {server.address}")
+        if server.admin_address:
+            click.echo(f"admin  {server.admin_address}")
+        if server.metrics_address:
+            click.echo(f"metrics http://{server.metrics_address}/metrics")
         click.echo(f"try    {_program()} fetch --server {server.address} --seeds 0-7 --out faces")
         sys.stdout.flush()
 
-    asyncio.run(serve(generator, settings, on_ready))
+    try:
+        with asyncio.Runner(loop_factory=lambda: new_event_loop(uvloop=settings.uvloop)) as runner:
+            runner.run(serve(settings, on_ready, open_model=_open, read_again=lambda: chosen_settings(flags)))
+    except DeviceLostError as error:
+        click.echo(f"nonesuch: {error.message}; a supervisor should start this server again", err=True)
+        sys.stdout.flush()
+        os._exit(1)  # the thread that hangs in the runtime would hold up any other end
 
 
-def _check_address(address: str) -> None:
+def _check(settings: ServerSettings) -> None:
+    """Do all that a server does at its start, and make an image of each model."""
+    from nonesuch.server.self_check import self_check
+
+    async def run() -> None:
+        async for line in self_check(settings, open_model=_open):
+            click.echo(line)
+
+    asyncio.run(run())
+
+
+def _open(model: ModelSettings, max_batch_size: int) -> Generator:
+    generator = open_generator(model.model, model.backend, model.session_options(max_batch_size))
+    click.echo(generator.backend_reason, err=True)
+    return generator
+
+
+def _check_address(name: str, address: str) -> None:
+    if address.startswith("unix:") and name != "metrics":
+        return
     # gRPC would listen on port 443 where none is given, and on the rest of a division by 65536 where it is too high.
     host, _, port = address.rpartition(":")
     if not (host and port.isascii() and port.isdecimal() and int(port) <= _MAX_PORT):
         problem = f"{address!r} is no address; write HOST:PORT, with a port of 0 to {_MAX_PORT}, such as 127.0.0.1:0"
-        raise InvalidRequestError(FieldViolation("grpc_address", problem))
+        raise InvalidRequestError(FieldViolation(name, problem))
 
 
 def _program() -> str:

@@ -8,10 +8,13 @@
 It needs grpcio and protobuf, and nothing of the engine; Pillow and numpy only where an image is decoded.
 """
 
+from .admin_client import AdminClient, ModelState
 from .aio_client import AsyncClient
 from .channel import DEFAULT_DEADLINE_S
 from .client import Client
+from .credentials import tls_credentials
 from .errors import (
+    AccessError,
     ClientError,
     DeadlineError,
     FieldViolation,
@@ -29,6 +32,8 @@ from .source import Keyframe
 
 __all__ = [
     "DEFAULT_DEADLINE_S",
+    "AccessError",
+    "AdminClient",
     "AsyncClient",
     "Client",
     "ClientError",
@@ -41,6 +46,7 @@ __all__ = [
     "Mixing",
     "ModelInfo",
     "ModelNotFoundError",
+    "ModelState",
     "OverloadedError",
     "RequestError",
     "ServerError",
@@ -49,4 +55,5 @@ __all__ = [
     "UnsupportedError",
     "WalkOptions",
     "WsIndex",
+    "tls_credentials",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -14,7 +14,7 @@ from nonesuch.v1.generation_service_pb2_grpc import GenerationServiceStub
 from nonesuch.v1.model_service_pb2_grpc import ModelServiceStub
 
 from .argument import Latent
-from .channel import DEFAULT_DEADLINE_S, checked_deadline, open_aio_channel
+from .channel import DEFAULT_DEADLINE_S, call_metadata, checked_deadline, open_aio_channel, target_of
 from .errors import ModelNotFoundError, client_error
 from .model_info import ModelInfo, model_from_answer
 from .options import GenerateOptions, WalkOptions
@@ -31,16 +31,23 @@ class AsyncClient:
         async with AsyncClient("127.0.0.1:50051") as client:
             (await client.generate(seed=42, format="png")).save("42.png")
 
-    `address`, `credentials`, `retries`, `deadline_s`, `wait_for_ready` and the errors are those of Client. Cancelling
-    the task that awaits a call cancels the call; closing the client raises CancelledError in the calls that it ends.
+    `address`, `credentials`, `api_key`, `retries`, `deadline_s`, `wait_for_ready` and the errors are those of Client.
+    Cancelling the task that awaits a call cancels the call; closing the client raises CancelledError in the calls that
+    it ends.
     Calling a closed client is a mistake of the program, which grpcio answers with a grpc.aio.UsageError.
     """
 
     def __init__(
-        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, retries: bool = True
+        self,
+        address: str | Sequence[str],
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
+        retries: bool = True,
     ) -> None:
-        self.address = address
-        self._channel = open_aio_channel(address, credentials, retries=retries)
+        self.address = target_of(address)
+        self._metadata = call_metadata(api_key)
+        self._channel = open_aio_channel(self.address, credentials, retries=retries)
         self._generation = GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._models = ModelServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -174,7 +181,7 @@ class AsyncClient:
     async def _call(self, method: Any, request: object, deadline_s: float | None, wait_for_ready: bool) -> Any:
         seconds = checked_deadline(deadline_s)
         try:
-            return await method(request, timeout=seconds, wait_for_ready=wait_for_ready)
+            return await method(request, timeout=seconds, wait_for_ready=wait_for_ready, metadata=self._metadata)
         except grpc.RpcError as error:
             raise client_error(error, self.address) from error
 
@@ -185,7 +192,7 @@ class AsyncClient:
         deadline_s: float | None,
         wait_for_ready: bool,
     ) -> AsyncGenerator[GeneratedImage, None]:
-        call = method(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        call = method(request, timeout=deadline_s, wait_for_ready=wait_for_ready, metadata=self._metadata)
         try:
             async for answer in call:
                 yield image_from_answer(answer)

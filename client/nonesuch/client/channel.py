@@ -1,9 +1,16 @@
-"""How the clients connect: address, options, retries, deadline."""
+"""How the clients connect: addresses, options, retries, key, deadline.
+
+Several addresses, or a dns:/// target, are balanced by gRPC itself: calls go to the servers in turn, and a server that
+says NOT_SERVING (grpc.health.v1, watched on every connection) gets none.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -11,7 +18,7 @@ import grpc.aio
 from .argument import one_float
 from .errors import RequestError
 
-__all__ = ["DEFAULT_DEADLINE_S", "checked_deadline", "open_aio_channel", "open_channel"]
+__all__ = ["DEFAULT_DEADLINE_S", "call_metadata", "checked_deadline", "open_aio_channel", "open_channel", "target_of"]
 
 DEFAULT_DEADLINE_S = 60.0
 """How long a call that gives one answer waits for it, retries included, in seconds."""
@@ -19,6 +26,7 @@ DEFAULT_DEADLINE_S = 60.0
 # gRPC's default of 4 MiB holds no raw image of 2048x2048.
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _LONGEST_DEADLINE_S = 1e9  # 31 years; gRPC counts nanoseconds in 64 bits, and what overflows them expires at once
+_BALANCED = ("ipv4:", "ipv6:", "dns:")
 _SERVICES = ("nonesuch.v1.GenerationService", "nonesuch.v1.ModelService")
 
 # gRPC's core retries by this policy (gRFC A6) and obeys the server's grpc-retry-pushback-ms in place of the backoff.
@@ -37,28 +45,51 @@ _RETRY_THROTTLING = {"maxTokens": 100, "tokenRatio": 0.5}
 _Options = list[tuple[str, int | str]]
 
 
-def open_channel(address: str, credentials: grpc.ChannelCredentials | None, *, retries: bool) -> grpc.Channel:
-    """Make a channel; nothing is connected before the first call.
-
-    Raises:
-        RequestError: the address is not one.
-    """
-    target, options = _checked(address), _options(retries)
+def open_channel(target: str, credentials: grpc.ChannelCredentials | None, *, retries: bool) -> grpc.Channel:
+    """Make a channel to what `target_of` gave; nothing is connected before the first call."""
+    options = _options(target, retries)
     if credentials is None:
         return grpc.insecure_channel(target, options)
     return grpc.secure_channel(target, credentials, options)
 
 
-def open_aio_channel(address: str, credentials: grpc.ChannelCredentials | None, *, retries: bool) -> grpc.aio.Channel:
-    """Make a channel for the running event loop; nothing is connected before the first call.
-
-    Raises:
-        RequestError: the address is not one.
-    """
-    target, options = _checked(address), _options(retries)
+def open_aio_channel(target: str, credentials: grpc.ChannelCredentials | None, *, retries: bool) -> grpc.aio.Channel:
+    """As `open_channel`, for the running event loop."""
+    options = _options(target, retries)
     if credentials is None:
         return grpc.aio.insecure_channel(target, options)
     return grpc.aio.secure_channel(target, credentials, options)
+
+
+def target_of(address: str | Sequence[str]) -> str:
+    """One address, or several, as the one target that gRPC takes.
+
+    Raises:
+        RequestError: one is no address, or several are not all IP addresses of one kind.
+    """
+    if isinstance(address, str):
+        return _checked(address)
+    addresses = [_checked(one) for one in address]
+    if len(addresses) == 1:
+        return addresses[0]
+    kinds = {_ip_version(one) for one in addresses}
+    if len(kinds) != 1 or kinds == {0}:
+        problem = "several are IP addresses of one kind, such as 10.0.0.1:50051; for names give one dns:///host:port"
+        raise RequestError.of("address", f"{', '.join(addresses) or 'none'}: {problem}")
+    return f"ipv{kinds.pop()}:{','.join(addresses)}"
+
+
+def call_metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
+    """The metadata of every call.
+
+    Raises:
+        RequestError: the key could not be sent; it is not quoted.
+    """
+    if api_key is None:
+        return ()
+    if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key and api_key):
+        raise RequestError.of("api_key", "it is no key: keys are of printable ASCII letters without spaces around")
+    return (("authorization", f"Bearer {api_key}"),)
 
 
 def checked_deadline(deadline_s: float | None) -> float | None:
@@ -75,21 +106,34 @@ def checked_deadline(deadline_s: float | None) -> float | None:
     return min(seconds, _LONGEST_DEADLINE_S)
 
 
-def _options(retries: bool) -> _Options:
+def _options(target: str, retries: bool) -> _Options:
     options: _Options = [("grpc.max_receive_message_length", _MAX_ANSWER_BYTES), ("grpc.enable_retries", int(retries))]
+    config: dict[str, Any] = {}
     if retries:
-        config = {
-            "methodConfig": [{"name": [{"service": name} for name in _SERVICES], "retryPolicy": _RETRY_POLICY}],
-            "retryThrottling": _RETRY_THROTTLING,
-        }
+        config["methodConfig"] = [{"name": [{"service": name} for name in _SERVICES], "retryPolicy": _RETRY_POLICY}]
+        config["retryThrottling"] = _RETRY_THROTTLING
+    if target.startswith(_BALANCED):
+        config["loadBalancingConfig"] = [{"round_robin": {}}]
+        config["healthCheckConfig"] = {"serviceName": _SERVICES[0]}
+    if config:
         options.append(("grpc.service_config", json.dumps(config)))
     return options
+
+
+def _ip_version(address: str) -> int:
+    host = address.rpartition(":")[0]
+    try:
+        return ipaddress.ip_address(host.strip("[]")).version
+    except ValueError:
+        return 0
 
 
 def _checked(address: str) -> str:
     # gRPC would look up "http" as a host, and take port 443 where none is given: both fail late and say little.
     if address.startswith(("http://", "https://")):
         raise RequestError.of("address", f"{address!r} is a URL; write host:port, or a gRPC target as dns:///host:port")
+    if address.startswith("unix:"):
+        return address
     if ":" not in address:
         raise RequestError.of("address", f"{address!r} has no port; write host:port")
     return address

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -14,7 +14,7 @@ from nonesuch.v1.generation_service_pb2_grpc import GenerationServiceStub
 from nonesuch.v1.model_service_pb2_grpc import ModelServiceStub
 
 from .argument import Latent
-from .channel import DEFAULT_DEADLINE_S, checked_deadline, open_channel
+from .channel import DEFAULT_DEADLINE_S, call_metadata, checked_deadline, open_channel, target_of
 from .errors import ModelNotFoundError, client_error
 from .model_info import ModelInfo, model_from_answer
 from .options import GenerateOptions, WalkOptions
@@ -31,7 +31,9 @@ class Client:
         with Client("127.0.0.1:50051") as client:
             client.generate(seed=42, format="png").save("42.png")
 
-    `address` is host:port or a gRPC target such as dns:///host:port. Without `credentials` the connection is in clear.
+    `address` is host:port, a gRPC target such as dns:///host:port or unix:path, or several IP addresses with ports, to
+    which calls go in turn. Without `credentials` (see grpc.ssl_channel_credentials) the connection is in clear.
+    `api_key` is for servers that want one.
     A call that meets a full queue or no server is tried up to four times within its deadline, unless `retries` is
     False.
 
@@ -42,10 +44,16 @@ class Client:
     """
 
     def __init__(
-        self, address: str, *, credentials: grpc.ChannelCredentials | None = None, retries: bool = True
+        self,
+        address: str | Sequence[str],
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        api_key: str | None = None,
+        retries: bool = True,
     ) -> None:
-        self.address = address
-        self._channel = open_channel(address, credentials, retries=retries)
+        self.address = target_of(address)
+        self._metadata = call_metadata(api_key)
+        self._channel = open_channel(self.address, credentials, retries=retries)
         self._generation = GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._models = ModelServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._health = health_pb2_grpc.HealthStub(self._channel)
@@ -177,7 +185,7 @@ class Client:
     def _call(self, method: Any, request: object, deadline_s: float | None, wait_for_ready: bool) -> Any:
         seconds = checked_deadline(deadline_s)
         try:
-            return method(request, timeout=seconds, wait_for_ready=wait_for_ready)
+            return method(request, timeout=seconds, wait_for_ready=wait_for_ready, metadata=self._metadata)
         except grpc.RpcError as error:
             raise client_error(error, self.address) from error
 
@@ -188,7 +196,7 @@ class Client:
         deadline_s: float | None,
         wait_for_ready: bool,
     ) -> Generator[GeneratedImage, None, None]:
-        call = method(request, timeout=deadline_s, wait_for_ready=wait_for_ready)
+        call = method(request, timeout=deadline_s, wait_for_ready=wait_for_ready, metadata=self._metadata)
         try:
             for answer in call:
                 yield image_from_answer(answer)

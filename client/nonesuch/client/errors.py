@@ -3,7 +3,9 @@
     ClientError
     ├── RequestError          INVALID_ARGUMENT     values that the caller must change; `violations` names them
     ├── ModelNotFoundError    NOT_FOUND            the server has no model of that name
-    ├── OverloadedError       RESOURCE_EXHAUSTED   the server's queue is full; `retry_after_s` says when to try again
+    ├── AccessError           UNAUTHENTICATED,     the server wants another API key, or one that allows more
+    │                         PERMISSION_DENIED
+    ├── OverloadedError       RESOURCE_EXHAUSTED   no room, or not for this key; `retry_after_s` says when to try again
     ├── DeadlineError         DEADLINE_EXCEEDED    no answer within deadline_s
     ├── UnavailableError      UNAVAILABLE          nothing listens, or the server is starting or draining
     ├── UnsupportedError      UNIMPLEMENTED        the server does not do this
@@ -22,6 +24,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped, unused-ignore]
 
 __all__ = [
+    "AccessError",
     "ClientError",
     "DeadlineError",
     "FieldViolation",
@@ -84,6 +87,12 @@ class ModelNotFoundError(ClientError):
     code = grpc.StatusCode.NOT_FOUND
 
 
+class AccessError(ClientError):
+    """No API key, one that the server does not know, or one that does not allow this; `code` says which."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
 class OverloadedError(ClientError):
     """The queue is full; `retry_after_s` says when a place is likely to be free, None if the server did not say."""
 
@@ -126,6 +135,8 @@ def client_error(error: grpc.RpcError, address: str) -> ClientError:
         case grpc.StatusCode.NOT_FOUND:
             advice = "models() lists what it has"
             return ModelNotFoundError(f"{address} has no such model: {details}; {advice}", details=details)
+        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+            return AccessError(f"{address} does not allow this: {details}", code=code, details=details)
         case grpc.StatusCode.RESOURCE_EXHAUSTED:
             delay_s = _retry_after_s(error)
             advice = "try again later" if delay_s is None else f"try again in {delay_s:g} s"

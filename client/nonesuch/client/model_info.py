@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nonesuch.v1 import model_service_pb2
@@ -45,6 +46,7 @@ class ModelInfo:
     build_id: str
     backend: str  # the runtime that renders it
     limits: Limits
+    run_ms: Mapping[int, float]  # what a run takes now, by batch size
 
 
 def model_from_answer(model: model_service_pb2.Model) -> ModelInfo:
@@ -68,4 +70,5 @@ def model_from_answer(model: model_service_pb2.Model) -> ModelInfo:
             max_images_per_stream=model.limits.max_images_per_stream,
             queue_limit=model.limits.queue_limit,
         ),
+        run_ms={time.batch_size: time.run_us / 1e3 for time in model.run_times},
     )

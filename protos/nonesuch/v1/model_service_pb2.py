@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnonesuch/v1/model_service.proto\x12\x0bnonesuch.v1\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.nonesuch.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.nonesuch.v1.Model\"?\n\x07WsIndex\x12\r\n\x05index\x18\x01 \x01(\r\x12\x12\n\nresolution\x18\x02 \x01(\r\x12\x11\n\tconsumers\x18\x03 \x03(\t\"\x9c\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\r\n\x05z_dim\x18\x04 \x01(\r\x12\r\n\x05\x63_dim\x18\x05 \x01(\r\x12\r\n\x05w_dim\x18\x06 \x01(\r\x12\x0e\n\x06num_ws\x18\x07 \x01(\r\x12\x12\n\nresolution\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12\'\n\tws_layout\x18\n \x03(\x0b\x32\x14.nonesuch.v1.WsIndex\x12\x0f\n\x07licence\x18\x0b \x01(\t\x12\x10\n\x08\x62uild_id\x18\x0c \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\r \x01(\t\x12#\n\x06limits\x18\x0e \x01(\x0b\x32\x13.nonesuch.v1.Limits\"T\n\x06Limits\x12\x16\n\x0emax_batch_size\x18\x01 \x01(\r\x12\x1d\n\x15max_images_per_stream\x18\x02 \x01(\r\x12\x13\n\x0bqueue_limit\x18\x03 \x01(\r2\xa6\x01\n\x0cModelService\x12M\n\nListModels\x12\x1e.nonesuch.v1.ListModelsRequest\x1a\x1f.nonesuch.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.nonesuch.v1.GetModelRequest\x1a\x1d.nonesuch.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fnonesuch/v1/model_service.proto\x12\x0bnonesuch.v1\"\x13\n\x11ListModelsRequest\"8\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.nonesuch.v1.Model\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.nonesuch.v1.Model\"?\n\x07WsIndex\x12\r\n\x05index\x18\x01 \x01(\r\x12\x12\n\nresolution\x18\x02 \x01(\r\x12\x11\n\tconsumers\x18\x03 \x03(\t\"\xc5\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x0e\n\x06\x66\x61mily\x18\x03 \x01(\t\x12\r\n\x05z_dim\x18\x04 \x01(\r\x12\r\n\x05\x63_dim\x18\x05 \x01(\r\x12\r\n\x05w_dim\x18\x06 \x01(\r\x12\x0e\n\x06num_ws\x18\x07 \x01(\r\x12\x12\n\nresolution\x18\x08 \x01(\r\x12\x10\n\x08\x63hannels\x18\t \x01(\r\x12\'\n\tws_layout\x18\n \x03(\x0b\x32\x14.nonesuch.v1.WsIndex\x12\x0f\n\x07licence\x18\x0b \x01(\t\x12\x10\n\x08\x62uild_id\x18\x0c \x01(\t\x12\x0f\n\x07\x62\x61\x63kend\x18\r \x01(\t\x12#\n\x06limits\x18\x0e \x01(\x0b\x32\x13.nonesuch.v1.Limits\x12\'\n\trun_times\x18\x0f \x03(\x0b\x32\x14.nonesuch.v1.RunTime\"-\n\x07RunTime\x12\x12\n\nbatch_size\x18\x01 \x01(\r\x12\x0e\n\x06run_us\x18\x02 \x01(\x04\"T\n\x06Limits\x12\x16\n\x0emax_batch_size\x18\x01 \x01(\r\x12\x1d\n\x15max_images_per_stream\x18\x02 \x01(\r\x12\x13\n\x0bqueue_limit\x18\x03 \x01(\r2\xa6\x01\n\x0cModelService\x12M\n\nListModels\x12\x1e.nonesuch.v1.ListModelsRequest\x1a\x1f.nonesuch.v1.ListModelsResponse\x12G\n\x08GetModel\x12\x1c.nonesuch.v1.GetModelRequest\x1a\x1d.nonesuch.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,9 +42,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WSINDEX']._serialized_start=215
   _globals['_WSINDEX']._serialized_end=278
   _globals['_MODEL']._serialized_start=281
-  _globals['_MODEL']._serialized_end=565
-  _globals['_LIMITS']._serialized_start=567
-  _globals['_LIMITS']._serialized_end=651
-  _globals['_MODELSERVICE']._serialized_start=654
-  _globals['_MODELSERVICE']._serialized_end=820
+  _globals['_MODEL']._serialized_end=606
+  _globals['_RUNTIME']._serialized_start=608
+  _globals['_RUNTIME']._serialized_end=653
+  _globals['_LIMITS']._serialized_start=655
+  _globals['_LIMITS']._serialized_end=739
+  _globals['_MODELSERVICE']._serialized_start=742
+  _globals['_MODELSERVICE']._serialized_end=908
 # @@protoc_insertion_point(module_scope)

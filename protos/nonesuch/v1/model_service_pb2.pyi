@@ -39,7 +39,7 @@ class WsIndex(_message.Message):
     def __init__(self, index: _Optional[int] = ..., resolution: _Optional[int] = ..., consumers: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "model_id", "family", "z_dim", "c_dim", "w_dim", "num_ws", "resolution", "channels", "ws_layout", "licence", "build_id", "backend", "limits")
+    __slots__ = ("name", "model_id", "family", "z_dim", "c_dim", "w_dim", "num_ws", "resolution", "channels", "ws_layout", "licence", "build_id", "backend", "limits", "run_times")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MODEL_ID_FIELD_NUMBER: _ClassVar[int]
     FAMILY_FIELD_NUMBER: _ClassVar[int]
@@ -54,6 +54,7 @@ class Model(_message.Message):
     BUILD_ID_FIELD_NUMBER: _ClassVar[int]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    RUN_TIMES_FIELD_NUMBER: _ClassVar[int]
     name: str
     model_id: str
     family: str
@@ -68,7 +69,16 @@ class Model(_message.Message):
     build_id: str
     backend: str
     limits: Limits
-    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., family: _Optional[str] = ..., z_dim: _Optional[int] = ..., c_dim: _Optional[int] = ..., w_dim: _Optional[int] = ..., num_ws: _Optional[int] = ..., resolution: _Optional[int] = ..., channels: _Optional[int] = ..., ws_layout: _Optional[_Iterable[_Union[WsIndex, _Mapping]]] = ..., licence: _Optional[str] = ..., build_id: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ...) -> None: ...
+    run_times: _containers.RepeatedCompositeFieldContainer[RunTime]
+    def __init__(self, name: _Optional[str] = ..., model_id: _Optional[str] = ..., family: _Optional[str] = ..., z_dim: _Optional[int] = ..., c_dim: _Optional[int] = ..., w_dim: _Optional[int] = ..., num_ws: _Optional[int] = ..., resolution: _Optional[int] = ..., channels: _Optional[int] = ..., ws_layout: _Optional[_Iterable[_Union[WsIndex, _Mapping]]] = ..., licence: _Optional[str] = ..., build_id: _Optional[str] = ..., backend: _Optional[str] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., run_times: _Optional[_Iterable[_Union[RunTime, _Mapping]]] = ...) -> None: ...
+
+class RunTime(_message.Message):
+    __slots__ = ("batch_size", "run_us")
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    RUN_US_FIELD_NUMBER: _ClassVar[int]
+    batch_size: int
+    run_us: int
+    def __init__(self, batch_size: _Optional[int] = ..., run_us: _Optional[int] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("max_batch_size", "max_images_per_stream", "queue_limit")

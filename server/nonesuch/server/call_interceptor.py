@@ -1,33 +1,53 @@
-"""Around every call of our services: errors become status in one place, and each call leaves one line in the log."""
+"""Around every call: who calls and what it may do, errors as status in one place, a record, a bound on slow readers."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-import structlog
+from google.protobuf.message import DecodeError
 
-from nonesuch.engine.errors import BackendError, NonesuchError, UnavailableError
+from nonesuch.engine.errors import (
+    FieldViolation,
+    InvalidRequestError,
+    OverloadedError,
+    SlowReaderError,
+    UnavailableError,
+)
 
-from .wire_errors import WireStatus, internal_status, wire_status
+from .access.api_keys import KeyRing
+from .access.caller import CURRENT_CALLER, Caller
+from .call_record import REQUEST_ID_KEY, CallRecord, request_id
+from .server_metrics import ServerMetrics
+from .settings import ServerSettings
+from .tracing import Tracing
 
 __all__ = ["CallInterceptor"]
 
-_log = structlog.get_logger("nonesuch.server")
-_OURS = "/nonesuch."
+_OURS = ("/nonesuch.", "/inference.")
+_HEALTH = "/grpc.health."
 _WATCH = "/grpc.health.v1.Health/Watch"
+# What a key must allow; the rest of ours only wants a key.
+_SCOPES = {
+    "/nonesuch.v1.GenerationService/": "generate",
+    "/inference.GRPCInferenceService/ModelInfer": "generate",
+    "/nonesuch.v1.AdminService/": "admin",
+}
+_BUSY_RETRY_MS = 1000
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of nonesuch.*; ends health watches, which never end by themselves, when the server does."""
+    """Wraps all handlers but those of health, of which it ends the watches when the server ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ServerSettings, metrics: ServerMetrics, tracing: Tracing) -> None:
+        self.keys = KeyRing(settings.keys)
+        self._settings = settings
+        self._metrics = metrics
+        self._tracing = tracing
         self._active = 0
         self._refusing = False
         self._leaving = asyncio.Event()
@@ -61,15 +81,20 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method = str(handler_call_details.method)
         if handler is None:
             return None
-        serialization = (handler.request_deserializer, handler.response_serializer)
+        read, write = handler.request_deserializer, handler.response_serializer
         if method == _WATCH:
-            return grpc.unary_stream_rpc_method_handler(self._watch(handler.unary_stream), *serialization)
-        if not method.startswith(_OURS):
+            return grpc.unary_stream_rpc_method_handler(self._watch(handler.unary_stream), read, write)
+        if method.startswith(_HEALTH):
             return handler
+        if not method.startswith(_OURS):
+            return self._keyed(handler)
+        # We read the messages ourselves: gRPC answers one that cannot be read with INTERNAL, as if it were our mistake.
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, handler.unary_unary), *serialization)
+            call = self._unary(method, handler.unary_unary, read)
+            return grpc.unary_unary_rpc_method_handler(call, None, write)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), *serialization)
+            stream = self._stream(method, handler.unary_stream, read)
+            return grpc.unary_stream_rpc_method_handler(stream, None, write)
         return handler
 
     def _watch(self, handler: Any) -> Any:
@@ -84,69 +109,120 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return call
 
-    def _unary(self, method: str, handler: Any) -> Any:
-        async def call(request: Any, context: _Context) -> Any:
+    def _keyed(self, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        """Others' services (reflection): served as they are to those who have a key, where keys are wanted."""
+        if handler.stream_stream is None:
+            return handler
+        inner: Any = handler.stream_stream
+
+        async def call(requests: Any, context: _Context) -> AsyncIterator[Any]:
+            record = CallRecord("reflection", "", self._metrics)
+            try:
+                self._caller(context)
+            except Exception as error:
+                await self._abort(context, record, error)
+            async for response in inner(requests, context):
+                yield response
+
+        return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+
+    def _unary(self, method: str, handler: Any, read: Any) -> Any:
+        async def call(request: bytes, context: _Context) -> Any:
             async with self._call(method, context):
-                return await handler(request, context)
+                return await handler(_message(read, request), context)
 
         return call
 
-    def _stream(self, method: str, handler: Any) -> Any:
-        async def call(request: Any, context: _Context) -> AsyncIterator[Any]:
+    def _stream(self, method: str, handler: Any, read: Any) -> Any:
+        async def call(request: bytes, context: _Context) -> None:
             async with self._call(method, context) as record:
-                async for response in handler(request, context):
-                    record.messages += 1
-                    yield response
+                responses = handler(_message(read, request), context)
+                try:
+                    async for response in responses:
+                        await self._write(context, response)
+                        record.messages += 1
+                finally:
+                    await responses.aclose()
 
         return call
+
+    async def _write(self, context: _Context, response: Any) -> None:
+        """Hand a message to the transport, which takes it when the reader has taken what came before.
+
+        Raises:
+            SlowReaderError: it does not, for longer than it may.
+        """
+        limit_s = self._settings.stalled_reader_s
+        writing = asyncio.ensure_future(context.write(response))
+        done, _ = await asyncio.wait({writing}, timeout=limit_s)
+        if not done:
+            writing.cancel()
+            raise SlowReaderError(f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less")
+        writing.result()
+
+    def _caller(self, context: _Context) -> Caller:
+        metadata = _texts(context)
+        identities = context.peer_identities() or ()
+        peer = ", ".join(identity.decode(errors="replace") for identity in identities) or _host(context.peer())
+        return self.keys.caller(metadata.get("authorization"), peer)
 
     @asynccontextmanager
-    async def _call(self, method: str, context: _Context) -> AsyncIterator[_CallRecord]:
-        record = _CallRecord(method)
+    async def _call(self, method: str, context: _Context) -> AsyncIterator[CallRecord]:
+        metadata = _texts(context)
+        record = CallRecord(method, request_id(metadata), self._metrics)
+        context.set_trailing_metadata(((REQUEST_ID_KEY, record.request_id),))
         self._active += 1
         self._idle.clear()
         try:
-            if self._refusing:
-                raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
-            yield record
-            record.answered()
-        except BaseException as error:
-            status = record.failed(error)
-            if status is None:
-                raise
-            await context.abort(status.code, status.details, status.trailing_metadata)
+            with self._tracing.call(method, record.request_id, metadata) as span:
+                try:
+                    self._admit(method, context, record)
+                    yield record
+                    record.answered()
+                except BaseException as error:
+                    await self._abort(context, record, error)
+                finally:
+                    self._tracing.ended(span, record.code)
         finally:
             self._active -= 1
             if not self._active:
                 self._idle.set()
 
+    def _admit(self, method: str, context: _Context, record: CallRecord) -> None:
+        if self._refusing:
+            raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
+        caller = self._caller(context)
+        record.caller = caller.name
+        for prefix, scope in _SCOPES.items():
+            if method.startswith(prefix):
+                caller.require(scope)
+        most = self._settings.max_calls
+        if self._active > most:
+            problem = f"{most} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms"
+            raise OverloadedError(problem, retry_after_ms=_BUSY_RETRY_MS)
+        CURRENT_CALLER.set(caller)
 
-class _CallRecord:
-    """The log line of one call."""
+    async def _abort(self, context: _Context, record: CallRecord, error: BaseException) -> None:
+        status = record.failed(error)
+        if status is None:
+            raise error
+        trailing = (*status.trailing_metadata, (REQUEST_ID_KEY, record.request_id))
+        await context.abort(status.code, status.details, trailing)
 
-    def __init__(self, method: str) -> None:
-        self.method = method
-        self.messages = 0
-        self._start = time.monotonic()
 
-    def answered(self) -> None:
-        _log.info("call", code="OK", **self._fields())
+def _message(read: Any, data: bytes) -> Any:
+    try:
+        return read(data)
+    except DecodeError as error:
+        problem = f"its {len(data)} bytes are no message of this method"
+        raise InvalidRequestError(FieldViolation("request", problem)) from error
 
-    def failed(self, error: BaseException) -> WireStatus | None:
-        """Log the failure; None means that the caller is gone and there is nobody to answer."""
-        if isinstance(error, asyncio.CancelledError | GeneratorExit):
-            _log.info("call", code="CANCELLED", **self._fields())
-            return None
-        if isinstance(error, NonesuchError) and not isinstance(error, BackendError):
-            status = wire_status(error)
-            _log.info("call", code=error.code, error=status.details, **self._fields())
-            return status
-        if not isinstance(error, Exception):
-            return None
-        error_id = secrets.token_hex(8)
-        _log.error("call", code="INTERNAL", error_id=error_id, exc_info=error, **self._fields())
-        return internal_status(error_id)
 
-    def _fields(self) -> dict[str, object]:
-        elapsed_ms = round((time.monotonic() - self._start) * 1e3, 1)
-        return {"method": self.method, "messages": self.messages, "elapsed_ms": elapsed_ms}
+def _texts(context: _Context) -> dict[str, str]:
+    """The call's metadata without what is binary; of a key that came twice, the last."""
+    return {str(key): value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _host(peer: str) -> str:
+    """The address without its port, which is another for each connection."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer

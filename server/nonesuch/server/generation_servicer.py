@@ -9,34 +9,42 @@ from typing import Any
 
 import grpc
 
+from nonesuch.engine.interpolation import frame_count
 from nonesuch.v1 import generation_service_pb2 as pb
 from nonesuch.v1 import generation_service_pb2_grpc
 
+from .access.caller import CURRENT_CALLER
+from .access.rate_limiter import RateLimiter
+from .batching.request_queue import Priority
 from .service import ImageService
 from .wire import generation_message, image_message, one_request, stream_requests, walk_request
 
-__all__ = ["GenerationServicer"]
+__all__ = ["GenerationServicer", "charge", "deadline_of"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
-    """Translates, and nothing else."""
+    """Translates, and lets nobody ask for more than is theirs."""
 
-    def __init__(self, service: ImageService) -> None:
+    def __init__(self, service: ImageService, limiter: RateLimiter) -> None:
         self._service = service
+        self._limiter = limiter
 
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:  # noqa: N802 - the wire's name
         """Make one image."""
-        made = await self._service.make(one_request(request), deadline=_deadline(context))
+        wanted = one_request(request)
+        charge(self._limiter, 1, bulk=wanted.priority is Priority.BULK)
+        made = await self._service.make(wanted, deadline=deadline_of(context))
         return pb.GenerateResponse(image=image_message(made), generation=generation_message(made))
 
     async def GenerateStream(  # noqa: N802 - the wire's name
         self, request: pb.GenerateStreamRequest, context: Context
     ) -> AsyncIterator[pb.GenerateStreamResponse]:
         """Make many images."""
-        requests = stream_requests(request, self._service.settings.max_images_per_stream)
-        async with aclosing(self._service.make_many(requests, deadline=_deadline(context))) as images:
+        wanted = stream_requests(request, self._service.settings.max_images_per_stream)
+        charge(self._limiter, len(wanted), bulk=len(wanted) > 1 or wanted[0].priority is Priority.BULK)
+        async with aclosing(self._service.make_many(wanted, deadline=deadline_of(context))) as images:
             async for index, made in images:
                 yield pb.GenerateStreamResponse(
                     index=index, image=image_message(made), generation=generation_message(made)
@@ -45,12 +53,26 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     async def Walk(self, request: pb.WalkRequest, context: Context) -> AsyncIterator[pb.WalkResponse]:  # noqa: N802 - the wire's name
         """Make the frames of a walk, in order."""
         walk, frame = walk_request(request, self._service.settings.max_images_per_stream)
-        async with aclosing(self._service.walk(walk, frame, deadline=_deadline(context))) as frames:
+        charge(self._limiter, frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed), bulk=True)
+        async with aclosing(self._service.walk(walk, frame, deadline=deadline_of(context))) as frames:
             async for index, made in frames:
                 yield pb.WalkResponse(index=index, image=image_message(made), generation=generation_message(made))
 
 
-def _deadline(context: Context) -> float | None:
-    """The call's deadline on our clock; None when the client set none."""
+def charge(limiter: RateLimiter, images: int, *, bulk: bool = False) -> None:
+    """Count images against the caller's limit; bulk work needs its scope.
+
+    Raises:
+        PermissionDeniedError: the caller's key does not allow bulk work.
+        OverloadedError: the caller's limit is reached.
+    """
+    caller = CURRENT_CALLER.get()
+    if bulk:
+        caller.require("bulk")
+    limiter.charge(caller, images)
+
+
+def deadline_of(context: Context) -> float | None:
+    """The call's deadline on our clock, `time.monotonic()`; None when the client set none."""
     remaining_s = context.time_remaining()
     return None if remaining_s is None else time.monotonic() + remaining_s

@@ -1,7 +1,7 @@
 """The gRPC server's life: bind, health, load, serve, drain.
 
-It listens before the model is loaded and answers UNAVAILABLE until then, so a supervisor sees a live process early. On
-stop it finishes every call that it has taken, and closes the session last.
+It listens before its models are loaded and answers UNAVAILABLE until then, so a supervisor sees a live process early.
+On stop it finishes every call that it has taken, and closes the sessions last.
 """
 
 from __future__ import annotations
@@ -13,117 +13,200 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from nonesuch.engine.errors import UnavailableError
-from nonesuch.engine.generator import Generator
+from nonesuch.engine.errors import DeviceLostError, FieldViolation, InvalidRequestError, UnavailableError
+from nonesuch.oip import open_inference_service_pb2, open_inference_service_pb2_grpc
 from nonesuch.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
     generation_service_pb2,
     generation_service_pb2_grpc,
     model_service_pb2,
     model_service_pb2_grpc,
 )
 
+from .access.api_keys import KeyRing
+from .access.rate_limiter import RateLimiter
+from .access.tls import server_credentials
+from .admin_servicer import AdminServicer
 from .call_interceptor import CallInterceptor
 from .generation_servicer import GenerationServicer
+from .metrics_page import MetricsPage
+from .model_registry import ModelRegistry, OpenGenerator, open_generator
 from .model_servicer import ModelServicer
+from .oip.servicer import OipServicer
+from .server_metrics import ServerMetrics
 from .service import ImageService
-from .settings import ServerSettings
+from .settings import KeySettings, ServerSettings
+from .tracing import Tracing
+from .transport_options import transport_options
 
 __all__ = ["GrpcServer"]
 
-MAX_REQUEST_BYTES = 1 << 20
 _SETTLE_S = 0.1
 _LINGER_S = 5.0
+_LOST_S = 2.0  # for the answers that say so
+_BACKSTOP_CALLS = 64  # beyond max_calls: health and reflection, and ours while they are being refused
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+_SERVICES = (
+    generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+    open_inference_service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name,
+)
+_ADMIN = admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
+_HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 _log = structlog.get_logger("nonesuch.server")
 
 
 class GrpcServer:
-    """One model on one address."""
+    """The models of the settings on one address, with admin and metrics on others where they are wanted."""
 
-    def __init__(self, generator: Generator, settings: ServerSettings) -> None:
-        self.service = ImageService(generator, settings)
+    def __init__(self, settings: ServerSettings, open_model: OpenGenerator = open_generator) -> None:
+        """Nothing is bound or loaded yet.
+
+        Raises:
+            InvalidRequestError: there is no model, two have one name, or a certificate cannot be read.
+            NonesuchError: a model is not here, or an extra is not installed.
+        """
+        if not settings.models:
+            raise InvalidRequestError(FieldViolation("models", "there are none; a server has at least one"))
         self.settings = settings
-        self.port = 0
-        self._names = (
-            generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name,
-            model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
-        )
-        self._calls = CallInterceptor()
+        self.port = self.admin_port = 0
+        self.ending = asyncio.Event()  # an operator, or the loss of the device, wants the end
+        self.lost: DeviceLostError | None = None
+        self.metrics = ServerMetrics()
+        self._tracing = Tracing(settings.otlp)
+        self.registry = ModelRegistry(settings, metrics=self.metrics, open_model=open_model, on_lost=self._lose)
+        self.service = ImageService(self.registry, settings, self.metrics, self._tracing)
+        self._credentials = server_credentials(settings.tls) if settings.tls else None
+        self._calls = CallInterceptor(settings, self.metrics, self._tracing)
         self._health = health.aio.HealthServicer()
-        self._server: grpc.aio.Server | None = None
+        self._servers: list[grpc.aio.Server] = []
+        self._page = MetricsPage(settings.metrics, self.metrics.registry) if settings.metrics else None
 
     @property
     def address(self) -> str:
         """The address it listens on, with the port that was really bound."""
-        return f"{self.settings.grpc_address.rpartition(':')[0]}:{self.port}"
+        return _bound(self.settings.grpc, self.port)
+
+    @property
+    def admin_address(self) -> str:
+        """Likewise, of the admin service; empty where there is none."""
+        return _bound(self.settings.admin, self.admin_port) if self.settings.admin else ""
+
+    @property
+    def metrics_address(self) -> str:
+        """Likewise, of the metrics page; empty where there is none."""
+        return self._page.address if self._page else ""
 
     async def start(self) -> None:
-        """Listen, load the model and warm it up; on return the health of every service is SERVING.
+        """Listen, load the models and warm them up; on return the health of every service is SERVING.
 
         Raises:
-            UnavailableError: the address cannot be bound.
-            BackendError: the model cannot be loaded.
+            UnavailableError: an address cannot be bound.
+            BackendError: a model cannot be loaded.
         """
-        server = grpc.aio.server(
-            interceptors=[self._calls],
-            options=[
-                # Without this a second server on the port would bind too, and calls would go to either.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
-            ],
-        )
+        for name in (*_SERVICES, *([_ADMIN] if self.settings.admin else [])):
+            await self._health.set(name, _NOT_SERVING)
+        server = self._make_server(_SERVICES)
+        limiter = RateLimiter(self.settings.images_per_s, self.settings.burst_images)
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GenerationServicer(self.service), server
+            GenerationServicer(self.service, limiter), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            ModelServicer(self.service), server
+            ModelServicer(self.registry), server
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        health_name = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-        reflection.enable_server_reflection((*self._names, health_name, reflection.SERVICE_NAME), server)
-        for name in self._names:
-            await self._health.set(name, _NOT_SERVING)
-        address = self.settings.grpc_address
-        try:
-            self.port = server.add_insecure_port(address)
-        except RuntimeError as error:
-            raise UnavailableError(
-                f"cannot listen on {address}: it is in use by another server, or no address of this machine; "
-                "choose another with --grpc HOST:PORT"
-            ) from error
+        open_inference_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            OipServicer(self.service, limiter), server
+        )
+        self.port = self._bind(server, self.settings.grpc, "grpc", self._credentials)
+        if self._page:
+            self._page.start()
         await server.start()
-        self._server = server
-        await self.service.start()
-        for name in ("", *self._names):
-            await self._health.set(name, _SERVING)
-        growth = self.service.growth
-        _log.info(
-            "serving",
-            address=self.address,
-            model=self.service.manifest.name,
-            backend=self.service.generator.session.identity,
-            batch_target=growth.target_size if growth else None,
-            run_ms={size: round(ms, 1) for size, ms in growth.run_ms.items()} if growth else None,
-        )
+        if self.settings.admin:
+            await self._start_admin(self.settings.admin)
+        await self.registry.start()
+        if self.lost is None:
+            for name in ("", *_SERVICES, *([_ADMIN] if self.settings.admin else [])):
+                await self._health.set(name, _SERVING)
+        _log.info("serving", address=self.address, models=list(self.registry.names))
+
+    def replace_keys(self, keys: tuple[KeySettings, ...]) -> None:
+        """Know these API keys from now on; calls that run already go on.
+
+        Raises:
+            InvalidRequestError: the last key would go, and with it all protection, or the first would come.
+        """
+        if bool(keys) != bool(self.settings.keys):
+            raise InvalidRequestError(FieldViolation("keys", "whether keys are wanted is not changed while running"))
+        self._calls.keys = KeyRing(keys)
+        _log.info("keys replaced", keys=[key.name for key in keys])
 
     async def stop(self, *, hurry: bool = False) -> None:
         """Stop gracefully: say NOT_SERVING, keep serving for `drain_delay_s`, then finish what runs within `drain_s`.
 
         The delay is for balancers to look elsewhere. After it new calls get UNAVAILABLE from us, not a reset from the
-        transport. `hurry` skips both waits.
+        transport. `hurry` skips both waits; a server that has lost its device has nothing to wait for.
         """
         _log.info("draining", address=self.address)
         await self._health.enter_graceful_shutdown()
-        if not hurry:
-            await asyncio.sleep(self.settings.drain_delay_s)
+        gone = self.lost is not None
+        await asyncio.sleep(0 if hurry or gone else self.settings.drain_delay_s)
         self._calls.refuse()
-        finished = await self._calls.finish(0 if hurry else self.settings.drain_s)
-        if self._server is not None:
+        finished = await self._calls.finish(0 if hurry else _LOST_S if gone else self.settings.drain_s)
+        if self._servers:
             # Calls that the transport has, and we have not seen yet, are refused in this moment.
             await asyncio.sleep(0 if hurry else _SETTLE_S)
             self._calls.leave()
             # Our handlers are done; the last answers may still be on their way to slow readers.
-            await self._server.stop(0 if hurry else _LINGER_S)
+            await asyncio.gather(*(server.stop(0 if hurry else _LINGER_S) for server in self._servers))
         await self.service.drain()
+        if self._page:
+            self._page.stop()
+        self._tracing.close()
         _log.info("stopped", address=self.address, finished=finished)
+
+    async def _start_admin(self, address: str) -> None:
+        server = self._make_server((_ADMIN,))
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            AdminServicer(self.registry, self.ending.set), server
+        )
+        self.admin_port = self._bind(server, address, "admin", None)
+        await server.start()
+
+    def _make_server(self, services: tuple[str, ...]) -> grpc.aio.Server:
+        server = grpc.aio.server(
+            interceptors=[self._calls],
+            options=transport_options(self.settings),
+            maximum_concurrent_rpcs=self.settings.max_calls + _BACKSTOP_CALLS,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self.settings.reflection:
+            reflection.enable_server_reflection((*services, _HEALTH, reflection.SERVICE_NAME), server)
+        self._servers.append(server)
+        return server
+
+    def _bind(
+        self, server: grpc.aio.Server, address: str, setting: str, credentials: grpc.ServerCredentials | None
+    ) -> int:
+        try:
+            if credentials is None:
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"cannot listen on {address}: it is in use by another server, or no address of this machine; "
+                f"choose another with --{setting} HOST:PORT"
+            ) from error
+
+    def _lose(self, error: DeviceLostError) -> None:
+        """The device is gone: say so to whoever watches, and end, so that a supervisor starts anew."""
+        _log.error("device lost", reason=error.message)
+        self.lost = error
+        self.ending.set()
+        task = asyncio.get_running_loop().create_task(self._health.enter_graceful_shutdown())
+        task.add_done_callback(lambda done: done.exception())
+
+
+def _bound(address: str, port: int) -> str:
+    return address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"

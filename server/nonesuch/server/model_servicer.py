@@ -1,4 +1,4 @@
-"""nonesuch.v1.ModelService over the service object."""
+"""nonesuch.v1.ModelService over the registry."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import grpc
 from nonesuch.v1 import model_service_pb2 as pb
 from nonesuch.v1 import model_service_pb2_grpc
 
-from .service import ImageService
-from .wire import model_message
+from .model_messages import model_message
+from .model_registry import ModelRegistry
 
 __all__ = ["ModelServicer"]
 
@@ -20,14 +20,15 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
     """Says what the server has."""
 
-    def __init__(self, service: ImageService) -> None:
-        self._service = service
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802 - the wire's name
-        """All models."""
-        return pb.ListModelsResponse(models=[model_message(self._service)])
+        """All models that are loaded."""
+        settings = self._registry.settings
+        return pb.ListModelsResponse(models=[model_message(model, settings) for model in self._registry.loaded])
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802 - the wire's name
-        """One model."""
-        self._service.check_model(request.name)
-        return pb.GetModelResponse(model=model_message(self._service))
+        """One model; one that is loaded on demand is loaded."""
+        async with self._registry.use(request.name) as model:
+            return pb.GetModelResponse(model=model_message(model, self._registry.settings))

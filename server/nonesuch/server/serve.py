@@ -1,4 +1,7 @@
-"""Runs a server until it is told to stop: SIGTERM and SIGINT drain it, a second signal cuts the drain short."""
+"""Runs a server until it is told to stop: SIGTERM and SIGINT drain it, a second signal cuts the drain short.
+
+SIGHUP reads the API keys of the configuration again.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +9,79 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from nonesuch.engine.generator import Generator
+import structlog
+
+from nonesuch.engine.errors import NonesuchError
 
 from .grpc_server import GrpcServer
+from .model_registry import OpenGenerator, open_generator
 from .settings import ServerSettings
 
 __all__ = ["serve"]
 
+_log = structlog.get_logger("nonesuch.server")
 
-async def serve(generator: Generator, settings: ServerSettings, on_ready: Callable[[GrpcServer], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was accepted and return.
+
+async def serve(
+    settings: ServerSettings,
+    on_ready: Callable[[GrpcServer], None],
+    *,
+    open_model: OpenGenerator = open_generator,
+    read_again: Callable[[], ServerSettings] | None = None,
+) -> None:
+    """Serve until SIGTERM, SIGINT or an operator's Drain, then finish what was accepted and return.
 
     Args:
-        generator: the model; it is loaded here and closed at the end.
-        settings: addresses and bounds.
+        settings: models, addresses and bounds.
         on_ready: called once, when the server takes calls.
+        open_model: finds a model and a backend for it.
+        read_again: gives the settings of which SIGHUP takes the keys.
 
     Raises:
-        UnavailableError: the address cannot be bound.
-        BackendError: the model cannot be loaded.
+        UnavailableError: an address cannot be bound.
+        BackendError: a model cannot be loaded.
+        DeviceLostError: the device hangs or is gone; its thread may never end, so the process should end by os._exit.
     """
-    server = GrpcServer(generator, settings)
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    server = GrpcServer(settings, open_model)
+    hurry = asyncio.Event()
 
     def on_signal() -> None:
-        (hurry if stop.is_set() else stop).set()
+        (hurry if server.ending.is_set() else server.ending).set()
+
+    def on_hangup() -> None:
+        if read_again is not None:
+            try:
+                server.replace_keys(read_again().keys)
+            except NonesuchError as error:
+                _log.error("keys not replaced", reason=error.message)
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    starting = asyncio.ensure_future(server.start())
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
     try:
-        await starting  # loading cannot be interrupted; a signal during it is honoured right after
+        await server.start()  # loading cannot be interrupted; a signal during it is honoured right after
     except BaseException:
-        stopping.cancel()
         await server.stop(hurry=True)
         raise
+    if not server.ending.is_set():
+        on_ready(server)
     try:
-        if not stop.is_set():
-            on_ready(server)
-        await stopping
+        await server.ending.wait()
     finally:
-        stopping.cancel()
-        draining = asyncio.ensure_future(server.stop())
-        hurrying = asyncio.ensure_future(hurry.wait())
-        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-        if not draining.done():
-            draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
-            await server.stop(hurry=True)
-        else:
-            draining.result()
-        hurrying.cancel()
+        await _stop(server, hurry)
+    if server.lost is not None:
+        raise server.lost
+
+
+async def _stop(server: GrpcServer, hurry: asyncio.Event) -> None:
+    draining = asyncio.ensure_future(server.stop())
+    hurrying = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if draining.done():
+        draining.result()
+        return
+    draining.cancel()
+    await asyncio.gather(draining, return_exceptions=True)
+    await server.stop(hurry=True)

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError, UnsupportedError
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.interpolation import frame_count
 from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
 from nonesuch.engine.walk import Interpolation, Keyframe, Walk
-from nonesuch.v1 import generation_service_pb2, image_pb2, model_service_pb2, synthesis_pb2
+from nonesuch.v1 import generation_service_pb2, image_pb2, synthesis_pb2
 
+from .batching.request_queue import Priority
 from .image_request import ImageRequest, MadeImage, fresh_seed
-from .service import ImageService
 
-__all__ = ["generation_message", "image_message", "model_message", "one_request", "stream_requests", "walk_request"]
+__all__ = ["generation_message", "image_message", "one_request", "stream_requests", "walk_request"]
 
 _FORMATS = {
     image_pb2.IMAGE_FORMAT_UNSPECIFIED: ImageFormat.JPEG,
@@ -43,6 +43,10 @@ _INTERPOLATIONS = {
     generation_service_pb2.INTERPOLATION_LINEAR_W: Interpolation.LINEAR_W,
     generation_service_pb2.INTERPOLATION_SPHERICAL_Z: Interpolation.SPHERICAL_Z,
 }
+_PRIORITIES = {
+    synthesis_pb2.PRIORITY_INTERACTIVE: Priority.INTERACTIVE,
+    synthesis_pb2.PRIORITY_BULK: Priority.BULK,
+}
 _WIRE_FORMATS = {format: number for number, format in _FORMATS.items() if number}
 
 
@@ -51,10 +55,9 @@ def one_request(message: generation_service_pb2.GenerateRequest) -> ImageRequest
 
     Raises:
         InvalidRequestError: a value that no model could take.
-        UnsupportedError: a field that this version does not serve.
     """
-    _check_priority(message.priority)
-    return _request(message.model, message.source, message.synthesis, _encode_options(message.image))
+    priority = _priority(message.priority, Priority.INTERACTIVE)
+    return _request(message.model, message.source, message.synthesis, _encode_options(message.image), priority)
 
 
 def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most: int) -> list[ImageRequest]:
@@ -62,9 +65,7 @@ def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most:
 
     Raises:
         InvalidRequestError: neither or both of sources and seed_range, too many images, or as `one_request`.
-        UnsupportedError: as `one_request`.
     """
-    _check_priority(message.priority)
     encode = _encode_options(message.image)
     sources: Sequence[synthesis_pb2.Source] = message.sources
     if message.HasField("seed_range"):
@@ -77,7 +78,8 @@ def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most:
         sources = [synthesis_pb2.Source(seed=seed) for seed in range(first, first + count)]
     elif not 1 <= len(sources) <= most:
         raise InvalidRequestError(FieldViolation("sources", f"{len(sources)} images; a stream has 1 to {most}"))
-    common = _request(message.model, synthesis_pb2.Source(seed=0), message.synthesis, encode)
+    priority = _priority(message.priority, Priority.BULK if len(sources) > 1 else Priority.INTERACTIVE)
+    common = _request(message.model, synthesis_pb2.Source(seed=0), message.synthesis, encode, priority)
     return [_from_source(common, source) for source in sources]
 
 
@@ -102,7 +104,8 @@ def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tupl
     if count > most:
         raise InvalidRequestError(FieldViolation("frames_per_step", f"{count} frames in all; a stream has 1 to {most}"))
     source = synthesis_pb2.Source(seed=0)  # its place is taken by each frame's latent
-    return walk, _request(message.model, source, message.synthesis, _encode_options(message.image))
+    encode = _encode_options(message.image)
+    return walk, _request(message.model, source, message.synthesis, encode, Priority.BULK)
 
 
 def image_message(made: MadeImage) -> image_pb2.Image:
@@ -132,42 +135,20 @@ def generation_message(made: MadeImage) -> synthesis_pb2.Generation:
             total_us=round(timing.total_ms * 1e3),
         ),
         batch=synthesis_pb2.Batch(size=made.batch_size, padded_size=made.padded_size),
-    )
-
-
-def model_message(service: ImageService) -> model_service_pb2.Model:
-    """The service's model."""
-    manifest, settings = service.manifest, service.settings
-    return model_service_pb2.Model(
-        name=manifest.name,
-        model_id=manifest.model_id,
-        family=manifest.family,
-        z_dim=manifest.z_dim,
-        c_dim=manifest.c_dim,
-        w_dim=manifest.w_dim,
-        num_ws=manifest.num_ws,
-        resolution=manifest.resolution,
-        channels=manifest.channels,
-        ws_layout=[
-            model_service_pb2.WsIndex(index=e.index, resolution=e.resolution, consumers=e.consumers)
-            for e in manifest.ws_layout
-        ],
-        licence=manifest.source.licence,
-        build_id=service.build_id(),
-        backend=service.generator.session.identity,
-        limits=model_service_pb2.Limits(
-            max_batch_size=settings.max_batch_size,
-            max_images_per_stream=settings.max_images_per_stream,
-            queue_limit=settings.queue_limit,
-        ),
+        cached=made.cached,
     )
 
 
 def _request(
-    model: str, source: synthesis_pb2.Source, synthesis: synthesis_pb2.SynthesisOptions, encode: EncodeOptions
+    model: str,
+    source: synthesis_pb2.Source,
+    synthesis: synthesis_pb2.SynthesisOptions,
+    encode: EncodeOptions,
+    priority: Priority,
 ) -> ImageRequest:
     noise_mode, picture = _noise_mode(synthesis.noise_mode), _picture(synthesis)
-    return _from_source(ImageRequest(model, noise_mode=noise_mode, picture=picture, encode=encode), source)
+    common = ImageRequest(model, noise_mode=noise_mode, picture=picture, encode=encode, priority=priority)
+    return _from_source(common, source)
 
 
 def _from_source(common: ImageRequest, source: synthesis_pb2.Source) -> ImageRequest:
@@ -230,14 +211,20 @@ def _mix(mixing: synthesis_pb2.Mixing) -> StyleMix:
 
 
 def _encode_options(options: image_pb2.ImageOptions) -> EncodeOptions:
-    if options.HasField("size"):
-        raise UnsupportedError("image.size: images are served at the model's resolution so far; leave the field unset")
     if options.format not in _FORMATS:
         known = ", ".join(image_pb2.ImageFormat.Name(number) for number in _WIRE_FORMATS.values())
         raise InvalidRequestError(FieldViolation("format", f"{options.format} is unknown; there are {known}"))
-    return EncodeOptions(_FORMATS[options.format], options.quality if options.HasField("quality") else None)
+    return EncodeOptions(
+        _FORMATS[options.format],
+        options.quality if options.HasField("quality") else None,
+        options.size if options.HasField("size") else None,
+    )
 
 
-def _check_priority(priority: synthesis_pb2.Priority) -> None:
-    if priority not in {synthesis_pb2.PRIORITY_UNSPECIFIED, synthesis_pb2.PRIORITY_INTERACTIVE}:
-        raise UnsupportedError("priority: there is only one so far; leave the field unset")
+def _priority(priority: synthesis_pb2.Priority, default: Priority) -> Priority:
+    if priority == synthesis_pb2.PRIORITY_UNSPECIFIED:
+        return default
+    if priority not in _PRIORITIES:
+        known = ", ".join(synthesis_pb2.Priority.Name(number) for number in _PRIORITIES)
+        raise InvalidRequestError(FieldViolation("priority", f"{priority} is unknown; there are {known}"))
+    return _PRIORITIES[priority]

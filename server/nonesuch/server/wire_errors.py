@@ -36,6 +36,7 @@ _FIELD_PATHS = {
     "transform": "synthesis.transform",
     "format": "image.format",
     "quality": "image.quality",
+    "size": "image.size",
 }
 
 

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from nonesuch.benchmarks.measurement import BenchmarkError
-from nonesuch.benchmarks.peers.load import GrpcCaller, HttpCaller, closed_loop
+from nonesuch.benchmarks.peers.load import GrpcCaller, HttpCaller, closed_loop, open_loop
 from nonesuch.benchmarks.peers.server import free_port
 
 SLOW_SEED, BAD_SEED, DELAY_S = 5, 13, 0.3
@@ -93,3 +93,17 @@ def test_a_server_that_is_not_there_is_an_error_of_ours() -> None:
         with pytest.raises(BenchmarkError, match="gave no picture"):
             caller.picture(1)
         caller.close()
+
+
+def test_an_open_loop_asks_at_its_times_and_counts_from_when_it_was_due(server: Counting) -> None:
+    seeds = [SLOW_SEED, *range(20, 25)]
+    due_s = [0.01 * number for number in range(6)]
+    load = open_loop(server.caller, due_s, seeds)
+    assert sorted(server.seeds) == sorted(seeds)
+    # The slow one holds up nobody: the others were asked while it was on its way, each within its own 20 ms and more.
+    assert load.latency_ms[0] >= DELAY_S * 1e3
+    assert min(load.latency_ms) >= 20
+    assert max(load.latency_ms[1:]) < DELAY_S * 1e3
+    # With one caller the second waits for the first, and that counts from when it was due.
+    late = open_loop(server.caller, [0.0], [SLOW_SEED])
+    assert late.latency_ms[0] >= DELAY_S * 1e3

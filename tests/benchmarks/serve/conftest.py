@@ -54,12 +54,15 @@ def run_stalling(artifact: Artifact) -> RunStalling:
         options = SessionOptions(max_batch_size=max_batch_size, spinning=False)
         session = StallingSession(artifact, artifact.manifest.variants[0], options)
         values: dict[str, object] = {
-            "grpc_address": "127.0.0.1:0",
+            "grpc": "127.0.0.1:0",
+            "models": ({"model": str(artifact.folder)},),
+            "max_batch_size": max_batch_size,
             "min_batch_gain": 0.0,
             "drain_delay_s": 0.0,
             **settings,
         }
-        server = GrpcServer(Generator(artifact, session, "a stalling test session"), ServerSettings(**values))  # type: ignore[arg-type]
+        generator = Generator(artifact, session, "a stalling test session")
+        server = GrpcServer(ServerSettings(**values), lambda model, most: generator)
         await server.start()
         try:
             yield server.address, session

@@ -6,9 +6,9 @@ import numpy as np
 
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.session import Batch, SessionOptions
-from nonesuch.server.batch_growth import measure_growth
+from nonesuch.server.batching.batch_growth import measure_growth
 
-from .conftest import PacedSession
+from ..conftest import PacedSession
 
 
 def batch(size: int) -> Batch:

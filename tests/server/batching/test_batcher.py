@@ -7,19 +7,29 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from nonesuch.engine.errors import BackendError, DeadlineError, OverloadedError, UnavailableError
-from nonesuch.engine.session import Batch
-from nonesuch.server.batcher import Batcher, BatcherLimits, Rendered
+from nonesuch.engine.errors import (
+    BackendError,
+    DeadlineError,
+    DeviceLostError,
+    OverloadedError,
+    UnavailableError,
+)
+from nonesuch.engine.session import Batch, SessionOptions
+from nonesuch.server.batching.batcher import Batcher, BatcherLimits, Rendered
+from nonesuch.server.batching.latency_model import LatencyModel
+from nonesuch.server.batching.request_queue import Priority
 
-from .conftest import PacedSession
+from ..conftest import PacedSession
 
 
 def one_image(level: int) -> Batch:
     return Batch(np.full((1, 8, 12), level, dtype=np.float32))
 
 
-async def render(batcher: Batcher, level: int, deadline: float | None = None) -> Rendered:
-    with batcher.admit(deadline) as ticket:
+async def render(
+    batcher: Batcher, level: int, deadline: float | None = None, priority: Priority = Priority.INTERACTIVE
+) -> Rendered:
+    with batcher.admit(deadline, priority) as ticket:
         return await ticket.render(one_image(level))
 
 
@@ -42,7 +52,7 @@ async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_i
     paced: Callable[..., PacedSession],
 ) -> None:
     session = paced(max_batch_size=4)
-    batcher = Batcher(session, BatcherLimits(target_size=4, queue_limit=100))
+    batcher = Batcher(session, BatcherLimits(most=4, min_gain=0, queue_limit=100))
     session.gate.clear()
     tasks = await start(batcher, 9)
     session.gate.set()
@@ -56,12 +66,12 @@ async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_i
 
 async def test_one_more_than_the_limit_is_refused_at_once_and_harms_nobody(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=1, queue_limit=3, image_ms=50))
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=3), LatencyModel(image_ms=50))
     session.gate.clear()
     tasks = await start(batcher, 4)
     with pytest.raises(OverloadedError, match="queue is full: 3 images wait") as caught:
         batcher.admit()
-    assert caught.value.retry_after_ms == 150
+    assert 150 <= caught.value.retry_after_ms <= 200  # three that wait, and what is left of the one that runs
     session.gate.set()
     assert [int(r.image[0, 0, 0]) for r in await asyncio.gather(*tasks)] == [0, 1, 2, 3]
     assert batcher.waiting == 0
@@ -71,7 +81,7 @@ async def test_one_more_than_the_limit_is_refused_at_once_and_harms_nobody(paced
 
 async def test_cancelled_callers_leave_the_queue_and_never_reach_the_device(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=8, queue_limit=100))
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
     session.gate.clear()
     tasks = await start(batcher, 10)
     for task in tasks[1::2]:
@@ -88,7 +98,7 @@ async def test_cancelled_callers_leave_the_queue_and_never_reach_the_device(pace
 
 async def test_a_member_cancelled_while_its_batch_runs_harms_nobody(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=8, queue_limit=100))
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
     session.gate.clear()
     tasks = await start(batcher, 3)
     tasks[0].cancel()
@@ -102,10 +112,12 @@ async def test_a_member_cancelled_while_its_batch_runs_harms_nobody(paced: Calla
 
 async def test_an_expired_entry_is_answered_without_a_run(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=1, queue_limit=100))
+    batcher = Batcher(session, BatcherLimits(most=1, min_gain=0, queue_limit=100))
     session.gate.clear()
     first = asyncio.create_task(render(batcher, 0))
     await until(lambda: batcher.in_flight == 1)
+    batcher.model.observe(1, 0.01)  # runs are quick, by all that is known, so the deadline looks possible
+    batcher.model.observe(1, 0.01)
     late = asyncio.create_task(render(batcher, 1, time.monotonic() + 0.02))
     patient = asyncio.create_task(render(batcher, 2, time.monotonic() + 20))
     await asyncio.sleep(0.05)
@@ -121,10 +133,10 @@ async def test_an_expired_entry_is_answered_without_a_run(paced: Callable[..., P
     session.close()
 
 
-async def test_a_failed_batch_fails_its_members_and_the_next_one_works(paced: Callable[..., PacedSession]) -> None:
+async def test_a_failed_run_is_its_callers_alone_and_the_next_one_works(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     session.failing = lambda ws: bool((ws == 7).any())
-    batcher = Batcher(session, BatcherLimits(target_size=8, queue_limit=100))
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
     with pytest.raises(BackendError, match=r"a paced test session failed on synthesis\.onnx: asked to fail"):
         await render(batcher, 7)
     assert int((await render(batcher, 8)).image[0, 0, 0]) == 8
@@ -134,7 +146,7 @@ async def test_a_failed_batch_fails_its_members_and_the_next_one_works(paced: Ca
 
 async def test_queue_delay_waits_for_company_but_not_beyond_the_target(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=3, queue_limit=100, queue_delay_ms=5_000))
+    batcher = Batcher(session, BatcherLimits(most=3, min_gain=0, queue_limit=100, queue_delay_ms=5_000))
     started = time.monotonic()
     rendered = await asyncio.gather(*(render(batcher, level) for level in range(3)))
     # Three are company enough: far below the delay of 5 s, however slow the machine.
@@ -146,7 +158,7 @@ async def test_queue_delay_waits_for_company_but_not_beyond_the_target(paced: Ca
 
 async def test_queue_delay_ends_although_nobody_comes(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=3, queue_limit=100, queue_delay_ms=30))
+    batcher = Batcher(session, BatcherLimits(most=3, min_gain=0, queue_limit=100, queue_delay_ms=30))
     rendered = await render(batcher, 1)
     assert rendered.batch_size == 1
     assert rendered.queue_ms >= 25  # it did wait; timers may be a little early
@@ -156,7 +168,7 @@ async def test_queue_delay_ends_although_nobody_comes(paced: Callable[..., Paced
 
 async def test_closing_answers_all_that_was_admitted_and_takes_no_more(paced: Callable[..., PacedSession]) -> None:
     session = paced(image_ms=2)
-    batcher = Batcher(session, BatcherLimits(target_size=4, queue_limit=100))
+    batcher = Batcher(session, BatcherLimits(most=4, min_gain=0, queue_limit=100))
     tasks = [asyncio.create_task(render(batcher, level)) for level in range(20)]
     await until(lambda: batcher.waiting > 0)
     closing = asyncio.create_task(batcher.close())
@@ -170,7 +182,7 @@ async def test_closing_answers_all_that_was_admitted_and_takes_no_more(paced: Ca
 
 async def test_an_unused_ticket_gives_its_place_back(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(target_size=1, queue_limit=1))
+    batcher = Batcher(session, BatcherLimits(most=1, min_gain=0, queue_limit=1))
     with batcher.admit():
         with pytest.raises(OverloadedError):
             batcher.admit()
@@ -180,5 +192,213 @@ async def test_an_unused_ticket_gives_its_place_back(paced: Callable[..., PacedS
     with await waiting:
         assert batcher.waiting == 1
     assert batcher.waiting == 0
+    await batcher.close()
+    session.close()
+
+
+async def test_of_a_batch_that_fails_only_the_guilty_request_fails(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    session.failing = lambda ws: bool((ws == 5).any())
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
+    session.gate.clear()
+    tasks = await start(batcher, 9)
+    session.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [r if isinstance(r, BaseException) else int(r.image[0, 0, 0]) for r in results if r is not results[5]] == [
+        0, 1, 2, 3, 4, 6, 7, 8,
+    ]  # fmt: skip
+    assert isinstance(results[5], BackendError)
+    assert session.sizes == [1, 8, 4, 4, 2, 1, 1, 2] or session.sizes == [1, 8, 4, 4, 2, 2, 1, 1]
+    assert int((await render(batcher, 3)).image[0, 0, 0]) == 3
+    await batcher.close()
+    session.close()
+
+
+async def test_a_device_that_hangs_answers_everybody_once_and_takes_nobody_in(
+    paced: Callable[..., PacedSession],
+) -> None:
+    lost: list[DeviceLostError] = []
+    session = paced()
+    limits = BatcherLimits(most=2, min_gain=0, queue_limit=100, run_timeout_s=0.05)
+    batcher = Batcher(session, limits, on_lost=lost.append)
+    session.gate.clear()
+    tasks = await start(batcher, 5)
+    room = [asyncio.create_task(batcher.admit_when_free()) for _ in range(3)]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(r, UnavailableError) and "hangs" in r.message for r in results), results
+    assert len(lost) == 1
+    assert "has not come back in 0.05 s" in lost[0].message
+    for ticket in await asyncio.gather(*room, return_exceptions=True):
+        if not isinstance(ticket, BaseException):
+            ticket.leave()
+    with pytest.raises(UnavailableError, match="lost its device"):
+        batcher.admit()
+    assert batcher.waiting == 0
+    session.gate.set()  # what comes back late finds nobody
+    await batcher.close()
+    session.close()
+
+
+async def test_a_runtime_that_says_its_device_is_gone_is_believed(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+
+    def gone(batch: Batch) -> np.ndarray:
+        raise DeviceLostError("the bus is empty; look at the cables")
+
+    session._run = gone  # type: ignore[method-assign]
+    batcher = Batcher(session, BatcherLimits(most=4, min_gain=0, queue_limit=100))
+    with pytest.raises(UnavailableError, match="the bus is empty"):
+        await render(batcher, 1)
+    assert batcher.lost is not None
+    await batcher.close()
+    session.close()
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100), LatencyModel({1: 100.0}))
+    batcher.after_ms = 5
+    with pytest.raises(DeadlineError, match="takes some 105 ms here"):  # even alone
+        batcher.admit(time.monotonic() + 0.05)
+    session.gate.clear()
+    tasks = await start(batcher, 4)  # one runs, three wait: 400 ms
+    with pytest.raises(OverloadedError, match="the answer would take some") as caught:
+        batcher.admit(time.monotonic() + 0.3)
+    assert 50 <= caught.value.retry_after_ms <= 600
+    with batcher.admit(time.monotonic() + 30):
+        pass
+    session.gate.set()
+    await asyncio.gather(*tasks)
+    assert len(session.sizes) == 4
+    await batcher.close()
+    session.close()
+
+
+async def test_a_wait_that_would_be_too_long_is_refused(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    limits = BatcherLimits(most=1, queue_limit=100, max_wait_ms=250)
+    batcher = Batcher(session, limits, LatencyModel({1: 100.0}))
+    session.gate.clear()
+    tasks = await start(batcher, 3)
+    with pytest.raises(OverloadedError, match="and may be 250"):
+        batcher.admit()
+    session.gate.set()
+    await asyncio.gather(*tasks)
+    await batcher.close()
+    session.close()
+
+
+async def test_an_estimate_that_is_out_of_date_is_tried_again(
+    paced: Callable[..., PacedSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100), LatencyModel({1: 60_000.0}))
+    with pytest.raises(DeadlineError):
+        batcher.admit(time.monotonic() + 5)
+    monkeypatch.setattr("nonesuch.server.batching.batcher._PROBE_S", 0.0)
+    assert int((await render(batcher, 4, time.monotonic() + 5)).image[0, 0, 0]) == 4
+    for _ in range(40):
+        await render(batcher, 4, time.monotonic() + 5)
+    monkeypatch.undo()
+    assert int((await render(batcher, 5, time.monotonic() + 30)).image[0, 0, 0]) == 5
+    await batcher.close()
+    session.close()
+
+
+async def test_interactive_goes_first_and_bulk_is_not_starved(paced: Callable[..., PacedSession]) -> None:
+    session = paced(max_batch_size=1)
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100))
+    session.gate.clear()
+    order: list[int] = []
+
+    async def one(level: int, priority: Priority) -> None:
+        await render(batcher, level, None, priority)
+        order.append(level)
+
+    tasks = [asyncio.create_task(one(0, Priority.BULK))]
+    await until(lambda: batcher.in_flight == 1)
+    tasks += [asyncio.create_task(one(level, Priority.BULK)) for level in (101, 102)]
+    tasks += [asyncio.create_task(one(level, Priority.INTERACTIVE)) for level in range(1, 13)]
+    await until(lambda: batcher.waiting == 14)
+    session.gate.set()
+    await asyncio.gather(*tasks)
+    assert order == [0, 1, 2, 3, 4, 5, 6, 7, 8, 101, 9, 10, 11, 12, 102]
+    await batcher.close()
+    session.close()
+
+
+async def test_bulk_takes_half_of_the_queue_at_most(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=4))
+    tickets = [batcher.admit(None, Priority.BULK) for _ in range(2)]
+    with pytest.raises(OverloadedError):
+        batcher.admit(None, Priority.BULK)
+    tickets += [batcher.admit() for _ in range(2)]
+    with pytest.raises(OverloadedError):
+        batcher.admit()
+    for ticket in tickets:
+        ticket.leave()
+    assert batcher.waiting == 0
+    await batcher.close()
+    session.close()
+
+
+async def test_a_batch_stops_growing_where_a_member_would_be_late(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 100.0, 8: 800.0}))
+    session.gate.clear()
+    tasks = [asyncio.create_task(render(batcher, 0))]
+    await until(lambda: batcher.in_flight == 1)
+    batcher._planner.model = LatencyModel({1: 1.0, 8: 8_000.0})  # eight at once would take 8 s
+    tasks.append(asyncio.create_task(render(batcher, 1, time.monotonic() + 4)))
+    tasks += [asyncio.create_task(render(batcher, level)) for level in range(2, 8)]
+    await until(lambda: batcher.waiting == 7)
+    session.gate.set()
+    await asyncio.gather(*tasks)
+    assert session.sizes[1] < 7
+    assert sum(session.sizes) == 8
+    await batcher.close()
+    session.close()
+
+
+async def test_bulk_fills_a_batch_only_as_far_as_nobody_waits_for_more_than_one_batch_by_it(
+    paced: Callable[..., PacedSession],
+) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
+    session.gate.clear()
+    tasks = [asyncio.create_task(render(batcher, 0, None, Priority.BULK))]
+    await until(lambda: batcher.in_flight == 1)
+    tasks += [asyncio.create_task(render(batcher, level, None, Priority.BULK)) for level in range(1, 15)]
+    waiting = asyncio.create_task(render(batcher, 20))
+    await until(lambda: batcher.waiting == 15)
+    await asyncio.sleep(0.15)  # longer than a batch of eight would take
+    urgent = asyncio.create_task(render(batcher, 21, time.monotonic() + 8))
+    await until(lambda: batcher.waiting == 16)
+    session.gate.set()
+    assert (await waiting).batch_size == 2  # with the other interactive one, and no bulk
+    assert (await urgent).batch_size == 2
+    await asyncio.gather(*tasks)
+    assert session.sizes[:2] == [1, 2]
+    await batcher.close()
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
+    fresh = await asyncio.gather(render(batcher, 1), *(render(batcher, n, None, Priority.BULK) for n in range(2, 7)))
+    assert fresh[0].batch_size == 6  # it has not waited, so one whole batch is what it may wait
+    await batcher.close()
+    session.close()
+
+
+async def test_five_images_of_closed_sizes_run_as_four_and_one(paced: Callable[..., PacedSession]) -> None:
+    class Profiles(PacedSession):
+        batch_sizes = (1, 4, 8)
+
+    session = Profiles(paced().artifact, SessionOptions(max_batch_size=8))
+    session.open()
+    session.gate.clear()
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 10, 4: 20, 8: 40}))
+    tasks = await start(batcher, 6)
+    session.gate.set()
+    rendered = await asyncio.gather(*tasks)
+    assert [(r.batch_size, r.padded_size) for r in rendered] == [(1, 1), *[(4, 4)] * 4, (1, 1)]
     await batcher.close()
     session.close()

@@ -19,9 +19,10 @@ from .load import Caller, GrpcCaller, HttpCaller
 from .server import Server, free_port
 from .venv import peer_python, read_pins
 
-__all__ = ["CONTENDERS", "NONESUCH", "Contender", "RunningContender", "Setup"]
+__all__ = ["BARE", "CONTENDERS", "NONESUCH", "Contender", "RunningContender", "Setup"]
 
 NONESUCH = "nonesuch"
+BARE = "grpc.aio"
 PROGRAMS = Path(__file__).parent / "programs"
 MAX_WAIT_MS = 5.0
 """How long a server that waits for company may wait: little beside a run, much beside the time between two arrivals."""
@@ -36,12 +37,14 @@ class Setup:
         threads: inside one run.
         max_batch_size: images in one run at most.
         scratch: a folder for logs and for what servers leave behind.
+        image_ms: what an image takes in a run, about.
     """
 
     artifact: Artifact
     threads: int
     max_batch_size: int
     scratch: Path
+    image_ms: float = 100.0
 
     def __post_init__(self) -> None:
         manifest, variant = self.artifact.manifest, self.artifact.variant(OnnxRuntimeBackend.name)
@@ -166,7 +169,7 @@ def _bentoml(_: Setup, port: int) -> list[str]:
 
 CONTENDERS: tuple[Contender, ...] = (
     Contender(NONESUCH, None, _nonesuch, GrpcCaller, "nonesuch serve, nonesuch.client over gRPC"),
-    Contender("grpc.aio", "grpc", _program("grpc"), GrpcCaller, "a bare handler, nonesuch.client", batches=False),
+    Contender(BARE, "grpc", _program("grpc"), GrpcCaller, "a bare handler, nonesuch.client", batches=False),
     Contender(
         "litserve",
         "litserve",

@@ -1,7 +1,10 @@
-"""Closed-loop load: so many callers, each with a connection of its own, each asking again as soon as it is answered.
+"""Load by threads, the same code for every server; only the caller differs.
 
-The same code drives every server; only the caller differs. A closed loop never overloads a server and hides how long
-others would have waited meanwhile: that is what the suite `serve` is for.
+    closed loop   so many callers, each with a connection of its own, each asking again as soon as it is answered
+    open loop     a request at each of the times of a schedule, whatever the server does
+
+A closed loop never overloads a server, and hides how long others would have waited meanwhile; latency in the open one
+counts from the time at which a request was due.
 """
 
 from __future__ import annotations
@@ -17,9 +20,11 @@ from typing import Protocol
 
 from ..measurement import BenchmarkError
 
-__all__ = ["Caller", "GrpcCaller", "HttpCaller", "Load", "closed_loop"]
+__all__ = ["Caller", "GrpcCaller", "HttpCaller", "Load", "closed_loop", "open_loop"]
 
 TIMEOUT_S = 120.0
+MOST_CALLERS = 32
+"""Requests of an open loop that are on their way at once; one that finds them all busy waits, and that counts."""
 
 
 class Caller(Protocol):
@@ -90,7 +95,7 @@ class Load:
 
     Attributes:
         wall_s: from the start of all callers to the last answer, seconds.
-        latency_ms: from a call to its bytes, in the order of the seeds, milliseconds.
+        latency_ms: from a call, or from when it was due, to its bytes, in the order of the seeds, milliseconds.
     """
 
     wall_s: float
@@ -108,29 +113,61 @@ def closed_loop(connect: Callable[[], Caller], concurrency: int, seeds: Sequence
     Raises:
         BenchmarkError: a picture did not come.
     """
-    waiting: SimpleQueue[tuple[int, int]] = SimpleQueue()
-    for item in enumerate(seeds):
-        waiting.put(item)
-    latency_ms = [0.0] * len(seeds)
-    start = threading.Barrier(concurrency + 1)
 
-    def ask(caller: Caller) -> float:
+    def ask(caller: Caller, seed: int, _: float) -> float:
+        asked = time.perf_counter()
+        caller.picture(seed)
+        return time.perf_counter() - asked
+
+    return _load(connect, concurrency, [(seed, 0.0) for seed in seeds], ask)
+
+
+def open_loop(connect: Callable[[], Caller], due_s: Sequence[float], seeds: Sequence[int]) -> Load:
+    """Ask for each seed at its time, seconds from the start, ascending.
+
+    Raises:
+        BenchmarkError: a picture did not come.
+    """
+
+    def ask(caller: Caller, seed: int, due: float) -> float:
+        time.sleep(max(0.0, due - time.perf_counter()))
+        caller.picture(seed)
+        return time.perf_counter() - due
+
+    return _load(connect, min(MOST_CALLERS, len(seeds)), list(zip(seeds, due_s, strict=True)), ask)
+
+
+def _load(
+    connect: Callable[[], Caller],
+    callers: int,
+    requests: Sequence[tuple[int, float]],
+    ask: Callable[[Caller, int, float], float],
+) -> Load:
+    """Let callers take the requests (a seed and when it is due) one after another; `ask` gives a latency, seconds."""
+    waiting: SimpleQueue[tuple[int, int, float]] = SimpleQueue()
+    for index, (seed, due_s) in enumerate(requests):
+        waiting.put((index, seed, due_s))
+    latency_ms = [0.0] * len(requests)
+    start = threading.Barrier(callers + 1)
+    began = 0.0
+
+    def call(caller: Caller) -> float:
         start.wait()
+        start.wait()  # the second time, `began` is set
         while True:
             try:
-                index, seed = waiting.get_nowait()
+                index, seed, due_s = waiting.get_nowait()
             except Empty:
                 return time.perf_counter()
-            asked = time.perf_counter()
-            caller.picture(seed)
-            latency_ms[index] = (time.perf_counter() - asked) * 1e3
+            latency_ms[index] = ask(caller, seed, began + due_s) * 1e3
 
-    with ExitStack() as stack, ThreadPoolExecutor(concurrency, thread_name_prefix="caller") as threads:
-        callers = [connect() for _ in range(concurrency)]
-        for caller in callers:
+    with ExitStack() as stack, ThreadPoolExecutor(callers, thread_name_prefix="caller") as threads:
+        opened = [connect() for _ in range(callers)]
+        for caller in opened:
             stack.callback(caller.close)
-        asking = [threads.submit(ask, caller) for caller in callers]
+        calling = [threads.submit(call, caller) for caller in opened]
         start.wait()
         began = time.perf_counter()
-        ended = [future.result() for future in asking]
+        start.wait()
+        ended = [future.result() for future in calling]
     return Load(max(ended) - began, latency_ms)

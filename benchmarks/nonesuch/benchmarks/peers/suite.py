@@ -8,6 +8,8 @@
   at one or two. Servers that wait for company wait 5 ms at most (BentoML learns its wait), nonesuch and the bare
   handler not at all.
 - Every server gives the right pictures before any is timed; one that does not is left out.
+- Closed loops by so many callers at a time, then open loops at shares of what the bare handler gave in a closed one:
+  there, latency counts from when a request was due.
 - All servers are up, one is loaded at a time, in turn, in several rounds. ONNX Runtime's threads do not spin in any; if
   a server uses the processor while others are measured, the result is flagged: LitServe does, where it makes batches,
   because it polls its queue.
@@ -39,25 +41,34 @@ from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.machine import usable_cores
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import SessionOptions
-from nonesuch.server.batch_growth import measure_growth
+from nonesuch.server.batching.batch_growth import measure_growth
 from nonesuch.server.settings import ServerSettings
 
 from ..interleaved import Plan, Sampler, interleave
-from ..measurement import BenchmarkError, Measurement, Skipped
+from ..measurement import BenchmarkError, Case, Measurement, Skipped
+from ..serve.arrivals import poisson_arrivals
 from ..suite import Outcome, Request
-from .contender import CONTENDERS, RunningContender, Setup
-from .load import closed_loop
+from ..summary import median
+from .contender import BARE, CONTENDERS, RunningContender, Setup
+from .load import closed_loop, open_loop
 
-__all__ = ["SUITE", "measure"]
+__all__ = ["CONCURRENCY", "OFFERED", "SUITE", "measure"]
 
 SUITE = "peers"
+CONCURRENCY, OFFERED = "concurrency", "offered_per_s"
+"""What a case varies: callers in a closed loop, or the rate of an open one."""
 CHECKED_SEEDS = range(3)
 MIN_PSNR_DB = 45.0
 """Below that a difference could show; faces of two seeds are at 10 to 15 dB."""
 ROUNDS, QUICK_ROUNDS = 5, 3
-CONCURRENCY, QUICK_CONCURRENCY = (1, 4, 16), (1, 4)
+CALLERS, QUICK_CALLERS = (1, 4, 16), (1, 4)
+LOADS, QUICK_LOADS = (0.5, 0.8), (0.5,)
+"""Of the open loops, as shares of the bare handler's images a second at the highest concurrency."""
 TURN_IMAGES, QUICK_TURN_IMAGES = 8, 4
 """Pictures of one turn at least; twice as many as callers at least."""
+TURN_S, QUICK_TURN_S = 1.5, 0.1
+"""What a turn is to take at the least, by the time of a run."""
+MOST_TURN_IMAGES = 1000
 MAX_IDLE_CPU = 0.1
 """Of one core; heartbeats and metrics of a server that waits for its turn take a few hundredths."""
 
@@ -68,7 +79,7 @@ class _Taken:
 
     running: RunningContender
     began_cpu_s: float
-    latency_ms: dict[tuple[int, int], list[float]] = field(default_factory=dict)  # by concurrency and round
+    latency_ms: dict[tuple[str, float, int], list[float]] = field(default_factory=dict)  # by case and round
     rss_mib: list[float] = field(default_factory=list)
     turns_s: float = 0.0
     turns_cpu_s: float = 0.0
@@ -77,16 +88,26 @@ class _Taken:
     def name(self) -> str:
         return self.running.contender.name
 
-    def turn(self, concurrency: int, number: int, seeds: range) -> float:
+    def turn(self, case: Case, number: int, seeds: range) -> float:
         """Load the server once; its images per second."""
         server = self.running.server
         began, began_cpu_s = time.monotonic(), server.cpu_s()
-        load = closed_loop(self.running.connect, concurrency, seeds)
+        ((kind, value),) = case.items()
+        if kind == CONCURRENCY:
+            load = closed_loop(self.running.connect, int(value), seeds)
+        else:
+            arrivals = poisson_arrivals(float(value), len(seeds), np.random.default_rng(number))  # the same for all
+            load = open_loop(self.running.connect, arrivals.times_s.tolist(), seeds)
         self.turns_s += time.monotonic() - began
         self.turns_cpu_s += server.cpu_s() - began_cpu_s
-        self.latency_ms[concurrency, number] = load.latency_ms
+        self.latency_ms[kind, float(value), number] = load.latency_ms
         self.rss_mib.append(server.rss_mib())
         return load.images_per_s
+
+    def latencies(self, case: Case, rounds: int) -> list[float]:
+        """Of all calls of a case, milliseconds."""
+        ((kind, value),) = case.items()
+        return [taken for number in range(rounds) for taken in self.latency_ms[kind, float(value), number]]
 
     def idle_share(self, elapsed_s: float) -> float:
         """The share of a core that it used while others were loaded."""
@@ -108,7 +129,7 @@ def measure(request: Request) -> Outcome:
         setup, expected = _prepare(request, Path(scratch))
         with ExitStack() as stack:
             taken = _start(request, setup, expected, stack, outcome)
-            _take_turns(request, taken, outcome)
+            _take_turns(request, setup, taken, outcome)
     return outcome
 
 
@@ -118,17 +139,17 @@ def _prepare(request: Request, scratch: Path) -> tuple[Setup, list[NDArray[np.ui
     options = SessionOptions(threads=threads, spinning=False)
     with Generator.open(request.model, backend=OnnxRuntimeBackend.name, options=options) as generator:
         manifest, latents = generator.manifest, generator.latents
-        Setup(generator.artifact, threads, 1, scratch)  # refuses a model that needs more than a seed
+        Setup(generator.artifact, threads, 1, scratch, 1.0)  # refuses a model that needs more than a seed
         request.say("peers: measuring how far batches pay")
         growth = measure_growth(
             generator.session,
             lambda size: latents.batch(PictureOptions(), seeds=range(size)),
-            ServerSettings.min_batch_gain,
+            ServerSettings().min_batch_gain,
         )
         images = generator.generate(CHECKED_SEEDS)
         record = ImageRecord(manifest.name, manifest.model_id)
         expected = [_decode(encode_image(image, EncodeOptions(), record)) for image in images]
-        return Setup(generator.artifact, threads, growth.target_size, scratch), expected
+        return Setup(generator.artifact, threads, growth.target_size, scratch, growth.image_ms), expected
 
 
 def _start(
@@ -158,39 +179,53 @@ def _check(running: RunningContender, expected: list[NDArray[np.uint8]]) -> None
             raise BenchmarkError(f"shows another picture for seed {seed} (PSNR {psnr_db:.0f} dB); it was not timed")
 
 
-def _take_turns(request: Request, taken: list[_Taken], outcome: Outcome) -> None:
+def _take_turns(request: Request, setup: Setup, taken: list[_Taken], outcome: Outcome) -> None:
     plan = Plan(request.rounds or (QUICK_ROUNDS if request.quick else ROUNDS), settle_s=0.1)
-    least = QUICK_TURN_IMAGES if request.quick else TURN_IMAGES
     began = time.monotonic()
     for one in taken:
         one.began_cpu_s = one.running.server.cpu_s()
-    for concurrency in QUICK_CONCURRENCY if request.quick else CONCURRENCY:
-        count = max(least, 2 * concurrency)
-
-        def say(line: str, about: str = f"{concurrency} at a time, {count} pictures a turn") -> None:
-            request.say(f"peers: {about}, {line}")
-
-        sampled = interleave({one.name: _sampler(one, concurrency, count) for one in taken}, plan, say)
-        for name, reason in sampled.dropped.items():
-            outcome.skipped.append(Skipped(suite=SUITE, subject=name, reason=reason))
-        taken = [one for one in taken if one.name not in sampled.dropped]
-        for one in taken:
-            latency_ms = [value for number in range(plan.rounds) for value in one.latency_ms[concurrency, number]]
-            outcome.measurements += [
-                _measurement(one, "images_per_s", sampled.samples[one.name], concurrency),
-                _measurement(one, "latency", latency_ms, concurrency),
-            ]
+    rates: dict[str, float] = {}
+    for concurrency in QUICK_CALLERS if request.quick else CALLERS:
+        taken, rates = _take_case(request, plan, {CONCURRENCY: concurrency}, setup, taken, outcome)
+    bare_per_s = rates.get(BARE, next(iter(rates.values()), 0.0))
+    for share in (QUICK_LOADS if request.quick else LOADS) if bare_per_s else ():
+        taken, _ = _take_case(request, plan, {OFFERED: round(share * bare_per_s, 2)}, setup, taken, outcome)
     elapsed_s = time.monotonic() - began
     for one in taken:
-        outcome.measurements.append(_measurement(one, "rss", one.rss_mib))
+        outcome.measurements.append(_measurement(one, "rss", one.rss_mib, {}))
         share = one.idle_share(elapsed_s)
         if len(taken) > 1 and share > MAX_IDLE_CPU:
             outcome.flags.append(f"peers: {one.name} used {share:.0%} of a core while others were measured")
 
 
-def _sampler(one: _Taken, concurrency: int, count: int) -> Sampler:
+def _take_case(
+    request: Request, plan: Plan, case: Case, setup: Setup, taken: list[_Taken], outcome: Outcome
+) -> tuple[list[_Taken], dict[str, float]]:
+    """All servers in turn under one load; those that went through, and their median images per second."""
+    ((kind, value),) = case.items()
+    least = max(QUICK_TURN_IMAGES if request.quick else TURN_IMAGES, 2 * int(value) if kind == CONCURRENCY else 0)
+    turn_s = QUICK_TURN_S if request.quick else TURN_S
+    count = max(least, min(MOST_TURN_IMAGES, round(turn_s * 1e3 / setup.image_ms)))
+    about = f"{value} at a time" if kind == CONCURRENCY else f"{value} offered per second"
+
+    def say(line: str) -> None:
+        request.say(f"peers: {about}, {count} pictures a turn, {line}")
+
+    sampled = interleave({one.name: _sampler(one, case, count) for one in taken}, plan, say)
+    for name, reason in sampled.dropped.items():
+        outcome.skipped.append(Skipped(suite=SUITE, subject=name, reason=reason))
+    taken = [one for one in taken if one.name not in sampled.dropped]
+    for one in taken:
+        outcome.measurements += [
+            _measurement(one, "images_per_s", sampled.samples[one.name], case),
+            _measurement(one, "latency", one.latencies(case, plan.rounds), case),
+        ]
+    return taken, {one.name: median(sampled.samples[one.name]) for one in taken}
+
+
+def _sampler(one: _Taken, case: Case, count: int) -> Sampler:
     # Other seeds each round, the same for all servers.
-    return lambda number: one.turn(concurrency, number, range(number * count, (number + 1) * count))
+    return lambda number: one.turn(case, number, range(number * count, (number + 1) * count))
 
 
 _UNITS: dict[str, tuple[str, Literal["lower", "higher"]]] = {
@@ -200,7 +235,7 @@ _UNITS: dict[str, tuple[str, Literal["lower", "higher"]]] = {
 }
 
 
-def _measurement(one: _Taken, metric: str, samples: list[float], concurrency: int | None = None) -> Measurement:
+def _measurement(one: _Taken, metric: str, samples: list[float], case: Case) -> Measurement:
     unit, better = _UNITS[metric]
     return Measurement(
         suite=SUITE,
@@ -209,7 +244,7 @@ def _measurement(one: _Taken, metric: str, samples: list[float], concurrency: in
         metric=metric,
         unit=unit,
         better=better,
-        case={} if concurrency is None else {"concurrency": concurrency},
+        case=case,
         samples=samples,
     )
 

@@ -8,6 +8,7 @@ from ..encoding import ALONE
 from ..latency import FLOOR
 from ..loadgen import LOADGEN, OURS, RATIO
 from ..measurement import BenchmarkError, Measurement, Result
+from ..overhead import ENGINE
 from ..subjects.wheel import WheelSubject
 from ..summary import median, percentile, quartiles, ratio
 from .goals import is_compiled, is_eager, is_ours
@@ -177,10 +178,29 @@ def _serve(result: Result) -> list[Grid]:
 def _peers(result: Result) -> list[Grid]:
     rates = _pivot(result, "peers", "images_per_s", "concurrency", "images per second, by callers at a time")
     times = _pivot(result, "peers", "latency", "concurrency", "median latency, ms, by callers at a time")
+    tails = _pivot(result, "peers", "latency", "concurrency", "p99 of the latency, ms, by callers at a time", 99)
+    due = _pivot(
+        result, "peers", "latency", "offered_per_s", "p99 from when a request was due, ms, by offered rate", 99
+    )
     memory = [
         [one.subject, _middle(one)] for group in grouped(result.measurements, "peers", "rss") for one in group.members
     ]
-    return [rates, times, Grid(["", "resident memory"], memory, "all processes of each server")]
+    return [rates, times, tails, due, Grid(["", "resident memory"], memory, "all processes of each server")]
+
+
+def _overhead(result: Result) -> list[Grid]:
+    rates = find(result.measurements, "overhead", "images_per_s")
+    engine = next((one for one in rates if one.subject == ENGINE), None)
+    rows = [[one.subject, _middle(one), *_times(one, engine)] for one in rates]
+    added = [
+        [one.subject, _middle(one), f"{number(low)} to {number(high)} ms"]
+        for one in find(result.measurements, "overhead", "added_latency")
+        for low, high in [quartiles(one.samples)]
+    ]
+    return [
+        Grid(["saturated", "images per second", "times the engine", "95 %"], rows),
+        Grid(["one caller", "beyond run and encoding", "quartiles"], added),
+    ]
 
 
 def _loadgen(result: Result) -> list[Grid]:
@@ -214,20 +234,25 @@ TABLES: dict[str, Callable[[Result], list[Grid]]] = {
     "memory": _memory,
     "encoding": _encoding,
     "tuning": _tuning,
+    "overhead": _overhead,
     "peers": _peers,
     "loadgen": _loadgen,
 }
 """Tables by name; every suite has its own, and "headline" is the short form of latency."""
 
 
-def _pivot(result: Result, suite: str, metric: str, across: str, caption: str) -> Grid:
-    """Subjects down, one variable of the case across, medians in the cells; best of the first column on top."""
-    groups = grouped(result.measurements, suite, metric)
+def _pivot(result: Result, suite: str, metric: str, across: str, caption: str, percent: int = 50) -> Grid:
+    """Subjects down, one variable of the case across, a percentile in the cells; best of the first column on top."""
+    groups = [group for group in grouped(result.measurements, suite, metric) if across in group.case]
     columns = [group.case.get(across, "") for group in groups]
     subjects = dict.fromkeys(one.subject for group in groups for one in group.members)
-    medians = [{one.subject: median(one.samples) for one in group.members} for group in groups]
-    rows = [[name, *(number(found[name]) if name in found else NOTHING for found in medians)] for name in subjects]
-    return Grid([across, *map(str, columns)], rows, caption)
+    shown = [{one.subject: _shown(one, percent) for one in group.members} for group in groups]
+    rows = [[name, *(found.get(name, NOTHING) for found in shown)] for name in subjects]
+    return _without_empty(Grid([across.replace("_", " "), *map(str, columns)], rows, caption))
+
+
+def _shown(one: Measurement, percent: int) -> str:
+    return number(median(one.samples)) if percent == 50 else _tail(one, percent)
 
 
 def _middle(one: Measurement) -> str:

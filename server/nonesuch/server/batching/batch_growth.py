@@ -6,7 +6,7 @@ only makes its first member wait, so it stops growing where doubling it stops pa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nonesuch.engine.session import Batch, Session
@@ -34,16 +34,13 @@ class BatchGrowth:
 def measure_growth(session: Session, make_batch: Callable[[int], Batch], min_gain: float) -> BatchGrowth:
     """Warm the session up and double the batch while that saves at least `min_gain` of the time per image.
 
-    Blocks for a few runs; `make_batch` makes a batch of a size. With `min_gain` 0 every size is warmed up and the
-    target is the session's largest.
+    Blocks for a few runs; `make_batch` makes a batch of a size. With `min_gain` 0 the target is the session's largest.
+    Every size up to the target has run in the end.
 
     Raises:
         BackendError: a run failed.
     """
-    sizes = [size for size in (1 << exponent for exponent in range(11)) if size < session.options.max_batch_size]
-    sizes.append(session.options.max_batch_size)
-    if session.options.deterministic:
-        sizes = sizes[-1:]  # every run is padded to this size
+    sizes = _doubling(session.batch_sizes)
     run_ms: dict[int, float] = {}
     target = sizes[0]
     for size in sizes:
@@ -54,7 +51,19 @@ def measure_growth(session: Session, make_batch: Callable[[int], Batch], min_gai
         if min_gain > 0 and gain < min_gain:
             break
         target = size
+    for size in session.batch_sizes:
+        if size < target and size not in run_ms:
+            session.submit(make_batch(size)).result()
     return BatchGrowth(run_ms, target)
+
+
+def _doubling(batch_sizes: Sequence[int]) -> list[int]:
+    """Of the sizes that a run may have, the first, each that at least doubles the one before, and the last."""
+    sizes = [batch_sizes[0]]
+    for size in batch_sizes[1:]:
+        if size >= 2 * sizes[-1] or size == batch_sizes[-1]:
+            sizes.append(size)
+    return sizes
 
 
 def _fastest_run_ms(session: Session, batch: Batch) -> float:

@@ -1,207 +1,257 @@
 """The dynamic batcher: a bounded queue in front of one session. It knows nothing of gRPC, seeds or image formats.
 
-    admit -> Ticket (or OverloadedError at once) -> render(batch of one) -> queue -> batch -> session -> Rendered
+    admit -> Ticket (or an error at once) -> render(batch of one) -> queue -> batch -> device -> Rendered
 
 Work-conserving: while the device is busy the queue fills, and the next batch is what has gathered. An entry whose
-caller is gone leaves the queue by itself, one whose deadline has passed is answered without costing compute, and an
-admitted ticket is always answered, also while the batcher drains.
+caller is gone leaves the queue by itself, one whose deadline cannot be met is answered without costing compute, and an
+admitted ticket is always answered, also while the batcher drains or when the device is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
+from nonesuch.engine.errors import DeadlineError, DeviceLostError, OverloadedError, UnavailableError
+from nonesuch.engine.session import BatchResult, Session
 
-from nonesuch.engine.errors import BackendError, DeadlineError, NonesuchError, OverloadedError, UnavailableError
-from nonesuch.engine.session import Batch, BatchResult, Session
+from .batch_planner import BatchPlanner
+from .device_runs import DeviceRuns, Rendered, Request
+from .latency_model import LatencyModel
+from .request_queue import Priority, RequestQueue
+from .ticket import Ticket
 
 __all__ = ["Batcher", "BatcherLimits", "Rendered", "Ticket"]
+
+_PROBE_S = 5.0
+"""After so long without a run, an idle device is tried whatever the prediction says: it may be out of date."""
 
 
 @dataclass(frozen=True)
 class BatcherLimits:
     """The bounds of a batcher."""
 
-    target_size: int  # a batch stops growing here
+    most: int  # images in a batch at most: the largest size that was warmed up
     queue_limit: int  # tickets that may wait
+    min_gain: float = 0.1  # a batch grows only while twice the size saves this share of the time per image
     queue_delay_ms: float = 0.0  # how long an incomplete batch may wait while the device is idle
-    image_ms: float = 100.0  # first guess of the time per image, for the hint when to come back
+    max_wait_ms: float = math.inf  # a ticket that would have to wait longer, by prediction, is refused
+    run_timeout_s: float = math.inf  # a run that takes longer means that the device hangs
 
     @property
-    def stream_limit(self) -> int:
-        """Tickets that streams may have waiting, all together."""
+    def bulk_limit(self) -> int:
+        """Tickets of bulk that may be waiting: the rest of the queue is for interactive ones."""
         return max(1, self.queue_limit // 2)
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """One image uint8 [H, W, C] and what it took."""
-
-    image: NDArray[np.uint8]
-    batch_size: int
-    padded_size: int
-    queue_ms: float  # from admission until the batch was given to the session
-    inference_ms: float
-
-
 @dataclass(eq=False)
-class _Entry:
-    batch: Batch
-    admitted: float
-    deadline: float | None
-    future: asyncio.Future[Rendered] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-
-class Ticket:
-    """A place in the queue. Leaving the `with` block gives it back if it was not used."""
-
-    def __init__(self, batcher: Batcher, deadline: float | None) -> None:
-        self._batcher = batcher
-        self._deadline = deadline
-        self._admitted = time.monotonic()
-        self._waiting = True
-
-    async def render(self, batch: Batch) -> Rendered:
-        """Render a batch of one image; a cancelled caller costs nothing and harms nobody.
-
-        Raises:
-            DeadlineError: the deadline passed before the image's batch was formed.
-            BackendError: the run failed.
-        """
-        entry = _Entry(batch, self._admitted, self._deadline)
-        self._batcher._enqueue(entry, self.leave)
-        try:
-            return await entry.future
-        finally:
-            self._batcher._forget(entry)
-
-    def leave(self) -> None:
-        """Give the place back if it is still held; a second call does nothing."""
-        if self._waiting:
-            self._waiting = False
-            self._batcher._left()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.leave()
-
-
 class Batcher:
-    """Batches for one session; everything but the runs themselves happens on the event loop."""
+    """Batches for one session; everything but the runs themselves happens on the event loop.
 
-    def __init__(self, session: Session, limits: BatcherLimits) -> None:
-        self.limits = limits
-        self._session = session
-        self._queue: dict[_Entry, Callable[[], None]] = {}  # insertion-ordered; the value leaves the waiting room
-        self._waiting = 0  # tickets admitted and not yet in a batch
-        self._in_flight = 0
-        self._image_ms = limits.image_ms
+    Attributes:
+        session: what runs the batches; open.
+        limits: the bounds.
+        model: what runs take; it learns from every run.
+        on_lost: called once if the device hangs or is gone.
+        on_run: called with the result and the number of images of each run that gave some.
+    """
+
+    session: Session
+    limits: BatcherLimits
+    model: LatencyModel = field(default_factory=LatencyModel)
+    on_lost: Callable[[DeviceLostError], None] = lambda error: None
+    on_run: Callable[[BatchResult, int], None] = lambda result, images: None
+
+    def __post_init__(self) -> None:
+        self._device = DeviceRuns(self.session, self.limits.run_timeout_s, self.model, self._ran, self._lose)
+        self._queue: RequestQueue[Request] = RequestQueue()
+        sizes = self.session.batch_sizes
+        allowed = tuple(size for size in sizes if size <= self.limits.most) or sizes[:1]
+        self._planner = BatchPlanner(self._queue, self.model, allowed, self.limits.min_gain)
+        self._tickets: dict[Request, Ticket] = {}
+        self._waiting = dict.fromkeys(Priority, 0)  # tickets admitted and not yet in a batch
         self._closing = False
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._line = asyncio.Lock()  # its waiters are served in the order in which they came
         self._idle = asyncio.Event()
-        self._runs: set[asyncio.Task[None]] = set()
         self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
 
     @property
     def waiting(self) -> int:
         """Tickets that are admitted and not yet in a batch."""
-        return self._waiting
+        return sum(self._waiting.values())
 
     @property
     def in_flight(self) -> int:
         """Batches that the session has and has not answered."""
-        return self._in_flight
+        return self._device.in_flight
 
-    def admit(self, deadline: float | None = None) -> Ticket:
+    @property
+    def target_size(self) -> int:
+        """Where a batch stops growing, by what runs take now."""
+        return self._planner.target_size
+
+    @property
+    def after_ms(self) -> float:
+        """What an image takes behind its run, encoding above all; counted when a deadline is judged."""
+        return self._planner.after_ms
+
+    @after_ms.setter
+    def after_ms(self, after_ms: float) -> None:
+        self._planner.after_ms = after_ms
+
+    @property
+    def lost(self) -> DeviceLostError | None:
+        """Why the device cannot be used any more, if it cannot."""
+        return self._device.lost
+
+    def admit(self, deadline: float | None = None, priority: Priority = Priority.INTERACTIVE) -> Ticket:
         """Take a place in the queue now, or be refused now.
 
         Args:
             deadline: `time.monotonic()` after which the image is of no use; None is never.
+            priority: the class of the request.
 
         Raises:
-            OverloadedError: as many tickets wait as may.
-            DeadlineError: the deadline has passed already.
-            UnavailableError: the batcher drains.
+            OverloadedError: as many tickets wait as may, or the wait would be too long.
+            DeadlineError: the deadline has passed already, or an idle device could not meet it.
+            UnavailableError: the batcher drains, or the device is lost.
         """
         if self._closing:
             raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
-        if deadline is not None and deadline <= time.monotonic():
-            raise DeadlineError("the deadline had passed when the request arrived; give the call more time")
-        if self._waiting >= self.limits.queue_limit:
-            wait_ms = round(self._waiting * self._image_ms)
-            raise OverloadedError(
-                f"the queue is full: {self._waiting} images wait, and no more may; try again in {wait_ms} ms",
-                retry_after_ms=max(1, wait_ms),
-            )
-        return self._take_place(deadline)
+        self._check_device()
+        waiting = self.waiting
+        wait_ms = self.wait_ms(priority)
+        bulk_full = priority is Priority.BULK and self._waiting[priority] >= self.limits.bulk_limit
+        if waiting >= self.limits.queue_limit or bulk_full:
+            raise _overloaded(f"the queue is full: {waiting} images wait, and no more may", wait_ms)
+        if wait_ms > self.limits.max_wait_ms:
+            raise _overloaded(f"the wait would be {wait_ms:.0f} ms, and may be {self.limits.max_wait_ms:g}", wait_ms)
+        if deadline is not None:
+            self._check_deadline(deadline, wait_ms)
+        return self._take_place(deadline, priority)
 
-    async def admit_when_free(self, deadline: float | None = None) -> Ticket:
+    async def admit_when_free(self, deadline: float | None = None, priority: Priority = Priority.BULK) -> Ticket:
         """Like `admit`, but wait for room instead of being refused: for the later images of an accepted stream.
 
         Streams fill half of the queue at the most, so that they never shut out single images, and wait in line. It
         takes places also while the batcher drains, because the stream that asks was accepted before.
+
+        Raises:
+            UnavailableError: the device is lost.
         """
         async with self._line:
-            while self._waiting >= self.limits.stream_limit:
+            while self.waiting >= self.limits.bulk_limit and self.lost is None:
                 self._room.clear()
                 await self._room.wait()
-            return self._take_place(deadline)
+            self._check_device()
+            return self._take_place(deadline, priority)
+
+    def wait_ms(self, priority: Priority) -> float:
+        """How long a request that is admitted now would wait for its run to start, by prediction."""
+        ahead = self._waiting[Priority.INTERACTIVE]
+        if priority is Priority.BULK:
+            ahead += self._waiting[Priority.BULK]
+        return self._device.remaining_ms() + self._planner.wait_ms(ahead)
 
     async def close(self) -> None:
         """Refuse new tickets and finish all that were admitted."""
         self._closing = True
         self._wake.set()
-        while self._waiting or self._in_flight:
+        while self.waiting or self.in_flight:
             self._idle.clear()
             await self._idle.wait()
         self._dispatcher.cancel()
         await asyncio.gather(self._dispatcher, return_exceptions=True)
 
-    def _take_place(self, deadline: float | None) -> Ticket:
-        self._waiting += 1
-        return Ticket(self, deadline)
+    def _check_device(self) -> None:
+        if self.lost is not None:
+            raise UnavailableError(f"the server has lost its device ({self.lost.message}); call another one")
 
-    def _enqueue(self, entry: _Entry, leave: Callable[[], None]) -> None:
-        self._queue[entry] = leave
+    def _check_deadline(self, deadline: float, wait_ms: float) -> None:
+        remaining_ms = (deadline - time.monotonic()) * 1e3
+        if remaining_ms <= 0:
+            raise DeadlineError("the deadline had passed when the request arrived; give the call more time")
+        alone_ms = self._planner.run_ms(1) + self.after_ms
+        if not self.waiting and not self.in_flight:
+            if alone_ms > remaining_ms and self._device.idle_s < _PROBE_S:
+                raise DeadlineError(
+                    f"an image takes some {alone_ms:.0f} ms here, and the deadline is in {remaining_ms:.0f}; "
+                    "give the call more time"
+                )
+            return
+        ahead = self._waiting[Priority.INTERACTIVE] % self.target_size
+        needed_ms = self._planner.answer_ms(wait_ms + self._planner.run_ms(ahead + 1))
+        if needed_ms > remaining_ms:
+            raise _overloaded(
+                f"the answer would take some {needed_ms:.0f} ms, and the deadline is in {remaining_ms:.0f}",
+                max(wait_ms, needed_ms - remaining_ms),
+            )
+
+    def _take_place(self, deadline: float | None, priority: Priority) -> Ticket:
+        self._waiting[priority] += 1
+        return Ticket(self, deadline, priority)
+
+    def enqueue(self, request: Request, ticket: Ticket) -> None:
+        """As `ticket.Line`."""
+        if self.lost is not None:
+            ticket.leave()
+        self._check_device()
+        self._tickets[request] = ticket
+        self._queue.add(request, ticket.priority)
         self._wake.set()
 
-    def _forget(self, entry: _Entry) -> None:
-        self._queue.pop(entry, None)
+    def forget(self, request: Request) -> None:
+        """As `ticket.Line`."""
+        self._queue.remove(request)
+        ticket = self._tickets.pop(request, None)
+        if ticket is not None:
+            ticket.leave()
 
-    def _left(self) -> None:
-        self._waiting -= 1
+    def left(self, priority: Priority) -> None:
+        """As `ticket.Line`."""
+        self._waiting[priority] -= 1
         self._room.set()
         self._idle.set()
+
+    def _lose(self, error: DeviceLostError) -> None:
+        """Answer everybody who waits, once, and take nobody in."""
+        for request in list(self._queue):
+            request.fail(UnavailableError(f"the server lost its device ({error.message}); call another one"))
+            self.forget(request)
+        self._room.set()
+        self._idle.set()
+        self.on_lost(error)
 
     async def _dispatch(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue and self._in_flight < self._session.max_in_flight:
+            while self._queue and self.lost is None and self._device.has_room:
                 await self._gather_company()
-                entries = self._take_batch()
-                if entries:
-                    self._start(entries)
+                requests = self._take_batch()
+                if requests:
+                    self._device.start(requests, self._done)
+
+    def _ran(self, result: BatchResult, images: int, taken_ms: float) -> None:
+        # With the way to the device's thread and back: that is what the next batch waits for.
+        self.model.observe(result.batch_size, taken_ms)
+        self.on_run(result, images)
+
+    def _done(self) -> None:
+        self._wake.set()
+        self._idle.set()
 
     async def _gather_company(self) -> None:
-        """Wait up to `queue_delay_ms`, from the oldest entry's admission, for a batch of the target size."""
+        """Wait up to `queue_delay_ms`, from the first request's admission, for a batch of the target size."""
         if self.limits.queue_delay_ms <= 0 or self._closing:
             return
-        until = next(iter(self._queue)).admitted + self.limits.queue_delay_ms / 1e3
-        while self._queue and len(self._queue) < self.limits.target_size and not self._closing:
+        until = self._queue.oldest().admitted + self.limits.queue_delay_ms / 1e3
+        while self._queue and len(self._queue) < self.target_size and not self._closing:
             remaining = until - time.monotonic()
             if remaining <= 0:
                 return
@@ -212,46 +262,24 @@ class Batcher:
             except TimeoutError:
                 return
 
-    def _take_batch(self) -> list[_Entry]:
-        """The oldest entries that can still be of use, up to the target size."""
-        now = time.monotonic()
-        batch: list[_Entry] = []
-        while self._queue and len(batch) < self.limits.target_size:
-            entry = next(iter(self._queue))
-            self._queue.pop(entry)()
-            if entry.future.done():
-                continue
-            if entry.deadline is not None and entry.deadline <= now:
-                waited_ms = (now - entry.admitted) * 1e3
-                entry.future.set_exception(DeadlineError(f"the deadline passed after {waited_ms:.0f} ms in the queue"))
-                continue
-            batch.append(entry)
+    def _take_batch(self) -> list[Request]:
+        """The requests of the next batch, out of the queue; those that cannot be in time are answered."""
+        # A prediction may be wrong where nothing has run for a while.
+        batch = self._planner.next_batch(self._drop, trust=self._device.idle_s < _PROBE_S)
+        self._queue.taken(batch)
+        for request in batch:
+            self.forget(request)
         return batch
 
-    def _start(self, entries: list[_Entry]) -> None:
-        self._in_flight += 1
-        task = asyncio.get_running_loop().create_task(self._run(entries, time.monotonic()))
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
+    def _drop(self, late: list[Request]) -> None:
+        for request in late:
+            waited_ms = (time.monotonic() - request.admitted) * 1e3
+            request.fail(
+                DeadlineError(f"the deadline passed after {waited_ms:.0f} ms in the queue, or would during the run")
+            )
+            self.forget(request)
 
-    async def _run(self, entries: list[_Entry], started: float) -> None:
-        try:
-            batch = Batch.join([entry.batch for entry in entries])
-            result = await asyncio.wrap_future(self._session.submit(batch))
-            self._image_ms += 0.2 * (result.inference_ms / len(entries) - self._image_ms)
-            self._deliver(entries, result, started)
-        except Exception as error:
-            failure = error if isinstance(error, NonesuchError) else BackendError(f"a batch failed: {error}")
-            for entry in entries:
-                if not entry.future.done():
-                    entry.future.set_exception(failure)
-        finally:
-            self._in_flight -= 1
-            self._wake.set()
-            self._idle.set()
 
-    def _deliver(self, entries: list[_Entry], result: BatchResult, started: float) -> None:
-        for entry, image in zip(entries, result.images, strict=True):
-            if not entry.future.done():
-                queue_ms = (started - entry.admitted) * 1e3
-                entry.future.set_result(Rendered(image, len(entries), result.batch_size, queue_ms, result.inference_ms))
+def _overloaded(problem: str, wait_ms: float) -> OverloadedError:
+    retry_after_ms = max(1, round(wait_ms))
+    return OverloadedError(f"{problem}; try again in {retry_after_ms} ms", retry_after_ms=retry_after_ms)

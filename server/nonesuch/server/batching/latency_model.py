@@ -1,0 +1,119 @@
+"""How long a run takes by its batch size: as measured where that size has run lately, a line a*n + b elsewhere.
+
+It is first told what was measured before the server took calls, and learns from every run since. A size that has not
+run for a while is judged by the line more and more: else one slow run could keep it from ever being tried again. The
+batcher asks how far a batch should grow, and whether a deadline can be met.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+__all__ = ["LatencyModel"]
+
+_WEIGHT = 0.1  # of a new run in the average of its size: a change shows after some ten runs
+_LEAP, _LEAP_WEIGHT = 2.0, 0.5  # one that is so many times longer or shorter counts more: something has changed
+_MEMORY = 0.98  # what an older run still counts for in the line, run by run
+_MOST_SLACK = 0.5
+_LEAST_MS = 1e-3
+_AS_GOOD = 0.9  # so close to the best rate, the larger batch is taken: one slow run must not make all of them small
+
+
+class LatencyModel:
+    """Times of one session's runs, in milliseconds."""
+
+    def __init__(self, run_ms: Mapping[int, float] | None = None, *, image_ms: float = 100.0) -> None:
+        """`run_ms` is what was measured, by batch size; `image_ms` the guess of the time per image until then."""
+        self._guess_ms = image_ms
+        self._average: dict[int, float] = {}
+        self._seen: dict[int, int] = {}  # the number of the size's last run
+        self._runs = 0
+        self._slack = 0.0
+        # The weighted sums of a least-squares line: 1, n, n^2, t, n*t.
+        self._sums = [0.0] * 5
+        for size, taken_ms in sorted((run_ms or {}).items()):
+            self.observe(size, taken_ms)
+        self._seen = dict.fromkeys(self._seen, self._runs)  # all of them just now
+
+    @property
+    def slack(self) -> float:
+        """By what share runs differ from their prediction, on average; at most a half."""
+        return min(self._slack, _MOST_SLACK)
+
+    @property
+    def known(self) -> dict[int, float]:
+        """The average time of a run, by each size that has run, ascending."""
+        return dict(sorted(self._average.items()))
+
+    def observe(self, size: int, taken_ms: float) -> None:
+        """Learn from a run of a batch of `size`, padding included; what is no time is passed over."""
+        if size < 1 or not (math.isfinite(taken_ms) and taken_ms >= 0):
+            return
+        taken_ms = max(taken_ms, _LEAST_MS)
+        before = self._average.get(size)
+        self._runs += 1
+        self._seen[size] = self._runs
+        if before is None:
+            self._average[size] = taken_ms
+        else:
+            self._slack += _WEIGHT * (abs(taken_ms / before - 1) - self._slack)
+            leapt = not before / _LEAP <= taken_ms <= before * _LEAP
+            self._average[size] = before + (_LEAP_WEIGHT if leapt else _WEIGHT) * (taken_ms - before)
+        new = (1.0, size, size * size, taken_ms, size * taken_ms)
+        self._sums = [_MEMORY * old + one for old, one in zip(self._sums, new, strict=True)]
+
+    def run_ms(self, size: int) -> float:
+        """The expected time of a run of a batch of `size`."""
+        slope_ms, start_ms = self.line()
+        by_line_ms = max(_LEAST_MS, slope_ms * size + start_ms)
+        if size not in self._average:
+            return by_line_ms
+        trust = _MEMORY ** (self._runs - self._seen[size])
+        return trust * self._average[size] + (1 - trust) * by_line_ms
+
+    def line(self) -> tuple[float, float]:
+        """The line's (a, b): milliseconds per image and per run; neither is negative."""
+        count, n, n2, t, nt = self._sums
+        if count == 0:
+            return self._guess_ms, 0.0
+        spread = count * n2 - n * n
+        # One size alone gives no line: a run is then taken to cost nothing but its images.
+        if spread <= 1e-9 * count * n2:
+            return t / n, 0.0
+        slope_ms = (count * nt - n * t) / spread
+        start_ms = (t - slope_ms * n) / count
+        if slope_ms < 0:
+            return 0.0, t / count
+        return (slope_ms, start_ms) if start_ms >= 0 else (nt / n2, 0.0)
+
+    def best_size(self, sizes: Sequence[int], min_gain: float) -> int:
+        """Where a batch should stop growing: while doubling it saves at least `min_gain` of the time per image.
+
+        `sizes` are the sizes that a run may have, ascending. With `min_gain` 0 it is the largest.
+        """
+        if min_gain <= 0:
+            return sizes[-1]
+        best = sizes[0]
+        for size in sizes[1:]:
+            doublings = math.log2(size / best)
+            if doublings < 1 and size != sizes[-1]:
+                continue
+            gain = 1 - (self.run_ms(size) / size) / (self.run_ms(best) / best)
+            if gain < 1 - (1 - min_gain) ** doublings:
+                break
+            best = size
+        return best
+
+    def images_in_next(self, waiting: int, sizes: Sequence[int], target: int) -> int:
+        """How many of the waiting images the next run should take: the number that makes most images per second.
+
+        A run of a closed set of sizes is padded, so five images may be better off as four and one than as eight.
+        """
+        allowed = [size for size in sizes if size <= target] or [sizes[0]]
+        rates = {min(waiting, size): 0.0 for size in allowed}
+        for size in allowed:
+            count = min(waiting, size)
+            rates[count] = max(rates[count], count / self.run_ms(size))
+        best = max(rates.values())
+        return max(count for count, rate in rates.items() if rate >= _AS_GOOD * best)

@@ -1,0 +1,234 @@
+"""One model on its device, and the way of one image through it.
+
+ImageRequest -> place in the queue -> styles (CPU) -> batch (device) -> encode (threads) -> MadeImage
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.downscale import check_size
+from nonesuch.engine.encoder import EncodeOptions, EncoderPool
+from nonesuch.engine.errors import DeviceLostError, FieldViolation, InvalidRequestError
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.manifest import Manifest
+from nonesuch.engine.provenance import ImageRecord
+from nonesuch.engine.session import Batch
+
+from .batching.batch_growth import BatchGrowth, measure_growth
+from .batching.batcher import Batcher, BatcherLimits, Ticket
+from .batching.latency_model import LatencyModel
+from .image_request import ImageRequest, ImageTiming, MadeImage
+from .server_metrics import ServerMetrics
+from .settings import ServerSettings
+
+__all__ = ["LoadedModel"]
+
+_R = TypeVar("_R")
+_KEPT_STYLES = 4096  # 8 MiB for a w of 512 values
+_WEIGHT = 0.1  # of a new image in the average time behind the run
+
+
+class LoadedModel:
+    """A model behind its batcher; `start` makes it ready, `close` finishes what was accepted."""
+
+    def __init__(
+        self,
+        name: str,
+        generator: Generator,
+        settings: ServerSettings,
+        encoders: EncoderPool,
+        metrics: ServerMetrics,
+        on_lost: Callable[[DeviceLostError], None],
+    ) -> None:
+        self.name = name
+        self.generator = generator
+        self.last_used = time.monotonic()
+        self.memory_mib = 0.0  # what loading it took, as far as that could be seen
+        self._settings = settings
+        self._encoders = encoders
+        self._metrics = metrics
+        self._on_lost = on_lost
+        self._batcher: Batcher | None = None
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._mappers = ThreadPoolExecutor(1, thread_name_prefix="nonesuch-mapping")
+        self._styles: OrderedDict[tuple[int, int | None], NDArray[np.float32]] = OrderedDict()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest."""
+        return self.generator.manifest
+
+    @property
+    def batcher(self) -> Batcher:
+        """The queue in front of the device; there once it has started."""
+        assert self._batcher is not None  # noqa: S101  # the registry hands out started models only
+        return self._batcher
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a call holds it."""
+        return self._users > 0
+
+    async def start(self) -> None:
+        """Load the model, warm it up and measure how far batches pay.
+
+        Raises:
+            BackendError: the runtime refuses the graph or the device.
+        """
+        await self.on_mapping_thread(self.generator.load)
+        growth = await self.on_mapping_thread(self._warm_up)
+        settings = self._settings
+        limits = BatcherLimits(
+            most=growth.target_size,
+            queue_limit=settings.queue_limit,
+            min_gain=settings.min_batch_gain,
+            queue_delay_ms=settings.queue_delay_ms,
+            max_wait_ms=settings.max_wait_ms,
+            run_timeout_s=settings.run_timeout_s,
+        )
+        self._batcher = Batcher(
+            self.generator.session, limits, LatencyModel(growth.run_ms), self._on_lost,
+            on_run=lambda result, size: self._metrics.ran(self.name, size, result.inference_ms),
+        )  # fmt: skip
+        self._metrics.watch(self.name, self._batcher)
+
+    @contextmanager
+    def use(self) -> Iterator[LoadedModel]:
+        """Hold the model for a call: it is not taken off its device before the block ends."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self.last_used = time.monotonic()
+            if not self._users:
+                self._unused.set()
+
+    async def close(self) -> None:
+        """Finish what was accepted, then give the device and the threads back."""
+        while self._users:
+            self._unused.clear()
+            await self._unused.wait()
+        lost = False
+        if self._batcher is not None:
+            await self._batcher.close()
+            lost = self._batcher.lost is not None
+            self._metrics.forget(self.name, self._batcher)
+        if not lost:  # a device that hangs would hold up the close for ever
+            await asyncio.get_running_loop().run_in_executor(None, self.generator.close)
+        # What still maps belongs to calls that are gone; a thread that is busy must not hold up the exit.
+        self._mappers.shutdown(wait=False, cancel_futures=True)
+
+    def check(self, request: ImageRequest, where: str = "source.") -> None:
+        """Refuse what this model could never make, before it takes a place; `where` is its source in the message.
+
+        Raises:
+            InvalidRequestError: a value does not fit the model.
+        """
+        try:
+            self.generator.latents.check(z=request.z, w=request.w)
+        except InvalidRequestError as error:
+            raise error.under(where) from error
+        noise = self.generator.session.variant.noise
+        if request.noise_mode not in {None, noise}:
+            problem = f"{request.noise_mode} noise is not served; the model is loaded with {noise} noise"
+            raise InvalidRequestError(FieldViolation("noise_mode", problem))
+        if request.encode.size is not None:
+            check_size(request.encode.size, self.manifest.resolution)
+
+    def build_id(self, encode: EncodeOptions | None = None) -> str:
+        """16 hex digits over model, variant, backend and, where given, encoder: what decides an image's bytes."""
+        if encode is None:
+            return self.generator.build_id
+        parts = (self.generator.build_id, self.name, encode.identity)  # the name is written into the images
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    async def make(self, request: ImageRequest, ticket: Ticket) -> MadeImage:
+        """Make one image that was checked and admitted.
+
+        Raises:
+            NonesuchError: as `Ticket.render`, or its values are out of range.
+        """
+        arrived = time.monotonic()
+        with ticket:
+            batch = await self.on_mapping_thread(partial(self._prepare, request))
+            rendered = await ticket.render(batch)
+        record = ImageRecord(self.name, self.manifest.model_id, request.seed, request.psi)
+        encoding = time.monotonic()
+        data = await asyncio.wrap_future(self._encoders.submit(rendered.image, request.encode, record))
+        finished = time.monotonic()
+        encode_ms = (finished - encoding) * 1e3
+        self.batcher.after_ms += _WEIGHT * (encode_ms - self.batcher.after_ms)
+        height, width, channels = rendered.image.shape
+        return MadeImage(
+            data=data,
+            options=request.encode,
+            width=request.encode.size or width,
+            height=request.encode.size or height,
+            channels=channels,
+            model=self.name,
+            model_id=self.manifest.model_id,
+            build_id=self.build_id(request.encode),
+            seed=request.seed,
+            psi=request.psi,
+            timing=ImageTiming(
+                queue_ms=rendered.queue_ms,
+                inference_ms=rendered.inference_ms,
+                encode_ms=encode_ms,
+                total_ms=(finished - arrived) * 1e3,
+            ),
+            batch_size=rendered.batch_size,
+            padded_size=rendered.padded_size,
+        )
+
+    async def on_mapping_thread(self, function: Callable[[], _R]) -> _R:
+        """Call a function where latents are mapped, one after another."""
+        return await asyncio.get_running_loop().run_in_executor(self._mappers, function)
+
+    def _warm_up(self) -> BatchGrowth:
+        latents, w_dim = self.generator.latents, self.manifest.w_dim
+        latents.warm_up()
+
+        def make_batch(size: int) -> Batch:
+            # Different rows, so that no runtime can profit from equal ones.
+            return latents.batch(PictureOptions(), w=np.random.RandomState(0).randn(size, w_dim))
+
+        return measure_growth(self.generator.session, make_batch, self._settings.min_batch_gain)
+
+    def _prepare(self, request: ImageRequest) -> Batch:
+        """The inputs of the run; on the mapping thread."""
+        latents, picture = self.generator.latents, request.picture
+        if request.seed is not None and not picture.mixing:
+            # The same as from the seed, with its w at hand.
+            noise_seed = request.seed if picture.noise_seed is None else picture.noise_seed
+            known = replace(picture, psi=request.psi, noise_seed=noise_seed)
+            return latents.batch(known, w=self._mapped(request.seed, picture))
+        seeds = None if request.seed is None else [request.seed]
+        z = None if request.z is None else np.asarray(request.z)[None]
+        w, ws = latents.split_w(request.w)
+        return latents.batch(picture, seeds=seeds, z=z, w=w, ws=ws)
+
+    def _mapped(self, seed: int, picture: PictureOptions) -> NDArray[np.float32]:
+        """The untruncated w of a seed, float32 [1, w_dim]; those of the seeds used last are kept."""
+        key = (seed, picture.class_index)
+        if key not in self._styles:
+            self._styles[key] = self.generator.latents.map(picture, seeds=[seed])
+            if len(self._styles) > _KEPT_STYLES:
+                self._styles.popitem(last=False)
+        self._styles.move_to_end(key)
+        return self._styles[key]

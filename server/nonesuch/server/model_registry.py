@@ -1,0 +1,253 @@
+r"""The models of a server: which there are, which are loaded, and how one takes another's place.
+
+    configured --load, or the first request--> loaded --unload, or room is needed--> configured
+                                                 \--reload: the new one is ready before the old one stops taking calls
+
+A call holds its model (`use`), so none is taken off its device under a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from nonesuch.engine.artifact import find_artifact
+from nonesuch.engine.encoder import EncoderPool
+from nonesuch.engine.errors import (
+    DeviceLostError,
+    FieldViolation,
+    InvalidRequestError,
+    ModelNotFoundError,
+    UnavailableError,
+)
+from nonesuch.engine.generator import Generator
+
+from .loaded_model import LoadedModel
+from .resident_memory import resident_mib
+from .server_metrics import ServerMetrics
+from .settings import ModelSettings, ServerSettings
+
+__all__ = ["ModelRegistry", "OpenGenerator", "open_generator"]
+
+OpenGenerator = Callable[[ModelSettings, int], Generator]
+"""(model, max_batch_size) -> a generator that is not loaded yet."""
+_log = structlog.get_logger("nonesuch.server")
+
+
+def open_generator(model: ModelSettings, max_batch_size: int) -> Generator:
+    """A generator as the settings say.
+
+    Raises:
+        NonesuchError: as `Generator.open`.
+    """
+    return Generator.open(model.model, backend=model.backend, options=model.session_options(max_batch_size))
+
+
+class ModelRegistry:
+    """All models by the names that clients use; the first is the default. Used on the event loop alone."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        metrics: ServerMetrics,
+        open_model: OpenGenerator = open_generator,
+        on_lost: Callable[[DeviceLostError], None] = lambda error: None,
+    ) -> None:
+        """Raises InvalidRequestError where two models have one name, NonesuchError where an artifact is not here."""
+        self.settings = settings
+        self._metrics = metrics
+        self._open_model = open_model
+        self._on_lost = on_lost
+        self._encoders = EncoderPool(settings.encode_threads)
+        self._configured: dict[str, ModelSettings] = {}
+        for model in settings.models:
+            name = model.name or find_artifact(model.model).manifest.name
+            if name in self._configured:
+                problem = f"two models are called {name!r}; give one of them another name"
+                raise InvalidRequestError(FieldViolation("models", problem))
+            self._configured[name] = model
+        self._loaded: dict[str, LoadedModel] = {}
+        self._changing = {name: asyncio.Lock() for name in self._configured}
+        self._loading = asyncio.Lock()  # one at a time, so that what each takes can be seen
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The configured models, the default first."""
+        return tuple(self._configured)
+
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        """The models that are on their device, in the order of `names`."""
+        return [self._loaded[name] for name in self._configured if name in self._loaded]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all models that are loaded at the start are, and none has lost its device."""
+        here = all(name in self._loaded for name, model in self._configured.items() if model.load == "start")
+        return here and not self._closing and all(model.batcher.lost is None for model in self._loaded.values())
+
+    def configured(self, name: str) -> tuple[str, ModelSettings]:
+        """A model's name and settings; empty is the default.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+        """
+        found = name or next(iter(self._configured), "")
+        if found not in self._configured:
+            known = ", ".join(map(repr, self._configured)) or "none"
+            raise ModelNotFoundError(f"no model {name!r} on this server; it has {known}")
+        return found, self._configured[found]
+
+    def peek(self, name: str) -> LoadedModel | None:
+        """The model if it is loaded. Raises ModelNotFoundError as `configured`."""
+        return self._loaded.get(self.configured(name)[0])
+
+    async def start(self) -> None:
+        """Load what is to be loaded at the start.
+
+        Raises:
+            BackendError: a model cannot be loaded.
+        """
+        for name, model in self._configured.items():
+            if model.load == "start":
+                await self.load(name)
+
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[LoadedModel]:
+        """Hold a model for a call; one that is loaded on demand is loaded first.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            UnavailableError: it is not loaded, and not to be loaded by a request.
+            NonesuchError: it cannot be loaded.
+        """
+        model = self.peek(name)
+        if model is None:
+            model = await self._on_demand(name)
+        with model.use():
+            yield model
+
+    async def load(self, name: str) -> LoadedModel:
+        """Load a model; one that is loaded stays as it is.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            NonesuchError: it cannot be loaded; the server goes on without it.
+        """
+        name, settings = self.configured(name)
+        async with self._changing[name]:
+            if name not in self._loaded:
+                self._loaded[name] = await self._start(name, settings)
+            return self._loaded[name]
+
+    async def unload(self, name: str) -> bool:
+        """Take a model off its device once the calls that hold it are done; whether it was loaded.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+        """
+        name, _ = self.configured(name)
+        async with self._changing[name]:
+            old = self._loaded.pop(name, None)
+            if old is not None:
+                await old.close()
+                _log.info("unloaded", model=name)
+            return old is not None
+
+    async def reload(self, name: str) -> LoadedModel:
+        """Load a model anew from its artifact and let it take the place of the one that is loaded, in one step.
+
+        Calls that hold the old one finish on it. Where the new one cannot be loaded the old one stays.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            NonesuchError: the new one cannot be loaded.
+        """
+        name, settings = self.configured(name)
+        async with self._changing[name]:
+            new = await self._start(name, settings)
+            old, self._loaded[name] = self._loaded.get(name), new
+            if old is not None:
+                self._let_go(old)
+            return new
+
+    async def close(self) -> None:
+        """Finish what was accepted, and take all models off their devices."""
+        self._closing = True
+        models, self._loaded = list(self._loaded.values()), {}
+        await asyncio.gather(*(model.close() for model in models), *self._leaving)
+        self._encoders.close()
+
+    async def _on_demand(self, name: str) -> LoadedModel:
+        name, settings = self.configured(name)
+        if self._closing or (settings.load == "start" and not self._changing[name].locked()):
+            raise UnavailableError(f"model {name!r} is not loaded; try again later, or ask its operator to load it")
+        if settings.load == "start":
+            raise UnavailableError("the server is still loading its model; try again in a few seconds")
+        return await self.load(name)
+
+    async def _start(self, name: str, settings: ModelSettings) -> LoadedModel:
+        async with self._loading:
+            loop, began = asyncio.get_running_loop(), time.monotonic()
+            generator = await loop.run_in_executor(None, self._open_model, settings, self.settings.max_batch_size)
+            await self._make_room(_size_mib(generator), keep=name)
+            before_mib = resident_mib()
+            model = LoadedModel(name, generator, self.settings, self._encoders, self._metrics, self._on_lost)
+            try:
+                await model.start()
+            except BaseException:
+                await model.close()
+                raise
+            model.memory_mib = max(_size_mib(generator), resident_mib() - before_mib)
+            _log.info(
+                "loaded",
+                model=name,
+                backend=generator.session.identity,
+                reason=generator.backend_reason,
+                batch_target=model.batcher.limits.most,
+                run_ms={size: round(ms, 1) for size, ms in model.batcher.model.known.items()},
+                memory_mib=round(model.memory_mib),
+                elapsed_s=round(time.monotonic() - began, 1),
+            )
+            return model
+
+    async def _make_room(self, needed_mib: float, keep: str) -> None:
+        """Unload idle models, the one that was used longest ago first, until the new one fits.
+
+        Raises:
+            UnavailableError: it does not fit beside those that are in use.
+        """
+        bound = self.settings.model_memory_mib
+        if bound is None:
+            return
+        while sum(model.memory_mib for model in self._loaded.values()) + needed_mib > bound:
+            idle = [
+                (model.last_used, name) for name, model in self._loaded.items() if name != keep and not model.in_use
+            ]
+            if not idle:
+                raise UnavailableError(
+                    f"model {keep!r} needs some {needed_mib:.0f} MiB, and the models in use leave less of "
+                    f"{bound} MiB; try again later"
+                )
+            _, name = min(idle)
+            old = self._loaded.pop(name)
+            await old.close()
+            _log.info("unloaded", model=name, to_make_room_for=keep)
+
+    def _let_go(self, model: LoadedModel) -> None:
+        task = asyncio.get_running_loop().create_task(model.close())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+def _size_mib(generator: Generator) -> float:
+    """What the model takes at the least: the size of its graph."""
+    return Path(generator.artifact.folder, generator.session.variant.file).stat().st_size / (1 << 20)

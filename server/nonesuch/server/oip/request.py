@@ -1,0 +1,201 @@
+"""A request of the Open Inference Protocol -> requests in our own terms.
+
+inputs      exactly one of  seed [n] or [n, 1], any whole number type
+                            z FP32 [n, z_dim]    w FP32 [n, w_dim]    ws FP32 [n, num_ws, w_dim]
+parameters  psi, cutoff, class_index, noise_mode, priority; format, quality, size for the output `encoded`
+outputs     image UINT8 [n, H, W, C] (what comes where none is named), image_fp32 FP32 [n, C, H, W], encoded BYTES [n]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.encoder import EncodeOptions
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.manifest import Manifest
+from nonesuch.oip import open_inference_service_pb2 as pb
+
+from ..batching.request_queue import Priority
+from ..image_request import ImageRequest
+from .tensors import input_arrays
+
+__all__ = ["ENCODED", "IMAGE", "IMAGE_FP32", "InferJob", "infer_job", "input_shapes", "output_shapes"]
+
+IMAGE, IMAGE_FP32, ENCODED = "image", "image_fp32", "encoded"
+_PARAMETERS = ("psi", "cutoff", "class_index", "noise_mode", "priority", "format", "quality", "size")
+_OF_ENCODED = ("format", "quality")
+_MOST_SEED = 2**32 - 1
+_MOST_ANSWER_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class InferJob:
+    """What one request wants.
+
+    Attributes:
+        requests: an image each, in the order of the rows.
+        outputs: the names of the outputs.
+        raw: whether the answer's contents are raw, as the request's were.
+    """
+
+    requests: list[ImageRequest]
+    outputs: tuple[str, ...]
+    raw: bool
+
+
+def input_shapes(manifest: Manifest) -> dict[str, tuple[str, list[int]]]:
+    """The inputs of a model: type and shape."""
+    return {
+        "seed": ("UINT64", [-1]),
+        "z": ("FP32", [-1, manifest.z_dim]),
+        "w": ("FP32", [-1, manifest.w_dim]),
+        "ws": ("FP32", [-1, manifest.num_ws, manifest.w_dim]),
+    }
+
+
+def output_shapes(manifest: Manifest, size: int | None = None) -> dict[str, tuple[str, list[int]]]:
+    """The outputs of a model: type and shape, at its resolution or a smaller size."""
+    side, channels = size or manifest.resolution, manifest.channels
+    return {
+        IMAGE: ("UINT8", [-1, side, side, channels]),
+        IMAGE_FP32: ("FP32", [-1, channels, side, side]),
+        ENCODED: ("BYTES", [-1]),
+    }
+
+
+def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> InferJob:
+    """Read a request for a model; `most` is how many images it may have.
+
+    Raises:
+        InvalidRequestError: an input, parameter or output that cannot be.
+    """
+    parameters = _parameters(request.parameters)
+    outputs = tuple(output.name for output in request.outputs) or (IMAGE,)
+    known = output_shapes(manifest)
+    if unknown := [name for name in outputs if name not in known]:
+        raise InvalidRequestError(
+            FieldViolation("outputs", f"{unknown[0][:64]!r} is unknown; there are {', '.join(known)}")
+        )
+    if ENCODED in outputs and len(set(outputs)) > 1:
+        raise InvalidRequestError(FieldViolation("outputs", f"{ENCODED} comes alone; ask for tensors in another call"))
+    rows = list(_rows(input_arrays(request), manifest, most))
+    size = parameters.whole("size")
+    if ENCODED in outputs:
+        encode = EncodeOptions(
+            ImageFormat.parse(parameters.text("format") or "jpeg"), parameters.whole("quality"), size
+        )
+    else:
+        for name in _OF_ENCODED:
+            if parameters.has(name):
+                raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"is for the output {ENCODED} only"))
+        encode = EncodeOptions(ImageFormat.RAW, None, size)
+    answer_bytes = (
+        len(rows) * manifest.channels * (size or manifest.resolution) ** 2 * (4 if IMAGE_FP32 in outputs else 1)
+    )
+    if answer_bytes > _MOST_ANSWER_BYTES:
+        problem = f"{len(rows)} images would be {answer_bytes >> 20} MiB, and {_MOST_ANSWER_BYTES >> 20} is the most"
+        raise InvalidRequestError(FieldViolation("inputs", f"{problem}; ask for fewer"))
+    picture = PictureOptions(
+        psi=parameters.number("psi"), cutoff=parameters.whole("cutoff"), class_index=parameters.whole("class_index")
+    )
+    priority = parameters.choice("priority", {"interactive": Priority.INTERACTIVE, "bulk": Priority.BULK})
+    noise_mode = parameters.text("noise_mode")
+    if noise_mode not in {None, "const", "none", "random"}:
+        raise InvalidRequestError(
+            FieldViolation("parameters.noise_mode", f"{noise_mode!r} is not const, none or random")
+        )
+    requests = [
+        ImageRequest(
+            request.model_name, noise_mode=noise_mode, picture=picture, encode=encode,
+            priority=priority or Priority.INTERACTIVE, **row,  # type: ignore[arg-type]
+        )
+        for row in rows
+    ]  # fmt: skip
+    return InferJob(requests, outputs, bool(request.raw_input_contents))
+
+
+def _rows(
+    arrays: Mapping[str, NDArray[np.generic]], manifest: Manifest, most: int
+) -> Iterator[dict[str, int | NDArray[np.generic]]]:
+    """The source of each image, by the name of its field."""
+    shapes = input_shapes(manifest)
+    if len(arrays) != 1 or (name := next(iter(arrays))) not in shapes:
+        given = ", ".join(name[:64] for name in arrays) or "none"
+        problem = f"{given} given; a request has exactly one of {', '.join(shapes)}"
+        raise InvalidRequestError(FieldViolation("inputs", problem))
+    array = arrays[name]
+    if name == "seed" and array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    shape = shapes[name][1]
+    if array.ndim != len(shape) or list(array.shape[1:]) != shape[1:] or not 1 <= len(array) <= most:
+        expected = ", ".join([f"1 to {most}", *map(str, shape[1:])])
+        raise InvalidRequestError(FieldViolation(name, f"shape {list(array.shape)} does not fit [{expected}]"))
+    if (array.dtype.kind not in "iu") if name == "seed" else (array.dtype != np.float32):
+        raise InvalidRequestError(FieldViolation(name, f"{array.dtype} does not fit; it is {shapes[name][0]}"))
+    for row in array:
+        if name == "seed":
+            if not 0 <= int(row) <= _MOST_SEED:
+                raise InvalidRequestError(FieldViolation("seed", f"{row} is out of range; it is 0 to {_MOST_SEED}"))
+            yield {"seed": int(row)}
+        else:
+            yield {"z" if name == "z" else "w": row.astype(np.float32).ravel()}
+
+
+@dataclass(frozen=True)
+class _Parameters:
+    """The parameters of a request; numbers may come as text, because some clients send nothing else."""
+
+    values: Mapping[str, bool | int | float | str]
+
+    def has(self, name: str) -> bool:
+        return name in self.values
+
+    def text(self, name: str) -> str | None:
+        value = self.values.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{value!r} is no text"))
+
+    def number(self, name: str) -> float | None:
+        value = self.values.get(name)
+        try:
+            number = None if value is None else float(value)
+        except ValueError:
+            number = math.nan
+        if isinstance(value, bool) or (number is not None and not math.isfinite(number)):
+            raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{str(value)[:64]!r} is no number"))
+        return number
+
+    def whole(self, name: str) -> int | None:
+        number = self.number(name)
+        if number is None:
+            return None
+        if number != int(number) or not 0 <= number <= _MOST_SEED:
+            raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{number:g} is no whole number from 0"))
+        return int(number)
+
+    def choice(self, name: str, values: Mapping[str, Priority]) -> Priority | None:
+        text = self.text(name)
+        if text is not None and text not in values:
+            problem = f"{text[:64]!r} is unknown; there are {', '.join(values)}"
+            raise InvalidRequestError(FieldViolation(f"parameters.{name}", problem))
+        return None if text is None else values[text]
+
+
+def _parameters(given: Mapping[str, pb.InferParameter]) -> _Parameters:
+    values: dict[str, bool | int | float | str] = {}
+    for name, parameter in given.items():
+        if name not in _PARAMETERS:
+            problem = f"{name[:64]!r} is unknown; there are {', '.join(_PARAMETERS)}"
+            raise InvalidRequestError(FieldViolation("parameters", problem))
+        kind = parameter.WhichOneof("parameter_choice")
+        if kind is not None:
+            values[name] = getattr(parameter, kind)
+    return _Parameters(values)

@@ -1,0 +1,95 @@
+"""Tensors of the Open Inference Protocol <-> numpy: typed contents in the field of their type, or raw bytes.
+
+Open Inference Protocol 2, gRPC: "Tensor Data" (raw is little endian and row-major, BYTES has a length of four bytes
+before each element; typed and raw contents are never mixed).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.oip import open_inference_service_pb2 as pb
+
+__all__ = ["OutputTensor", "input_arrays", "set_outputs"]
+
+# The types that we take or give: numpy's type, and the field of typed contents.
+_TYPES = {
+    "UINT8": ("<u1", "uint_contents"),
+    "UINT32": ("<u4", "uint_contents"),
+    "UINT64": ("<u8", "uint64_contents"),
+    "INT32": ("<i4", "int_contents"),
+    "INT64": ("<i8", "int64_contents"),
+    "FP32": ("<f4", "fp32_contents"),
+    "FP64": ("<f8", "fp64_contents"),
+}
+
+OutputTensor = NDArray[np.generic] | Sequence[bytes]
+"""A tensor of numbers, or one of BYTES with one dimension."""
+
+
+def input_arrays(request: pb.ModelInferRequest) -> dict[str, NDArray[np.generic]]:
+    """The inputs by name, each in the shape that it says.
+
+    Raises:
+        InvalidRequestError: a type that no input of ours has, a shape that its values do not fill, a name that comes
+            twice, or typed and raw contents in one request.
+    """
+    raw = request.raw_input_contents
+    if raw and len(raw) != len(request.inputs):
+        problem = f"{len(raw)} for {len(request.inputs)} inputs; there is one for each, or none at all"
+        raise InvalidRequestError(FieldViolation("raw_input_contents", problem))
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for index, tensor in enumerate(request.inputs):
+        where = f"inputs[{index}]"
+        if tensor.name in arrays:
+            raise InvalidRequestError(FieldViolation(f"{where}.name", f"{tensor.name[:64]!r} is there twice"))
+        if tensor.datatype not in _TYPES:
+            problem = f"{tensor.datatype[:64]!r} is not taken; there are {', '.join(_TYPES)}"
+            raise InvalidRequestError(FieldViolation(f"{where}.datatype", problem))
+        if raw and tensor.HasField("contents"):
+            problem = "is given beside raw_input_contents; a request has one kind"
+            raise InvalidRequestError(FieldViolation(f"{where}.contents", problem))
+        dtype, field = _TYPES[tensor.datatype]
+        if raw:
+            size = np.dtype(dtype).itemsize
+            if len(raw[index]) % size:
+                problem = f"{len(raw[index])} bytes are no whole number of {tensor.datatype}"
+                raise InvalidRequestError(FieldViolation(f"raw_input_contents[{index}]", problem))
+            flat: NDArray[np.generic] = np.frombuffer(raw[index], dtype)
+        else:
+            try:
+                flat = np.array(getattr(tensor.contents, field), dtype)
+            except OverflowError as error:
+                raise InvalidRequestError(
+                    FieldViolation(f"{where}.contents", f"a value is no {tensor.datatype}")
+                ) from error
+        shape = tuple(tensor.shape)
+        if any(side < 0 for side in shape) or math.prod(shape) != flat.size:
+            problem = f"{list(shape)} does not hold the {flat.size} values that came"
+            raise InvalidRequestError(FieldViolation(f"{where}.shape", problem))
+        arrays[tensor.name] = flat.reshape(shape)
+    return arrays
+
+
+def set_outputs(response: pb.ModelInferResponse, tensors: dict[str, OutputTensor], *, raw: bool) -> None:
+    """Put the outputs into an answer, raw or typed."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, np.ndarray):
+            datatype = next(name for name, (dtype, _) in _TYPES.items() if np.dtype(dtype) == tensor.dtype)
+            output = response.outputs.add(name=name, datatype=datatype, shape=tensor.shape)
+            if raw:
+                response.raw_output_contents.append(np.ascontiguousarray(tensor).tobytes())
+            else:
+                getattr(output.contents, _TYPES[datatype][1]).extend(tensor.ravel().tolist())
+        else:
+            output = response.outputs.add(name=name, datatype="BYTES", shape=[len(tensor)])
+            if raw:
+                response.raw_output_contents.append(b"".join(struct.pack("<I", len(one)) + one for one in tensor))
+            else:
+                output.contents.bytes_contents.extend(tensor)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nonesuch.server.batching.request_queue import PATIENCE, Priority, RequestQueue
+
+
+def take(queue: RequestQueue[int], count: int) -> list[int]:
+    batch = [request for request, _ in zip(queue.next_first(), range(count), strict=False)]
+    queue.taken(batch)
+    return batch
+
+
+def test_each_class_keeps_its_order_and_interactive_goes_first() -> None:
+    queue: RequestQueue[int] = RequestQueue()
+    for request in (1, 2, 3):
+        queue.add(request, Priority.BULK)
+        queue.add(10 * request, Priority.INTERACTIVE)
+    assert list(queue) == [10, 20, 30, 1, 2, 3]
+    assert queue.oldest() == 10
+    assert queue.remove(20)
+    assert not queue.remove(20)
+    assert take(queue, 4) == [10, 30, 1, 2]
+    assert len(queue) == 1
+
+
+def test_bulk_has_the_first_place_after_it_was_passed_over_often_enough() -> None:
+    queue: RequestQueue[int] = RequestQueue()
+    for request in range(100):
+        queue.add(request, Priority.INTERACTIVE)
+    for request in (1000, 1001):
+        queue.add(request, Priority.BULK)
+    batches = [take(queue, 3) for _ in range(2 * (PATIENCE + 1))]
+    assert [request for batch in batches for request in batch if request >= 1000] == [1000, 1001]
+    assert batches[PATIENCE][0] == 1000
+    assert batches[2 * PATIENCE + 1][0] == 1001
+
+
+@given(st.lists(st.tuples(st.sampled_from(Priority), st.integers(1, 5)), max_size=60))
+def test_nothing_is_lost_or_taken_twice(steps: list[tuple[Priority, int]]) -> None:
+    queue: RequestQueue[int] = RequestQueue()
+    taken: list[int] = []
+    for request, (priority, count) in enumerate(steps):
+        queue.add(request, priority)
+        if request % 3 == 2:
+            taken += take(queue, count)
+    while queue:
+        taken += take(queue, 4)
+    assert sorted(taken) == list(range(len(steps)))

@@ -1,0 +1,173 @@
+"""The Open Inference Protocol: by the real tritonclient for what it sends (raw), and by bare messages for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from nonesuch.benchmarks.peers.venv import peer_python
+from nonesuch.engine import __version__
+from nonesuch.engine.downscale import downscale
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.home import Home
+from nonesuch.oip import open_inference_service_pb2 as pb
+from nonesuch.oip import open_inference_service_pb2_grpc
+
+from ...conftest import REPOSITORY, RunServer
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def triton_python() -> Path:
+    """An interpreter with tritonclient, in an environment of its own: it wants an older protobuf than ours."""
+    home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
+    return peer_python("tritonclient", (HERE / "triton_pins.txt").read_text().split(), home)
+
+
+async def test_tritonclient_finds_everything_as_it_expects_it(
+    run_server: RunServer, generator: Generator, triton_python: Path
+) -> None:
+    async with run_server() as server:
+        process = await asyncio.create_subprocess_exec(
+            str(triton_python), str(HERE / "triton_calls.py"), server.address,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, error = await process.communicate()
+        assert process.returncode == 0, error.decode()
+        (model,) = server.registry.loaded
+        build_id = model.build_id()
+    found: dict[str, Any] = json.loads(out)
+    assert (found["live"], found["ready"], found["model_ready"], found["other_ready"]) == (True, True, True, False)
+    assert found["server"] == {"name": "nonesuch", "version": __version__}
+    assert found["model"]["versions"] == [build_id]
+    assert {(one["name"], one["datatype"], *one["shape"]) for one in found["model"]["inputs"]} == {
+        ("seed", "UINT64", "-1"), ("z", "FP32", "-1", "10"), ("w", "FP32", "-1", "12"), ("ws", "FP32", "-1", "8", "12"),
+    }  # fmt: skip
+    assert {(one["name"], one["datatype"]) for one in found["model"]["outputs"]} == {
+        ("image", "UINT8"), ("image_fp32", "FP32"), ("encoded", "BYTES"),
+    }  # fmt: skip
+
+    expected = generator.generate([3, 4, 5])
+    assert found["seed"]["shape"] == [3, 32, 32, 3]
+    assert found["seed"]["type"] == "uint8"
+    assert found["seed"]["id"] == "a-7"
+    assert base64.b64decode(found["seed"]["data"]) == expected.tobytes()
+
+    z = np.frombuffer(base64.b64decode(found["z"]["input"]), np.float32).reshape(2, 10)
+    signed = np.frombuffer(base64.b64decode(found["z"]["data"]), np.float32).reshape(found["z"]["shape"])
+    levels = generator.generate(z=z, psi=0.5)
+    # The middle of what a level stands for: half a level from its edges, -1 and 1 included.
+    np.testing.assert_allclose(signed.transpose(0, 2, 3, 1), (levels.astype(float) - 127.5) / 127.5, atol=1e-6)
+
+    for data, picture in zip(found["encoded"], expected, strict=True):
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            np.testing.assert_array_equal(np.asarray(image), downscale(picture, 16))
+
+    errors = {name: (status.removeprefix("StatusCode."), text) for name, (status, text) in found["errors"].items()}
+    codes = {name: code for name, (code, _) in errors.items()}
+    assert codes == {
+        "unknown model": "NOT_FOUND",
+        "unknown version": "NOT_FOUND",
+        "unknown output": "INVALID_ARGUMENT",
+        "unknown parameter": "INVALID_ARGUMENT",
+        "bad psi": "INVALID_ARGUMENT",
+        "psi out of range": "INVALID_ARGUMENT",
+        "two sources": "INVALID_ARGUMENT",
+        "too many": "INVALID_ARGUMENT",
+        "wrong shape": "INVALID_ARGUMENT",
+        "wrong type": "INVALID_ARGUMENT",
+        "timeout": "DEADLINE_EXCEEDED",
+        "and then": "OK",
+    }
+    assert "'pixels' is unknown; there are image, image_fp32, encoded" in errors["unknown output"][1]
+    assert "shape [9] does not fit [1 to 8]" in errors["too many"][1]
+
+
+def tensor(name: str, datatype: str, shape: list[int], **contents: list[Any]) -> pb.ModelInferRequest.InferInputTensor:
+    made = pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=shape)
+    if contents:
+        made.contents.CopyFrom(pb.InferTensorContents(**contents))
+    return made
+
+
+async def test_typed_contents_are_answered_in_kind(run_server: RunServer, generator: Generator) -> None:
+    expected = generator.generate([7])
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = open_inference_service_pb2_grpc.GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        for datatype, contents in (
+            ("UINT64", {"uint64_contents": [7]}),
+            ("INT64", {"int64_contents": [7]}),
+            ("INT32", {"int_contents": [7]}),
+            ("UINT32", {"uint_contents": [7]}),
+        ):
+            seed = tensor("seed", datatype, [1, 1], **contents)
+            answer = await stub.ModelInfer(pb.ModelInferRequest(model_name="tiny", inputs=[seed]))
+            (output,) = answer.outputs
+            assert (output.name, output.datatype, list(output.shape)) == ("image", "UINT8", [1, 32, 32, 3])
+            assert not answer.raw_output_contents
+            assert np.array(output.contents.uint_contents, np.uint8).tobytes() == expected.tobytes()
+        w = generator.styles([7], psi=1.0)[:, 0]
+        request = pb.ModelInferRequest(
+            model_name="tiny", inputs=[tensor("w", "FP32", [1, 12], fp32_contents=list(w[0]))]
+        )
+        request.parameters["psi"].double_param = 0.7
+        request.outputs.add(name="encoded")
+        answer = await stub.ModelInfer(request)
+        (data,) = answer.outputs[0].contents.bytes_contents
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.format == "JPEG"
+            assert image.size == (32, 32)
+
+
+async def test_contents_that_cannot_be_are_refused_by_their_place(run_server: RunServer) -> None:
+    seed = tensor("seed", "UINT64", [1], uint64_contents=[7])
+    raw_seed = tensor("seed", "UINT64", [1])
+    eight = (7).to_bytes(8, "little")
+    cases = [
+        (pb.ModelInferRequest(inputs=[seed], raw_input_contents=[eight]), "inputs[0].contents: is given beside raw"),
+        (
+            pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[eight, eight]),
+            "raw_input_contents: 2 for 1 inputs",
+        ),
+        (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[b"123"]), "no whole number of UINT64"),
+        (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[eight * 2]), "does not hold the 2 values"),
+        (pb.ModelInferRequest(inputs=[raw_seed]), "does not hold the 0 values"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [-1], uint64_contents=[7])]), "[-1] does not hold"),
+        (pb.ModelInferRequest(inputs=[seed, seed]), "'seed' is there twice"),
+        (pb.ModelInferRequest(), "none given; a request has exactly one of seed, z, w, ws"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "BYTES", [1], bytes_contents=[b"7"])]), "'BYTES' is not taken"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "INT64", [1], int64_contents=[-1])]), "-1 is out of range"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "FP32", [1], fp32_contents=[7])]), "it is UINT64"),
+        (
+            pb.ModelInferRequest(inputs=[seed], outputs=[{"name": "image"}, {"name": "encoded"}]),
+            "encoded comes alone",
+        ),
+        (
+            pb.ModelInferRequest(inputs=[seed], parameters={"format": pb.InferParameter(string_param="png")}),
+            "encoded only",
+        ),
+        (
+            pb.ModelInferRequest(inputs=[seed], parameters={"size": pb.InferParameter(int64_param=48)}),
+            "size: 48 is no size",
+        ),
+        (pb.ModelInferRequest(inputs=[seed], parameters={"psi": pb.InferParameter(bool_param=True)}), "is no number"),
+    ]
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = open_inference_service_pb2_grpc.GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+        for request, text in cases:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.ModelInfer(request)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, text
+            assert text in str(caught.value.details())
+        assert (await stub.ModelInfer(pb.ModelInferRequest(inputs=[seed]))).outputs
