@@ -10,7 +10,7 @@ import io
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
 from types import TracebackType
 from typing import Self
 
@@ -21,6 +21,7 @@ from PIL import Image, features
 from .downscale import downscale
 from .errors import FieldViolation, InvalidRequestError
 from .image_format import ImageFormat
+from .package_version import package_version
 from .png import write_png
 from .provenance import SOFTWARE, ImageRecord
 
@@ -49,15 +50,23 @@ class EncodeOptions:
     @property
     def identity(self) -> str:
         """What, besides the pixels, decides the bytes: settings and the library's version."""
-        libraries = {
-            ImageFormat.JPEG: f"jpeg {features.version('jpg')}",
-            ImageFormat.WEBP: f"webp {features.version('webp')}",
-            ImageFormat.PNG: f"isal {metadata.version('isal')}",
-        }
         quality = self.quality or DEFAULT_QUALITY if self.format.has_quality else ""
         # The software's name and version are written into the images.
         scaled = f" {self.size}" if self.size is not None else ""
-        return f"{self.format} {quality} {libraries.get(self.format, '')} {SOFTWARE}{scaled}"
+        return f"{self.format} {quality} {_library(self.format)} {SOFTWARE}{scaled}"
+
+
+@cache
+def _library(image_format: ImageFormat) -> str:
+    """What writes the format, and its version; nothing for bare pixels."""
+    match image_format:
+        case ImageFormat.JPEG:
+            return f"jpeg {features.version('jpg')}"
+        case ImageFormat.WEBP:
+            return f"webp {features.version('webp')}"
+        case ImageFormat.PNG:
+            return f"isal {package_version('isal')}"
+    return ""
 
 
 def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> bytes:

@@ -6,7 +6,6 @@ between two convolutions (noise, activation, style) become one pass. A batch run
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..artifact import Artifact
 from ..errors import BackendUnavailableError
 from ..lanes import ImageRunner, Lanes
 from ..manifest import Variant
+from ..package_version import package_version
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
 from .runtime_import import import_runtime
@@ -45,7 +45,7 @@ class OpenVinoBackend:
             load_openvino()
         except BackendUnavailableError as error:
             return Probe(False, error.message)
-        return Probe(True, f"openvino {metadata.version('openvino')} on the CPU")
+        return Probe(True, f"openvino {package_version('openvino')} on the CPU")
 
     def session(self, artifact: Artifact, options: SessionOptions) -> Session:
         """A CPU session.
@@ -71,7 +71,7 @@ class OpenVinoSession(Session):
     @property
     def identity(self) -> str:
         """Runtime, version and device."""
-        return f"openvino {metadata.version('openvino')} CPU"
+        return f"openvino {package_version('openvino')} CPU"
 
     @property
     def preferred_batch_size(self) -> int:

@@ -40,10 +40,17 @@ class BatchPlanner:
     min_gain: float
     after_ms: float = 0.0
 
+    def __post_init__(self) -> None:
+        self._target = (-1, 0)  # of so many runs, the size
+
     @property
     def target_size(self) -> int:
         """Where a batch stops growing, by what runs take now."""
-        return self.model.best_size(self.sizes, self.min_gain)
+        runs, size = self._target
+        if runs != self.model.runs:  # a request alone would otherwise ask several times
+            size = self.model.best_size(self.sizes, self.min_gain)
+            self._target = (self.model.runs, size)
+        return size
 
     def run_ms(self, count: int) -> float:
         """The expected time of a run of so many images, padded as it will be."""
@@ -66,8 +73,8 @@ class BatchPlanner:
             trust: whether predictions hold; if not, only deadlines that have passed count.
         """
         drop(self._late(self.sizes[0], trust=trust))
-        if not self.queue:
-            return []
+        if len(self.queue) <= 1:
+            return list(self.queue)
         count = self.model.images_in_next(len(self.queue), self.sizes, self.target_size)
         batch = self._gather(count)
         wanted = min(count, self.queue.count(Priority.INTERACTIVE) or count)  # nobody is dropped to make room for bulk

@@ -55,6 +55,9 @@ class Request:
             self.future.set_exception(error)
 
 
+_Running = asyncio.Future[BatchResult]
+
+
 @dataclass(eq=False)
 class _Run:
     size: int
@@ -114,11 +117,13 @@ class DeviceRuns:
         """Run a batch of requests; each is answered in the end, then `done` is called."""
         size = next((size for size in self._session.batch_sizes if size >= len(requests)), len(requests))
         run = _Run(size, time.monotonic())
-        self._runs[run] = asyncio.get_running_loop().create_task(self._whole(run, requests, done))
+        # Handed over now, not in the task's first step: the device need not wait for the event loop.
+        running = self._submit(requests)
+        self._runs[run] = asyncio.get_running_loop().create_task(self._whole(run, requests, running, done))
 
-    async def _whole(self, run: _Run, requests: Sequence[Request], done: Callable[[], None]) -> None:
+    async def _whole(self, run: _Run, requests: Sequence[Request], running: _Running, done: Callable[[], None]) -> None:
         try:
-            await self._run(requests, run.started)
+            await self._finish(requests, running, run.started)
         finally:
             # In the same step as the answers, so that whoever has one finds the device free.
             del self._runs[run]
@@ -126,13 +131,16 @@ class DeviceRuns:
             done()
 
     async def _run(self, requests: Sequence[Request], started: float) -> None:
-        """One batch, or what is left of it in halves; never raises."""
+        """Half of a batch that failed; never raises."""
         requests = [request for request in requests if not request.answered]
-        if not requests:
-            return
+        if requests:
+            await self._finish(requests, self._submit(requests), started)
+
+    async def _finish(self, requests: Sequence[Request], running: _Running, started: float) -> None:
+        """Answer a batch that was handed over, or run it again in halves; never raises."""
         handed = time.monotonic()
         try:
-            result = await self._result(requests)
+            result = await self._result(running, len(requests))
         except DeviceLostError as error:
             self._lose(error, requests)
         except Exception as error:
@@ -149,17 +157,25 @@ class DeviceRuns:
             self._on_run(result, len(requests), (time.monotonic() - handed) * 1e3)
             _deliver(requests, result, started)
 
-    async def _result(self, requests: Sequence[Request]) -> BatchResult:
-        if self.lost is not None:
-            raise self.lost
-        running = asyncio.wrap_future(self._session.submit(Batch.join([request.batch for request in requests])))
+    def _submit(self, requests: Sequence[Request]) -> _Running:
+        """Hand a batch to the session; what it refuses is in the future, as what fails is."""
+        try:
+            if self.lost is not None:
+                raise self.lost
+            return asyncio.wrap_future(self._session.submit(Batch.join([request.batch for request in requests])))
+        except Exception as error:
+            refused: _Running = asyncio.get_running_loop().create_future()
+            refused.set_exception(error)
+            return refused
+
+    async def _result(self, running: _Running, count: int) -> BatchResult:
         if not math.isfinite(self._timeout_s):
             return await running
         done, _ = await asyncio.wait({running}, timeout=self._timeout_s)
         if not done:
             running.add_done_callback(_taken_note_of)  # nobody waits for it any more
             raise DeviceLostError(
-                f"{self._session.identity} hangs: a batch of {len(requests)} has not come back in {self._timeout_s:g} s"
+                f"{self._session.identity} hangs: a batch of {count} has not come back in {self._timeout_s:g} s"
             )
         return running.result()
 

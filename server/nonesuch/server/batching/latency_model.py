@@ -37,6 +37,11 @@ class LatencyModel:
         self._seen = dict.fromkeys(self._seen, self._runs)  # all of them just now
 
     @property
+    def runs(self) -> int:
+        """How many runs it has learned from."""
+        return self._runs
+
+    @property
     def slack(self) -> float:
         """By what share runs differ from their prediction, on average; at most a half."""
         return min(self._slack, _MOST_SLACK)
