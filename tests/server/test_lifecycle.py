@@ -68,6 +68,7 @@ async def test_sigterm_under_load_answers_every_accepted_call_and_exits_with_0(a
             "loaded",
             "serving",
             "draining",
+            "unloaded",
             "stopped",
         ]
         accepted = [line["code"] for line in log if line.get("method", "").endswith("/Generate")]

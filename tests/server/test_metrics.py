@@ -112,8 +112,8 @@ async def test_a_collector_gets_a_span_a_call_and_where_the_time_went(run_server
         assert by_name[part].parent_span_id == root.span_id
         assert by_name[part].end_time_unix_nano >= by_name[part].start_time_unix_nano
     failed = [span for span in spans if span.trace_id != root.trace_id]
-    codes = {a.key: a.value.string_value for a in failed[0].attributes}
-    assert codes["rpc.grpc.status_code"] == "INVALID_ARGUMENT"
+    codes = {a.key: a.value.int_value for a in failed[0].attributes}
+    assert codes["rpc.grpc.status_code"] == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
 def test_without_the_extra_the_setting_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -13,13 +14,13 @@ import grpc
 import numpy as np
 import pytest
 
-from nonesuch.client import AdminClient, AsyncClient, ClientError, ModelNotFoundError, UnavailableError
+from nonesuch.client import AdminClient, AsyncClient, ClientError, ModelNotFoundError, OverloadedError, UnavailableError
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.server.grpc_server import GrpcServer
-from nonesuch.server.settings import ServerSettings
+from nonesuch.server.settings import ModelSettings, ServerSettings
 
 from ..conftest import TINY_SOURCE, RunServer, tiny_checkpoint
 
@@ -92,9 +93,84 @@ async def test_the_model_that_was_idle_longest_makes_room(
         as_large("b", 3.0)
         held = server.registry.peek("b")
         assert held is not None
-        with held.use(), pytest.raises(UnavailableError, match="the models in use leave less of 3 MiB"):
+        with held.use(), pytest.raises(UnavailableError, match="the models that stay leave less of 3 MiB"):
             await client.generate(seed=1, model="a", deadline_s=5)
         assert (await client.generate(seed=1, model="b")).data
+
+
+async def test_models_of_the_start_do_not_make_room(run_server: RunServer, artifact: Artifact, other: Artifact) -> None:
+    models = ({"model": str(artifact.folder)}, {"model": str(other.folder), "load": "demand"})
+    async with run_server(models=models, model_memory_mib=3) as server, AsyncClient(server.address) as client:
+        first = server.registry.peek("tiny")
+        assert first is not None
+        first.memory_mib = 3.0
+        with pytest.raises(UnavailableError, match="the models that stay leave less"):
+            await client.generate(seed=1, model="other", deadline_s=5)
+        assert (await client.generate(seed=1)).model == "tiny"
+
+
+async def test_a_load_goes_on_when_its_first_caller_goes_and_all_who_wait_share_it(
+    run_server: RunServer, artifact: Artifact
+) -> None:
+    opened: list[str] = []
+    gate = threading.Event()
+
+    def open_model(model: ModelSettings, max_batch_size: int) -> Generator:
+        opened.append(model.model)
+        gate.wait(30)
+        return Generator.open(model.model)
+
+    models = ({"model": str(artifact.folder), "load": "demand"},)
+    async with run_server(models=models, open_model=open_model, queue_limit=3) as server:
+        async with AsyncClient(server.address, retries=False) as client:
+            first = asyncio.create_task(client.generate(seed=1))
+            async with asyncio.timeout(10):
+                while not opened:
+                    await asyncio.sleep(0.01)
+            others = [asyncio.create_task(client.generate(seed=seed)) for seed in (2, 3)]
+            await asyncio.sleep(0.05)
+            with pytest.raises(OverloadedError, match="3 calls wait for model 'tiny' to be loaded"):
+                await client.generate(seed=4)
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            gate.set()
+            assert [image.seed for image in await asyncio.gather(*others)] == [2, 3]
+            assert len(opened) == 1
+
+
+async def test_why_a_model_cannot_be_loaded_is_for_the_log_and_its_operator(
+    run_server: RunServer, artifact: Artifact, tmp_path: Path
+) -> None:
+    folder = tmp_path / "secret place"
+    shutil.copytree(artifact.folder, folder)
+    models = ({"model": str(artifact.folder)}, {"model": str(folder), "name": "b", "load": "demand"})
+    async with run_server(models=models, admin="127.0.0.1:0") as server:
+        (folder / "w_avg.npy").write_bytes(b"no array")
+        async with AsyncClient(server.address, retries=False) as client:
+            with pytest.raises(UnavailableError, match="cannot be loaded now") as caught:
+                await client.generate(seed=1, model="b")
+            assert "secret place" not in str(caught.value)
+            assert (await client.generate(seed=1)).data
+        with AdminClient(server.admin_address) as operator, pytest.raises(ClientError, match="secret place"):
+            await in_thread(operator.load, "b")
+
+
+async def test_an_unload_that_its_caller_gives_up_is_finished(run_server: RunServer, artifact: Artifact) -> None:
+    async with run_server() as server, AsyncClient(server.address) as client:
+        model = server.registry.peek("tiny")
+        assert model is not None
+        with model.use():
+            unloading = asyncio.create_task(server.registry.unload("tiny"))
+            await asyncio.sleep(0.05)
+            unloading.cancel()
+            await asyncio.gather(unloading, return_exceptions=True)
+            assert server.registry._leaving
+        async with asyncio.timeout(10):
+            while server.registry._leaving:
+                await asyncio.sleep(0.01)
+        assert not model.generator.session.is_open
+        await server.registry.load("tiny")
+        assert (await client.generate(seed=1)).data
 
 
 async def test_an_operator_loads_unloads_and_drains(run_server: RunServer, artifact: Artifact, tmp_path: Path) -> None:
@@ -207,6 +283,8 @@ async def test_health_says_not_serving_until_the_models_are_loaded(artifact: Art
         request = health_pb2.HealthCheckRequest(service="nonesuch.v1.GenerationService")
         answer = await stub.Check(request, wait_for_ready=True)
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        whole = await stub.Check(health_pb2.HealthCheckRequest())
+        assert whole.status == health_pb2.HealthCheckResponse.NOT_SERVING
         async with AsyncClient(server.address, retries=False) as client:
             with pytest.raises(UnavailableError, match="still loading"):
                 await client.generate(seed=1)

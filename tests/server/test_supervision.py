@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -69,7 +70,7 @@ async def test_a_device_that_hangs_ends_the_process_after_everybody_was_told(
             _, error = await process.communicate()
         assert process.returncode == 1
         assert error.decode().splitlines()[-1].startswith("nonesuch: onnxruntime ")
-        assert "a supervisor should start this server again" in error.decode()
+        assert "let --supervise do it" in error.decode()
     finally:
         if process.returncode is None:
             process.kill()
@@ -118,6 +119,26 @@ async def test_a_signal_goes_on_to_the_server_and_ends_both(tmp_path: Path) -> N
         await process.communicate()
     assert process.returncode == 0
     assert starts(tmp_path) == 2
+
+
+async def test_a_signal_to_the_whole_group_reaches_the_server_once(tmp_path: Path) -> None:
+    """As Ctrl-C in a terminal does: twice would mean "at once"."""
+    program = (
+        "import signal, sys, time; from pathlib import Path; got = []\n"
+        "signal.signal(signal.SIGINT, lambda *_: got.append(1))\n"
+        f"Path({str(tmp_path / 'waiting')!r}).touch()\n"
+        "end = time.monotonic() + 20\n"
+        "while not got and time.monotonic() < end: time.sleep(0.01)\n"
+        "time.sleep(0.3); sys.exit(0 if len(got) == 1 else 3)\n"
+    )
+    command = [sys.executable, "-c", program]
+    run = f"from nonesuch.server.supervisor import Supervisor; raise SystemExit(Supervisor({command!r}).run())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", run, start_new_session=True)
+    async with asyncio.timeout(30):
+        while not (tmp_path / "waiting").exists():
+            await asyncio.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert await process.wait() == 0
 
 
 @pytest.mark.parametrize("killed", [signal.SIGKILL])

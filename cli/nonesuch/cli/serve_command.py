@@ -71,7 +71,7 @@ def _serve(settings: ServerSettings, flags: dict[str, Any]) -> None:
         with asyncio.Runner(loop_factory=lambda: new_event_loop(uvloop=settings.uvloop)) as runner:
             runner.run(serve(settings, on_ready, open_model=_open, read_again=lambda: chosen_settings(flags)))
     except DeviceLostError as error:
-        click.echo(f"nonesuch: {error.message}; a supervisor should start this server again", err=True)
+        click.echo(f"nonesuch: {error.message}; start the server again, or let --supervise do it", err=True)
         sys.stdout.flush()
         os._exit(1)  # the thread that hangs in the runtime would hold up any other end
 

@@ -27,8 +27,9 @@ if _version_not_supported:
 
 class GenerationServiceStub:
     """Makes images. Errors: INVALID_ARGUMENT with google.rpc.BadRequest, NOT_FOUND (model), RESOURCE_EXHAUSTED with
-    google.rpc.RetryInfo and grpc-retry-pushback-ms (queue full), DEADLINE_EXCEEDED, UNAVAILABLE (starting, draining),
-    UNIMPLEMENTED (a field that this server does not serve yet), INTERNAL with an id that the server's log has.
+    google.rpc.RetryInfo and grpc-retry-pushback-ms (no room, or a limit of the caller's), DEADLINE_EXCEEDED, UNAVAILABLE
+    (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream that nobody
+    reads), INTERNAL with an id that the server's log has.
     """
 
     def __init__(self, channel):
@@ -56,8 +57,9 @@ class GenerationServiceStub:
 
 class GenerationServiceServicer:
     """Makes images. Errors: INVALID_ARGUMENT with google.rpc.BadRequest, NOT_FOUND (model), RESOURCE_EXHAUSTED with
-    google.rpc.RetryInfo and grpc-retry-pushback-ms (queue full), DEADLINE_EXCEEDED, UNAVAILABLE (starting, draining),
-    UNIMPLEMENTED (a field that this server does not serve yet), INTERNAL with an id that the server's log has.
+    google.rpc.RetryInfo and grpc-retry-pushback-ms (no room, or a limit of the caller's), DEADLINE_EXCEEDED, UNAVAILABLE
+    (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream that nobody
+    reads), INTERNAL with an id that the server's log has.
     """
 
     def Generate(self, request, context):
@@ -109,8 +111,9 @@ def add_GenerationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
     """Makes images. Errors: INVALID_ARGUMENT with google.rpc.BadRequest, NOT_FOUND (model), RESOURCE_EXHAUSTED with
-    google.rpc.RetryInfo and grpc-retry-pushback-ms (queue full), DEADLINE_EXCEEDED, UNAVAILABLE (starting, draining),
-    UNIMPLEMENTED (a field that this server does not serve yet), INTERNAL with an id that the server's log has.
+    google.rpc.RetryInfo and grpc-retry-pushback-ms (no room, or a limit of the caller's), DEADLINE_EXCEEDED, UNAVAILABLE
+    (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream that nobody
+    reads), INTERNAL with an id that the server's log has.
     """
 
     @staticmethod

@@ -59,7 +59,7 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One model; NOT_FOUND if it is not loaded.
+        """One model; NOT_FOUND if there is none of that name. One that is loaded on demand is loaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

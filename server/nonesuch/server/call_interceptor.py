@@ -25,18 +25,26 @@ from .server_metrics import ServerMetrics
 from .settings import ServerSettings
 from .tracing import Tracing
 
-__all__ = ["CallInterceptor"]
+__all__ = ["MOST_WATCHES", "CallInterceptor"]
+
+MOST_WATCHES = 512
+"""Watches of health at once: they need no key and never end by themselves."""
 
 _OURS = ("/nonesuch.", "/inference.")
 _HEALTH = "/grpc.health."
 _WATCH = "/grpc.health.v1.Health/Watch"
 # What a key must allow; the rest of ours only wants a key.
+_ADMIN = "/nonesuch.v1.AdminService/"
 _SCOPES = {
     "/nonesuch.v1.GenerationService/": "generate",
     "/inference.GRPCInferenceService/ModelInfer": "generate",
-    "/nonesuch.v1.AdminService/": "admin",
+    # These may load a model.
+    "/nonesuch.v1.ModelService/GetModel": "generate",
+    "/inference.GRPCInferenceService/ModelMetadata": "generate",
+    _ADMIN: "admin",
 }
 _BUSY_RETRY_MS = 1000
+_ABORT_S = 1.0
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -48,7 +56,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
-        self._active = 0
+        self._active = self._watches = 0
         self._refusing = False
         self._leaving = asyncio.Event()
         self._idle = asyncio.Event()
@@ -99,13 +107,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _watch(self, handler: Any) -> Any:
         async def call(request: Any, context: _Context) -> None:
+            if self._watches >= MOST_WATCHES:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_WATCHES} watches run; use Check")
+            self._watches += 1
             watching = asyncio.ensure_future(handler(request, context))
             leaving = asyncio.ensure_future(self._leaving.wait())
             try:
                 await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                self._watches -= 1
                 watching.cancel()
                 leaving.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
 
         return call
 
@@ -153,12 +166,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             SlowReaderError: it does not, for longer than it may.
         """
         limit_s = self._settings.stalled_reader_s
-        writing = asyncio.ensure_future(context.write(response))
-        done, _ = await asyncio.wait({writing}, timeout=limit_s)
-        if not done:
-            writing.cancel()
-            raise SlowReaderError(f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less")
-        writing.result()
+        try:
+            async with asyncio.timeout(limit_s):
+                await context.write(response)
+        except TimeoutError as error:
+            problem = f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
+            raise SlowReaderError(problem) from error
 
     def _caller(self, context: _Context) -> Caller:
         metadata = _texts(context)
@@ -182,7 +195,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 except BaseException as error:
                     await self._abort(context, record, error)
                 finally:
-                    self._tracing.ended(span, record.code)
+                    self._tracing.ended(span, record.code, grpc.StatusCode[record.code].value[0])
         finally:
             self._active -= 1
             if not self._active:
@@ -197,7 +210,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             if method.startswith(prefix):
                 caller.require(scope)
         most = self._settings.max_calls
-        if self._active > most:
+        if self._active > most and not method.startswith(_ADMIN):
             problem = f"{most} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms"
             raise OverloadedError(problem, retry_after_ms=_BUSY_RETRY_MS)
         CURRENT_CALLER.set(caller)
@@ -207,7 +220,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if status is None:
             raise error
         trailing = (*status.trailing_metadata, (REQUEST_ID_KEY, record.request_id))
-        await context.abort(status.code, status.details, trailing)
+        # The status stands behind the messages that nobody reads: a reader who takes nothing gets it when it does.
+        async with asyncio.timeout(_ABORT_S if isinstance(error, SlowReaderError) else None):
+            await context.abort(status.code, status.details, trailing)
 
 
 def _message(read: Any, data: bytes) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from nonesuch.engine.errors import BackendError, DeviceLostError, NonesuchError
+from nonesuch.engine.errors import NonesuchError
 
 from .server_metrics import ServerMetrics
 from .wire_errors import WireStatus, internal_status, wire_status
@@ -19,6 +19,7 @@ __all__ = ["REQUEST_ID_KEY", "CallRecord", "request_id"]
 
 REQUEST_ID_KEY = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_OURS = "/nonesuch."
 _log = structlog.get_logger("nonesuch.server")
 
 
@@ -49,10 +50,8 @@ class CallRecord:
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._done("CANCELLED")
             return None
-        if isinstance(error, NonesuchError) and (
-            isinstance(error, DeviceLostError) or not isinstance(error, BackendError)
-        ):
-            status = wire_status(error)
+        if isinstance(error, NonesuchError) and error.code != "INTERNAL":
+            status = wire_status(error, ours=self.method.startswith(_OURS))
             self._done(error.code, error=status.details)
             return status
         if not isinstance(error, Exception):

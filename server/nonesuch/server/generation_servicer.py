@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
+from nonesuch.engine.errors import NonesuchError
 from nonesuch.engine.interpolation import frame_count
 from nonesuch.v1 import generation_service_pb2 as pb
 from nonesuch.v1 import generation_service_pb2_grpc
@@ -19,7 +21,7 @@ from .batching.request_queue import Priority
 from .service import ImageService
 from .wire import generation_message, image_message, one_request, stream_requests, walk_request
 
-__all__ = ["GenerationServicer", "charge", "deadline_of"]
+__all__ = ["Bill", "GenerationServicer", "charged", "deadline_of"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,8 +36,8 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:  # noqa: N802 - the wire's name
         """Make one image."""
         wanted = one_request(request)
-        charge(self._limiter, 1, bulk=wanted.priority is Priority.BULK)
-        made = await self._service.make(wanted, deadline=deadline_of(context))
+        with charged(self._limiter, 1, bulk=wanted.priority is Priority.BULK):
+            made = await self._service.make(wanted, deadline=deadline_of(context))
         return pb.GenerateResponse(image=image_message(made), generation=generation_message(made))
 
     async def GenerateStream(  # noqa: N802 - the wire's name
@@ -43,24 +45,36 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[pb.GenerateStreamResponse]:
         """Make many images."""
         wanted = stream_requests(request, self._service.settings.max_images_per_stream)
-        charge(self._limiter, len(wanted), bulk=len(wanted) > 1 or wanted[0].priority is Priority.BULK)
-        async with aclosing(self._service.make_many(wanted, deadline=deadline_of(context))) as images:
-            async for index, made in images:
-                yield pb.GenerateStreamResponse(
-                    index=index, image=image_message(made), generation=generation_message(made)
-                )
+        bulk = len(wanted) > 1 or wanted[0].priority is Priority.BULK
+        with charged(self._limiter, len(wanted), bulk=bulk) as bill:
+            async with aclosing(self._service.make_many(wanted, deadline=deadline_of(context))) as images:
+                async for index, made in images:
+                    bill.made += 1
+                    yield pb.GenerateStreamResponse(
+                        index=index, image=image_message(made), generation=generation_message(made)
+                    )
 
     async def Walk(self, request: pb.WalkRequest, context: Context) -> AsyncIterator[pb.WalkResponse]:  # noqa: N802 - the wire's name
         """Make the frames of a walk, in order."""
         walk, frame = walk_request(request, self._service.settings.max_images_per_stream)
-        charge(self._limiter, frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed), bulk=True)
-        async with aclosing(self._service.walk(walk, frame, deadline=deadline_of(context))) as frames:
-            async for index, made in frames:
-                yield pb.WalkResponse(index=index, image=image_message(made), generation=generation_message(made))
+        count = frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed)
+        with charged(self._limiter, count, bulk=True) as bill:
+            async with aclosing(self._service.walk(walk, frame, deadline=deadline_of(context))) as frames:
+                async for index, made in frames:
+                    bill.made += 1
+                    yield pb.WalkResponse(index=index, image=image_message(made), generation=generation_message(made))
 
 
-def charge(limiter: RateLimiter, images: int, *, bulk: bool = False) -> None:
-    """Count images against the caller's limit; bulk work needs its scope.
+@dataclass
+class Bill:
+    """How many of the images that were counted have been made."""
+
+    made: int = 0
+
+
+@contextmanager
+def charged(limiter: RateLimiter, images: int, *, bulk: bool = False) -> Iterator[Bill]:
+    """Count images against the caller's limit; what is refused or fails meanwhile is given back. Bulk needs its scope.
 
     Raises:
         PermissionDeniedError: the caller's key does not allow bulk work.
@@ -70,6 +84,12 @@ def charge(limiter: RateLimiter, images: int, *, bulk: bool = False) -> None:
     if bulk:
         caller.require("bulk")
     limiter.charge(caller, images)
+    bill = Bill()
+    try:
+        yield bill
+    except NonesuchError:
+        limiter.refund(caller, images - bill.made)
+        raise
 
 
 def deadline_of(context: Context) -> float | None:

@@ -28,7 +28,7 @@ from .access.api_keys import KeyRing
 from .access.rate_limiter import RateLimiter
 from .access.tls import server_credentials
 from .admin_servicer import AdminServicer
-from .call_interceptor import CallInterceptor
+from .call_interceptor import MOST_WATCHES, CallInterceptor
 from .generation_servicer import GenerationServicer
 from .metrics_page import MetricsPage
 from .model_registry import ModelRegistry, OpenGenerator, open_generator
@@ -44,6 +44,7 @@ __all__ = ["GrpcServer"]
 
 _SETTLE_S = 0.1
 _LINGER_S = 5.0
+_SAY_S = 1.0
 _LOST_S = 2.0  # for the answers that say so
 _BACKSTOP_CALLS = 64  # beyond max_calls: health and reflection, and ours while they are being refused
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -106,8 +107,7 @@ class GrpcServer:
             UnavailableError: an address cannot be bound.
             BackendError: a model cannot be loaded.
         """
-        for name in (*_SERVICES, *([_ADMIN] if self.settings.admin else [])):
-            await self._health.set(name, _NOT_SERVING)
+        await self._say(_NOT_SERVING)
         server = self._make_server(_SERVICES)
         limiter = RateLimiter(self.settings.images_per_s, self.settings.burst_images)
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(  # type: ignore[no-untyped-call]
@@ -127,8 +127,7 @@ class GrpcServer:
             await self._start_admin(self.settings.admin)
         await self.registry.start()
         if self.lost is None:
-            for name in ("", *_SERVICES, *([_ADMIN] if self.settings.admin else [])):
-                await self._health.set(name, _SERVING)
+            await self._say(_SERVING)
         _log.info("serving", address=self.address, models=list(self.registry.names))
 
     def replace_keys(self, keys: tuple[KeySettings, ...]) -> None:
@@ -149,7 +148,8 @@ class GrpcServer:
         transport. `hurry` skips both waits; a server that has lost its device has nothing to wait for.
         """
         _log.info("draining", address=self.address)
-        await self._health.enter_graceful_shutdown()
+        self.registry.draining = True
+        await self._say(None)
         gone = self.lost is not None
         await asyncio.sleep(0 if hurry or gone else self.settings.drain_delay_s)
         self._calls.refuse()
@@ -178,7 +178,7 @@ class GrpcServer:
         server = grpc.aio.server(
             interceptors=[self._calls],
             options=transport_options(self.settings),
-            maximum_concurrent_rpcs=self.settings.max_calls + _BACKSTOP_CALLS,
+            maximum_concurrent_rpcs=self.settings.max_calls + MOST_WATCHES + _BACKSTOP_CALLS,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self.settings.reflection:
@@ -204,8 +204,26 @@ class GrpcServer:
         _log.error("device lost", reason=error.message)
         self.lost = error
         self.ending.set()
-        task = asyncio.get_running_loop().create_task(self._health.enter_graceful_shutdown())
-        task.add_done_callback(lambda done: done.exception())
+        self.registry.draining = True
+        self._saying = asyncio.get_running_loop().create_task(self._say(None))
+
+    async def _say(self, status: health_pb2.HealthCheckResponse.ServingStatus | None) -> None:
+        """Set the health of all services; None is NOT_SERVING for good.
+
+        A watcher that reads nothing holds the health service's lock for as long as it likes, so there is a limit.
+        """
+
+        async def say() -> None:
+            if status is None:
+                await self._health.enter_graceful_shutdown()
+                return
+            for name in ("", *_SERVICES, *([_ADMIN] if self.settings.admin else [])):
+                await self._health.set(name, status)
+
+        try:
+            await asyncio.wait_for(say(), _SAY_S)
+        except TimeoutError:
+            _log.warning("health not set", reason=f"a watcher has read nothing for {_SAY_S:g} s")
 
 
 def _bound(address: str, port: int) -> str:

@@ -119,17 +119,18 @@ class LoadedModel:
             if not self._users:
                 self._unused.set()
 
-    async def close(self) -> None:
-        """Finish what was accepted, then give the device and the threads back."""
+    async def close(self, keep_session: Callable[[], bool] = lambda: False) -> None:
+        """Finish what was accepted, then give the device and the threads back.
+
+        `keep_session` says in the end whether the device must not be touched any more.
+        """
         while self._users:
             self._unused.clear()
             await self._unused.wait()
-        lost = False
         if self._batcher is not None:
             await self._batcher.close()
-            lost = self._batcher.lost is not None
-            self._metrics.forget(self.name, self._batcher)
-        if not lost:  # a device that hangs would hold up the close for ever
+            self._metrics.forget(self._batcher)
+        if not keep_session():
             await asyncio.get_running_loop().run_in_executor(None, self.generator.close)
         # What still maps belongs to calls that are gone; a thread that is busy must not hold up the exit.
         self._mappers.shutdown(wait=False, cancel_futures=True)
@@ -208,7 +209,10 @@ class LoadedModel:
             # Different rows, so that no runtime can profit from equal ones.
             return latents.batch(PictureOptions(), w=np.random.RandomState(0).randn(size, w_dim))
 
-        return measure_growth(self.generator.session, make_batch, self._settings.min_batch_gain)
+        settings = self._settings
+        return measure_growth(
+            self.generator.session, make_batch, settings.min_batch_gain, timeout_s=settings.run_timeout_s
+        )
 
     def _prepare(self, request: ImageRequest) -> Batch:
         """The inputs of the run; on the mapping thread."""

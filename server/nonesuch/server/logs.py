@@ -1,4 +1,7 @@
-"""Structured logs on standard error: JSON lines for machines, or readable lines on a terminal."""
+"""Structured logs on standard error: JSON lines for machines, or readable lines on a terminal.
+
+Tracebacks are without the values of local variables: those of a call hold its metadata, and with it the caller's key.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import logging
 import sys
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 __all__ = ["configure_logs"]
 
@@ -15,9 +19,12 @@ def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
     if json is None:
         json = not sys.stderr.isatty()
     renderer: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
+            structlog.processors.JSONRenderer(),
+        ]
         if json
-        else [structlog.dev.ConsoleRenderer()]
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[

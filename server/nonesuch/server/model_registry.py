@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -23,6 +25,8 @@ from nonesuch.engine.errors import (
     FieldViolation,
     InvalidRequestError,
     ModelNotFoundError,
+    NonesuchError,
+    OverloadedError,
     UnavailableError,
 )
 from nonesuch.engine.generator import Generator
@@ -36,6 +40,7 @@ __all__ = ["ModelRegistry", "OpenGenerator", "open_generator"]
 
 OpenGenerator = Callable[[ModelSettings, int], Generator]
 """(model, max_batch_size) -> a generator that is not loaded yet."""
+_LOADING_RETRY_MS = 5000
 _log = structlog.get_logger("nonesuch.server")
 
 
@@ -72,11 +77,15 @@ class ModelRegistry:
                 problem = f"two models are called {name!r}; give one of them another name"
                 raise InvalidRequestError(FieldViolation("models", problem))
             self._configured[name] = model
+        self.draining = False
         self._loaded: dict[str, LoadedModel] = {}
         self._changing = {name: asyncio.Lock() for name in self._configured}
         self._loading = asyncio.Lock()  # one at a time, so that what each takes can be seen
-        self._leaving: set[asyncio.Task[None]] = set()
-        self._closing = False
+        # Loads and ends are tasks of the registry's own: a caller who goes takes none of them along.
+        self._starting: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._leaving: dict[asyncio.Task[None], LoadedModel] = {}
+        self._device_lost = False
 
     @property
     def names(self) -> Sequence[str]:
@@ -92,7 +101,7 @@ class ModelRegistry:
     def ready(self) -> bool:
         """Whether all models that are loaded at the start are, and none has lost its device."""
         here = all(name in self._loaded for name, model in self._configured.items() if model.load == "start")
-        return here and not self._closing and all(model.batcher.lost is None for model in self._loaded.values())
+        return here and not self.draining and all(model.batcher.lost is None for model in self._loaded.values())
 
     def configured(self, name: str) -> tuple[str, ModelSettings]:
         """A model's name and settings; empty is the default.
@@ -136,17 +145,20 @@ class ModelRegistry:
             yield model
 
     async def load(self, name: str) -> LoadedModel:
-        """Load a model; one that is loaded stays as it is.
+        """Load a model; one that is loaded stays as it is. All who ask meanwhile share one load.
 
         Raises:
             ModelNotFoundError: there is none of that name.
             NonesuchError: it cannot be loaded; the server goes on without it.
         """
         name, settings = self.configured(name)
-        async with self._changing[name]:
-            if name not in self._loaded:
-                self._loaded[name] = await self._start(name, settings)
+        if name in self._loaded:
             return self._loaded[name]
+        starting = self._starting.get(name)
+        if starting is None:
+            starting = self._starting[name] = asyncio.create_task(self._load(name, settings))
+            starting.add_done_callback(partial(self._started, name))
+        return await asyncio.shield(starting)
 
     async def unload(self, name: str) -> bool:
         """Take a model off its device once the calls that hold it are done; whether it was loaded.
@@ -158,8 +170,7 @@ class ModelRegistry:
         async with self._changing[name]:
             old = self._loaded.pop(name, None)
             if old is not None:
-                await old.close()
-                _log.info("unloaded", model=name)
+                await asyncio.shield(self._let_go(old))
             return old is not None
 
     async def reload(self, name: str) -> LoadedModel:
@@ -172,6 +183,24 @@ class ModelRegistry:
             NonesuchError: the new one cannot be loaded.
         """
         name, settings = self.configured(name)
+        return await asyncio.shield(asyncio.create_task(self._reload(name, settings)))
+
+    async def close(self) -> None:
+        """Finish what was accepted, and take all models off their devices; may be called again where it was cut off."""
+        self.draining = True
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)  # loading cannot be interrupted
+        for name in list(self._loaded):
+            self._let_go(self._loaded.pop(name))
+        await asyncio.shield(asyncio.gather(*self._leaving))
+        self._encoders.close()
+
+    async def _load(self, name: str, settings: ModelSettings) -> LoadedModel:
+        async with self._changing[name]:
+            if name not in self._loaded:
+                self._loaded[name] = await self._start(name, settings)
+            return self._loaded[name]
+
+    async def _reload(self, name: str, settings: ModelSettings) -> LoadedModel:
         async with self._changing[name]:
             new = await self._start(name, settings)
             old, self._loaded[name] = self._loaded.get(name), new
@@ -179,20 +208,33 @@ class ModelRegistry:
                 self._let_go(old)
             return new
 
-    async def close(self) -> None:
-        """Finish what was accepted, and take all models off their devices."""
-        self._closing = True
-        models, self._loaded = list(self._loaded.values()), {}
-        await asyncio.gather(*(model.close() for model in models), *self._leaving)
-        self._encoders.close()
+    def _started(self, name: str, task: asyncio.Task[LoadedModel]) -> None:
+        self._starting.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it too; where nobody does, it is no mistake of the program
 
     async def _on_demand(self, name: str) -> LoadedModel:
         name, settings = self.configured(name)
-        if self._closing or (settings.load == "start" and not self._changing[name].locked()):
-            raise UnavailableError(f"model {name!r} is not loaded; try again later, or ask its operator to load it")
         if settings.load == "start":
-            raise UnavailableError("the server is still loading its model; try again in a few seconds")
-        return await self.load(name)
+            if name in self._starting:
+                raise UnavailableError("the server is still loading its model; try again in a few seconds")
+            raise UnavailableError(f"model {name!r} is not loaded; try again later, or ask its operator to load it")
+        if self.draining:
+            raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
+        if self._waiting[name] >= self.settings.queue_limit:
+            problem = f"{self._waiting[name]} calls wait for model {name!r} to be loaded; try again in a few seconds"
+            raise OverloadedError(problem, retry_after_ms=_LOADING_RETRY_MS)
+        self._waiting[name] += 1
+        try:
+            return await self.load(name)
+        except (UnavailableError, OverloadedError):
+            raise
+        except NonesuchError as error:
+            # Why is for the operator: it may name folders.
+            _log.error("model not loaded", model=name, reason=error.message)
+            raise UnavailableError(f"model {name!r} cannot be loaded now; the server's log has the reason") from error
+        finally:
+            self._waiting[name] -= 1
 
     async def _start(self, name: str, settings: ModelSettings) -> LoadedModel:
         async with self._loading:
@@ -200,11 +242,12 @@ class ModelRegistry:
             generator = await loop.run_in_executor(None, self._open_model, settings, self.settings.max_batch_size)
             await self._make_room(_size_mib(generator), keep=name)
             before_mib = resident_mib()
-            model = LoadedModel(name, generator, self.settings, self._encoders, self._metrics, self._on_lost)
+            model = LoadedModel(name, generator, self.settings, self._encoders, self._metrics, self._lose)
             try:
                 await model.start()
-            except BaseException:
-                await model.close()
+            except BaseException as error:
+                self._device_lost |= isinstance(error, DeviceLostError)
+                self._let_go(model)
                 raise
             model.memory_mib = max(_size_mib(generator), resident_mib() - before_mib)
             _log.info(
@@ -228,24 +271,40 @@ class ModelRegistry:
         bound = self.settings.model_memory_mib
         if bound is None:
             return
-        while sum(model.memory_mib for model in self._loaded.values()) + needed_mib > bound:
+        while self._resident_mib() + needed_mib > bound:
             idle = [
-                (model.last_used, name) for name, model in self._loaded.items() if name != keep and not model.in_use
+                (model.last_used, name)
+                for name, model in self._loaded.items()
+                if name != keep and not model.in_use and self._configured[name].load == "demand"
             ]
             if not idle:
                 raise UnavailableError(
-                    f"model {keep!r} needs some {needed_mib:.0f} MiB, and the models in use leave less of "
+                    f"model {keep!r} needs some {needed_mib:.0f} MiB, and the models that stay leave less of "
                     f"{bound} MiB; try again later"
                 )
             _, name = min(idle)
-            old = self._loaded.pop(name)
-            await old.close()
-            _log.info("unloaded", model=name, to_make_room_for=keep)
+            _log.info("unloading", model=name, to_make_room_for=keep)
+            await asyncio.shield(self._let_go(self._loaded.pop(name)))
 
-    def _let_go(self, model: LoadedModel) -> None:
-        task = asyncio.get_running_loop().create_task(model.close())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    def _resident_mib(self) -> float:
+        """What all models take that are on their devices, those that are leaving included."""
+        return sum(model.memory_mib for model in (*self._loaded.values(), *self._leaving.values()))
+
+    def _lose(self, error: DeviceLostError) -> None:
+        self._device_lost = True
+        self._on_lost(error)
+
+    def _let_go(self, model: LoadedModel) -> asyncio.Task[None]:
+        """Close a model that takes no more calls, when its last one has ended."""
+        task = asyncio.get_running_loop().create_task(self._close(model))
+        self._leaving[task] = model
+        task.add_done_callback(self._leaving.pop)
+        return task
+
+    async def _close(self, model: LoadedModel) -> None:
+        # On a device that hangs the close of a session would, too.
+        await model.close(keep_session=lambda: self._device_lost)
+        _log.info("unloaded", model=model.name)
 
 
 def _size_mib(generator: Generator) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from nonesuch.engine.errors import NonesuchError
+from nonesuch.engine.errors import DeviceLostError, NonesuchError
 
 from .grpc_server import GrpcServer
 from .model_registry import OpenGenerator, open_generator
@@ -40,7 +40,8 @@ async def serve(
     Raises:
         UnavailableError: an address cannot be bound.
         BackendError: a model cannot be loaded.
-        DeviceLostError: the device hangs or is gone; its thread may never end, so the process should end by os._exit.
+        DeviceLostError: the device hangs or is gone, or two signals came while a model was being loaded; the thread
+            that runs may never end, so the process should end by os._exit.
     """
     server = GrpcServer(settings, open_model)
     hurry = asyncio.Event()
@@ -59,8 +60,16 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    starting = asyncio.ensure_future(server.start())
+    hurrying = asyncio.ensure_future(hurry.wait())
+    # Loading cannot be interrupted: a signal during it is honoured right after, a second one ends the process.
+    await asyncio.wait({starting, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if not starting.done():
+        starting.cancel()
+        raise DeviceLostError("stopped while a model was being loaded")
     try:
-        await server.start()  # loading cannot be interrupted; a signal during it is honoured right after
+        starting.result()
     except BaseException:
         await server.stop(hurry=True)
         raise

@@ -90,7 +90,7 @@ class ServerMetrics:
         """Show how many images wait for a model, from now on."""
         self._state.batchers[batcher] = model
 
-    def forget(self, model: str, batcher: Batcher) -> None:
+    def forget(self, batcher: Batcher) -> None:
         """The model left its device."""
         self._state.batchers.pop(batcher, None)
 

@@ -10,6 +10,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import Any
+
+import numpy as np
 
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.walk import Walk, WalkFrames, walk_frames
@@ -103,6 +106,11 @@ class ImageService:
                     latents.check(z=keyframe.z, w=keyframe.w)
                 except InvalidRequestError as error:
                     raise error.under(f"keyframes[{index}].") from error
+                if keyframe.w is not None and np.size(keyframe.w) != model.manifest.w_dim:
+                    problem = (
+                        f"has {np.size(keyframe.w)} values; a walk goes through points of w, {model.manifest.w_dim}"
+                    )
+                    raise InvalidRequestError(FieldViolation(f"keyframes[{index}].w", problem))
             with model.batcher.admit(deadline, request.priority) as ticket:
                 frames = await model.on_mapping_thread(partial(walk_frames, latents, walk, request.picture))
                 async with aclosing(self._in_order(model, frames, request, ticket, deadline)) as ordered:
@@ -144,26 +152,35 @@ class ImageService:
         window = min(2 * batcher.target_size, batcher.limits.bulk_limit)
         tasks: dict[asyncio.Task[MadeImage], int] = {}
         remaining = iter(enumerate(requests))
-        first_ticket: Ticket | None = first
+        place: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        place.set_result(first)
+        following = next(remaining, None)
         try:
-            while True:
-                while len(tasks) < window and (item := next(remaining, None)) is not None:
-                    index, request = item
-                    ticket, first_ticket = first_ticket or await batcher.admit_when_free(deadline, first.priority), None
+            while tasks or following is not None:
+                # For a place, or for an image: what is ready does not wait for what has no place yet.
+                waiting_for: set[asyncio.Future[Any]] = set(tasks)
+                if following is not None and len(tasks) < window:
+                    waiting_for.add(place)
+                done, _ = await asyncio.wait(waiting_for, return_when=asyncio.FIRST_COMPLETED)
+                if place in done and following is not None:
+                    ticket, (index, request) = place.result(), following
                     task = asyncio.create_task(self._make_or_find(model, request, ticket))
                     # A task that is cancelled before its first step never enters its own `with ticket`.
                     task.add_done_callback(partial(_leave, ticket))
                     tasks[task] = index
-                if not tasks:
-                    return
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield tasks.pop(task), task.result()
+                    following = next(remaining, None)
+                    if following is not None:
+                        place = asyncio.ensure_future(batcher.admit_when_free(deadline, first.priority))
+                for finished in [task for task in tasks if task in done]:
+                    yield tasks.pop(finished), finished.result()
         finally:
             first.leave()
+            place.cancel()
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            left, *_ = await asyncio.gather(place, *tasks, return_exceptions=True)
+            if isinstance(left, Ticket):
+                left.leave()
 
     async def _in_order(
         self, model: LoadedModel, frames: WalkFrames, request: ImageRequest, ticket: Ticket, deadline: float | None

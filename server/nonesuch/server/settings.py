@@ -140,7 +140,7 @@ class ServerSettings(BaseSettings):
     max_connections: int | None = Field(None, ge=1, le=1_000_000, description="open connections; unset: no limit")
     max_calls: int = Field(1024, ge=1, le=1_000_000, description="calls that run at once; one more is refused")
     max_calls_per_connection: int = Field(
-        4096, ge=1, le=1_000_000, description="streams of one connection; one more is reset, or waits at the client"
+        1000, ge=1, le=1_000_000, description="streams of one connection; one more is reset, or waits at the client"
     )
     keepalive_s: Seconds = Field(60.0, description="ping a silent connection after so long; 0: never")
     connection_age_s: Seconds = Field(0.0, description="end connections so old, so that balancers spread; 0: never")
@@ -181,8 +181,8 @@ class ServerSettings(BaseSettings):
         names = [key.name for key in self.keys]
         if len(set(names)) != len(names):
             raise ValueError("keys: two have the same name")
-        if self.admin is not None and not self.keys and not _is_local(self.admin):
-            raise ValueError("admin: without keys it listens on loopback or a unix socket only")
+        if self.admin is not None and not _is_local(self.admin):
+            raise ValueError("admin: it listens on loopback or a unix socket only")
         return self
 
 
@@ -224,7 +224,8 @@ def _violation(problem: ErrorDetails) -> FieldViolation:
         return FieldViolation(path, "is required")
     if isinstance(value, int | float) and (bounds := _bounds(path)):
         return FieldViolation(path, f"{_number(value)} is out of range; it is {bounds}")
-    shown = "" if isinstance(value, dict | list) else f"{value!r}: "
+    # Of keys nothing is quoted: somebody may have written one where its hash belongs.
+    shown = "" if isinstance(value, dict | list) or path.startswith("keys") else f"{value!r}: "
     return FieldViolation(path, f"{shown}{text[:1].lower()}{text[1:]}")
 
 

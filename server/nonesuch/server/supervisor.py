@@ -48,7 +48,11 @@ class Supervisor:
         pause_s = self._first_pause_s
         while True:
             began = time.monotonic()
-            self._child = subprocess.Popen(self._command)
+            # A session of its own: Ctrl-C and a service manager's stop reach a whole group, and would then come twice,
+            # which the server takes for "at once".
+            self._child = subprocess.Popen(self._command, start_new_session=True)
+            if self._ending:  # the signal came while there was no child
+                self._child.terminate()
             code = self._child.wait()
             if self._ending or code in _NOT_AGAIN:
                 # Ended by a signal that it did not catch, it has a negative code; shells say 128 and more.

@@ -71,11 +71,11 @@ class Tracing:
         ) as span:
             yield span
 
-    def ended(self, span: Any, code: str) -> None:
-        """Note how a call ended; a code other than OK marks its span."""
+    def ended(self, span: Any, code: str, number: int) -> None:
+        """Note how a call ended, by its status and the status's number; one other than OK marks the span."""
         if span is None:
             return
-        span.set_attribute("rpc.grpc.status_code", code)
+        span.set_attribute("rpc.grpc.status_code", number)
         if code != "OK":
             span.set_status(self._api.StatusCode.ERROR, code)
 

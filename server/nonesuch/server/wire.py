@@ -94,15 +94,15 @@ def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tupl
         raise InvalidRequestError(
             FieldViolation("interpolation", f"{message.interpolation} is unknown; there are {known}")
         )
+    count = frame_count(len(message.keyframes), message.frames_per_step, closed=message.closed)
+    if count > most:
+        raise InvalidRequestError(FieldViolation("frames_per_step", f"{count} frames in all; a stream has 1 to {most}"))
     walk = Walk(
         [_keyframe(source) for source in message.keyframes],
         message.frames_per_step,
         _INTERPOLATIONS[message.interpolation],
         message.closed,
     )
-    count = frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed)
-    if count > most:
-        raise InvalidRequestError(FieldViolation("frames_per_step", f"{count} frames in all; a stream has 1 to {most}"))
     source = synthesis_pb2.Source(seed=0)  # its place is taken by each frame's latent
     encode = _encode_options(message.image)
     return walk, _request(message.model, source, message.synthesis, encode, Priority.BULK)

@@ -49,8 +49,11 @@ class WireStatus:
     trailing_metadata: tuple[tuple[str, str | bytes], ...]
 
 
-def wire_status(error: NonesuchError) -> WireStatus:
-    """The status of one of our errors; details carry BadRequest or RetryInfo, and always ErrorInfo."""
+def wire_status(error: NonesuchError, *, ours: bool = True) -> WireStatus:
+    """The status of one of our errors; details carry BadRequest or RetryInfo, and always ErrorInfo.
+
+    Fields have their paths in nonesuch.v1; where a call is not `ours`, they keep the names that its reader gave them.
+    """
     code = grpc.StatusCode[error.code]
     message = _short(error.message)
     extra: tuple[tuple[str, str], ...] = ()
@@ -58,7 +61,8 @@ def wire_status(error: NonesuchError) -> WireStatus:
     if isinstance(error, InvalidRequestError):
         violations = [
             error_details_pb2.BadRequest.FieldViolation(
-                field=_FIELD_PATHS.get(violation.field, violation.field), description=_short(violation.description)
+                field=_FIELD_PATHS.get(violation.field, violation.field) if ours else violation.field,
+                description=_short(violation.description),
             )
             for violation in error.violations[:_MOST_VIOLATIONS]
         ]
@@ -74,8 +78,16 @@ def wire_status(error: NonesuchError) -> WireStatus:
 
 
 def _short(text: str) -> str:
-    """At most so many letters: a message may quote the caller, and all metadata together must stay below 8 KiB."""
-    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
+    """A bounded text: it may quote the caller, and all metadata together must stay below 8 KiB.
+
+    Letters beyond ASCII travel as three letters a byte.
+    """
+    room = MAX_TEXT - 9  # for the mark of what is left out
+    for index, letter in enumerate(text):
+        room -= 1 if letter.isascii() else 3 * len(letter.encode(errors="replace"))
+        if room < 0:
+            return f"{text[:index]}…"
+    return text
 
 
 def internal_status(error_id: str) -> WireStatus:

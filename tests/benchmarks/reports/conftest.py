@@ -96,6 +96,13 @@ def _draw(seed: int) -> list[Measurement]:
             add("peers", name, "images_per_s", "1/s", "higher", rate, 3, {"concurrency": number})
             add("peers", name, "latency", "ms", "lower", 1e3 / rate * number, 12, {"concurrency": number})
         add("peers", name, "rss", "MiB", "lower", 800.0, 6)
+    for name, rate in (("Generator.generate in a loop", 5.2), ("nonesuch serve", 5.1)):
+        add("overhead", name, "images_per_s", "1/s", "higher", rate, 5, {"loop": "saturated"})
+    add("overhead", "nonesuch serve", "added_latency", "ms", "lower", 4.0, 40, {"concurrency": 1})
+    for load in (1.0, 2.0, 4.0):
+        add("overload", "nonesuch serve", "goodput_per_s", "1/s", "higher", 5.0, 3, {"load": load})
+    for beside in ("nothing", "bulk"):
+        add("overload", "nonesuch serve", "latency", "ms", "lower", 250.0, 60, {"beside": beside})
     for name in ("tune's choice", "openvino, 2 threads", "onnxruntime, 2 threads", "onnxruntime, 1 thread"):
         for size in (1, 4):
             add("tuning", name, "image_time", "ms", "lower", 200.0, 5, {"batch": size})

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import pytest
+import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from nonesuch.client import AccessError, AsyncClient, OverloadedError, UnavailableError
+from nonesuch.client import (
+    AccessError,
+    AsyncClient,
+    ModelNotFoundError,
+    OverloadedError,
+    RequestError,
+    ServerError,
+    UnavailableError,
+)
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.server.access.api_keys import hash_of_key, new_key
+from nonesuch.server.logs import configure_logs
 from nonesuch.server.settings import KeySettings
 from nonesuch.v1 import admin_service_pb2, admin_service_pb2_grpc
 
@@ -198,6 +208,61 @@ async def test_a_request_id_goes_into_the_log_and_comes_back(
             assert (found == given) == kept
             log = capsys.readouterr()
             assert found in log.out + log.err
+
+
+@pytest.mark.parametrize("json", [True, False])
+async def test_no_key_gets_into_the_log_not_even_by_a_traceback(
+    run_server: RunServer, capsys: pytest.CaptureFixture[str], json: bool
+) -> None:
+    configure_logs(json=json)
+
+    def broken(batch: object) -> NoReturn:
+        raise RuntimeError("a failure of the runtime")
+
+    try:
+        async with run_server(keys=(ALICE,)) as server:
+            session = server.registry.loaded[0].generator.session
+            session._run = broken  # type: ignore[method-assign]
+            async with AsyncClient(server.address, api_key=KEYS["alice"]) as alice:
+                with pytest.raises(ServerError):
+                    await alice.generate(seed=1)
+        written = capsys.readouterr()
+        log = written.out + written.err
+        assert "a failure of the runtime" in log
+        assert KEYS["alice"][:20] not in log
+    finally:
+        structlog.reset_defaults()
+
+
+async def test_what_was_refused_does_not_count_against_the_limit(run_server: RunServer) -> None:
+    async with run_server(images_per_s=0.01, burst_images=2) as server:
+        async with AsyncClient(server.address, retries=False) as client:
+            for _ in range(5):
+                with pytest.raises(RequestError):
+                    await client.generate(seed=1, psi=9)
+                with pytest.raises(ModelNotFoundError):
+                    await client.generate(seed=1, model="nobody")
+            for seed in range(2):
+                assert (await client.generate(seed=seed)).data
+            with pytest.raises(OverloadedError, match=r"'ipv4:127\.0\.0\.1' may ask for"):
+                await client.generate(seed=2)
+
+
+async def test_watches_of_health_are_bounded(run_server: RunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nonesuch.server.call_interceptor.MOST_WATCHES", 3)
+    async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
+        for watch in watches:
+            await watch.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Watch(health_pb2.HealthCheckRequest()).read()
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        watches[0].cancel()
+        async with asyncio.timeout(10):
+            while server._calls._watches == 3:
+                await asyncio.sleep(0.01)
+        assert (await stub.Watch(health_pb2.HealthCheckRequest()).read()).status == 1
 
 
 async def test_without_keys_everybody_may_do_everything(run_server: RunServer) -> None:

@@ -3,8 +3,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.errors import DeviceLostError
 from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.server.batching.batch_growth import measure_growth
 
@@ -39,3 +41,12 @@ def test_a_fixed_cost_per_run_lets_batches_grow(artifact: Artifact) -> None:
 
     with Fixed(artifact, SessionOptions(max_batch_size=8)) as session:
         assert measure_growth(session, batch, 0.1).target_size == 8
+
+
+def test_a_device_that_hangs_in_the_warm_up_is_lost(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    session.gate.clear()
+    with pytest.raises(DeviceLostError, match=r"a paced test session hangs: a batch of 1 has not come back in 0\.05 s"):
+        measure_growth(session, batch, 0.1, timeout_s=0.05)
+    session.gate.set()
+    session.close()

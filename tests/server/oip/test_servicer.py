@@ -144,6 +144,13 @@ async def test_contents_that_cannot_be_are_refused_by_their_place(run_server: Ru
         (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[eight * 2]), "does not hold the 2 values"),
         (pb.ModelInferRequest(inputs=[raw_seed]), "does not hold the 0 values"),
         (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [-1], uint64_contents=[7])]), "[-1] does not hold"),
+        # Sides that would take minutes to multiply, and more of them than an array can have.
+        (
+            pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [2**62] * 50_000, uint64_contents=[7])]),
+            "does not hold",
+        ),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [1] * 70, uint64_contents=[7])]), "does not hold"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [0, 2**40, 2**40])]), "does not hold"),
         (pb.ModelInferRequest(inputs=[seed, seed]), "'seed' is there twice"),
         (pb.ModelInferRequest(), "none given; a request has exactly one of seed, z, w, ws"),
         (pb.ModelInferRequest(inputs=[tensor("seed", "BYTES", [1], bytes_contents=[b"7"])]), "'BYTES' is not taken"),
@@ -170,4 +177,7 @@ async def test_contents_that_cannot_be_are_refused_by_their_place(run_server: Ru
                 await stub.ModelInfer(request)
             assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, text
             assert text in str(caught.value.details())
-        assert (await stub.ModelInfer(pb.ModelInferRequest(inputs=[seed]))).outputs
+        twice = pb.ModelInferRequest(inputs=[seed], outputs=[{"name": "encoded"}, {"name": "encoded"}])
+        assert len((await stub.ModelInfer(twice)).outputs) == 1
+        timed = pb.ModelInferRequest(inputs=[seed], parameters={"timeout": pb.InferParameter(int64_param=5)})
+        assert (await stub.ModelInfer(timed)).outputs  # what tritonclient adds by itself

@@ -68,7 +68,7 @@ TURN_IMAGES, QUICK_TURN_IMAGES = 8, 4
 """Pictures of one turn at least; twice as many as callers at least."""
 TURN_S, QUICK_TURN_S = 1.5, 0.1
 """What a turn is to take at the least, by the time of a run."""
-MOST_TURN_IMAGES = 1000
+MOST_TURN_IMAGES = 200
 MAX_IDLE_CPU = 0.1
 """Of one core; heartbeats and metrics of a server that waits for its turn take a few hundredths."""
 

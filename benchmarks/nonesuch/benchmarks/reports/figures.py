@@ -11,8 +11,8 @@ from ..peers.contender import NONESUCH
 from ..summary import median, percentile
 from ..tuning import TUNED
 from .canvas import ACCENT, LINE, bars, figure, lines, logarithmic, rows_height, strips
+from .cells import ENOUGH
 from .grouping import Group, case_text, find, grouped, label
-from .tables import ENOUGH
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -64,3 +64,9 @@ class RateLimiter:
                 retry_after_ms=retry_after_ms,
             )
         bucket.tokens -= images
+
+    def refund(self, caller: Caller, images: int) -> None:
+        """Put tokens back that were taken for images that were not made."""
+        bucket = self._buckets.get(caller.name)
+        if bucket is not None:
+            bucket.tokens += images  # the next charge bounds them by the burst

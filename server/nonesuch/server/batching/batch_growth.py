@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nonesuch.engine.errors import DeviceLostError
 from nonesuch.engine.session import Batch, Session
 
 __all__ = ["BatchGrowth", "measure_growth"]
@@ -31,7 +32,9 @@ class BatchGrowth:
         return self.run_ms[self.target_size] / self.target_size
 
 
-def measure_growth(session: Session, make_batch: Callable[[int], Batch], min_gain: float) -> BatchGrowth:
+def measure_growth(
+    session: Session, make_batch: Callable[[int], Batch], min_gain: float, *, timeout_s: float | None = None
+) -> BatchGrowth:
     """Warm the session up and double the batch while that saves at least `min_gain` of the time per image.
 
     Blocks for a few runs; `make_batch` makes a batch of a size. With `min_gain` 0 the target is the session's largest.
@@ -39,12 +42,13 @@ def measure_growth(session: Session, make_batch: Callable[[int], Batch], min_gai
 
     Raises:
         BackendError: a run failed.
+        DeviceLostError: one took longer than `timeout_s`.
     """
     sizes = _doubling(session.batch_sizes)
     run_ms: dict[int, float] = {}
     target = sizes[0]
     for size in sizes:
-        run_ms[size] = _fastest_run_ms(session, make_batch(size))
+        run_ms[size] = _fastest_run_ms(session, make_batch(size), timeout_s)
         if size == target:
             continue
         gain = 1 - (run_ms[size] / size) / (run_ms[target] / target)
@@ -53,7 +57,7 @@ def measure_growth(session: Session, make_batch: Callable[[int], Batch], min_gai
         target = size
     for size in session.batch_sizes:
         if size < target and size not in run_ms:
-            session.submit(make_batch(size)).result()
+            _run_ms(session, make_batch(size), timeout_s)
     return BatchGrowth(run_ms, target)
 
 
@@ -66,8 +70,16 @@ def _doubling(batch_sizes: Sequence[int]) -> list[int]:
     return sizes
 
 
-def _fastest_run_ms(session: Session, batch: Batch) -> float:
+def _fastest_run_ms(session: Session, batch: Batch, timeout_s: float | None) -> float:
     times: list[float] = []
     while len(times) < MIN_RUNS or (len(times) < MAX_RUNS and sum(times) < ENOUGH_MS):
-        times.append(session.submit(batch).result().inference_ms)
+        times.append(_run_ms(session, batch, timeout_s))
     return min(times)
+
+
+def _run_ms(session: Session, batch: Batch, timeout_s: float | None) -> float:
+    try:
+        return session.submit(batch).result(timeout_s).inference_ms
+    except TimeoutError as error:
+        problem = f"{session.identity} hangs: a batch of {len(batch)} has not come back in {timeout_s:g} s"
+        raise DeviceLostError(problem) from error

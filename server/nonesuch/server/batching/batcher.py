@@ -145,11 +145,17 @@ class Batcher:
             UnavailableError: the device is lost.
         """
         async with self._line:
-            while self.waiting >= self.limits.bulk_limit and self.lost is None:
+            while not self._has_room_for_stream(priority) and self.lost is None:
                 self._room.clear()
                 await self._room.wait()
             self._check_device()
             return self._take_place(deadline, priority)
+
+    def _has_room_for_stream(self, priority: Priority) -> bool:
+        """Whether a stream may take a place: bulk beside whatever is interactive, interactive only below the half."""
+        if priority is Priority.BULK:
+            return self._waiting[priority] < self.limits.bulk_limit and self.waiting < self.limits.queue_limit
+        return self.waiting < self.limits.bulk_limit
 
     def wait_ms(self, priority: Priority) -> float:
         """How long a request that is admitted now would wait for its run to start, by prediction."""

@@ -9,7 +9,7 @@ outputs     image UINT8 [n, H, W, C] (what comes where none is named), image_fp3
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,12 @@ IMAGE, IMAGE_FP32, ENCODED = "image", "image_fp32", "encoded"
 _PARAMETERS = ("psi", "cutoff", "class_index", "noise_mode", "priority", "format", "quality", "size")
 _OF_ENCODED = ("format", "quality")
 _MOST_SEED = 2**32 - 1
+_BYTES = {IMAGE: 1, IMAGE_FP32: 4, ENCODED: 0}
+"""Of a value in an answer; encoded images are small beside the others."""
 _MOST_ANSWER_BYTES = 64 << 20
+_MOST_TYPED_VALUES = 8 << 20
+_NOT_OURS = ("timeout",)
+"""Parameters that clients of the protocol add: deadlines are gRPC's own here."""
 
 
 @dataclass(frozen=True)
@@ -76,14 +81,14 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
     Raises:
         InvalidRequestError: an input, parameter or output that cannot be.
     """
-    parameters = _parameters(request.parameters)
-    outputs = tuple(output.name for output in request.outputs) or (IMAGE,)
+    parameters, raw = _parameters(request.parameters), bool(request.raw_input_contents)
+    outputs = tuple(dict.fromkeys(output.name for output in request.outputs)) or (IMAGE,)
     known = output_shapes(manifest)
     if unknown := [name for name in outputs if name not in known]:
         raise InvalidRequestError(
             FieldViolation("outputs", f"{unknown[0][:64]!r} is unknown; there are {', '.join(known)}")
         )
-    if ENCODED in outputs and len(set(outputs)) > 1:
+    if ENCODED in outputs and len(outputs) > 1:
         raise InvalidRequestError(FieldViolation("outputs", f"{ENCODED} comes alone; ask for tensors in another call"))
     rows = list(_rows(input_arrays(request), manifest, most))
     size = parameters.whole("size")
@@ -96,12 +101,7 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
             if parameters.has(name):
                 raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"is for the output {ENCODED} only"))
         encode = EncodeOptions(ImageFormat.RAW, None, size)
-    answer_bytes = (
-        len(rows) * manifest.channels * (size or manifest.resolution) ** 2 * (4 if IMAGE_FP32 in outputs else 1)
-    )
-    if answer_bytes > _MOST_ANSWER_BYTES:
-        problem = f"{len(rows)} images would be {answer_bytes >> 20} MiB, and {_MOST_ANSWER_BYTES >> 20} is the most"
-        raise InvalidRequestError(FieldViolation("inputs", f"{problem}; ask for fewer"))
+    _check_answer(len(rows) * manifest.channels * (size or manifest.resolution) ** 2, outputs, raw=raw)
     picture = PictureOptions(
         psi=parameters.number("psi"), cutoff=parameters.whole("cutoff"), class_index=parameters.whole("class_index")
     )
@@ -118,7 +118,18 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
         )
         for row in rows
     ]  # fmt: skip
-    return InferJob(requests, outputs, bool(request.raw_input_contents))
+    return InferJob(requests, outputs, raw)
+
+
+def _check_answer(values: int, outputs: Sequence[str], *, raw: bool) -> None:
+    """Refuse an answer that would be too large, before anything is computed for it."""
+    answer_bytes = values * sum(_BYTES[name] for name in outputs)
+    if answer_bytes > _MOST_ANSWER_BYTES:
+        problem = f"the answer would have {answer_bytes >> 20} MiB, and {_MOST_ANSWER_BYTES >> 20} is the most"
+        raise InvalidRequestError(FieldViolation("inputs", f"{problem}; ask for fewer images"))
+    if answer_bytes and not raw and values > _MOST_TYPED_VALUES:
+        problem = f"the answer would have {values} values, and {_MOST_TYPED_VALUES} is the most in typed contents"
+        raise InvalidRequestError(FieldViolation("inputs", f"{problem}; ask for fewer images, or with raw contents"))
 
 
 def _rows(
@@ -192,6 +203,8 @@ class _Parameters:
 def _parameters(given: Mapping[str, pb.InferParameter]) -> _Parameters:
     values: dict[str, bool | int | float | str] = {}
     for name, parameter in given.items():
+        if name in _NOT_OURS:
+            continue
         if name not in _PARAMETERS:
             problem = f"{name[:64]!r} is unknown; there are {', '.join(_PARAMETERS)}"
             raise InvalidRequestError(FieldViolation("parameters", problem))

@@ -1,6 +1,6 @@
 """The Open Inference Protocol v2 over the service object, for tritonclient and the clients of KServe.
 
-Parameters that such clients add by themselves (priority 0, timeout) are not used: deadlines are gRPC's own.
+The parameter `timeout`, which such clients add, is not used: deadlines are gRPC's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nonesuch.oip import open_inference_service_pb2_grpc
 
 from ..access.rate_limiter import RateLimiter
 from ..batching.request_queue import Priority
-from ..generation_servicer import charge, deadline_of
+from ..generation_servicer import charged, deadline_of
 from ..image_request import MadeImage
 from ..loaded_model import LoadedModel
 from ..service import ImageService
@@ -80,11 +80,12 @@ class OipServicer(open_inference_service_pb2_grpc.GRPCInferenceServiceServicer):
             _check_version(model, request.model_version)
             job = infer_job(request, model.manifest, self._service.settings.max_batch_size)
             bulk = job.requests[0].priority is Priority.BULK
-            charge(self._limiter, len(job.requests), bulk=bulk)
             made: dict[int, MadeImage] = {}
-            async with aclosing(self._service.make_many(job.requests, deadline=deadline)) as images:
-                async for index, image in images:
-                    made[index] = image
+            with charged(self._limiter, len(job.requests), bulk=bulk) as bill:
+                async with aclosing(self._service.make_many(job.requests, deadline=deadline)) as images:
+                    async for index, image in images:
+                        made[index] = image
+                        bill.made += 1
             response = pb.ModelInferResponse(model_name=model.name, model_version=model.build_id(), id=request.id)
             ordered = [made[index] for index in range(len(made))]
             # Megabytes are copied, number by number where they are typed: not on the event loop.

@@ -29,6 +29,8 @@ _TYPES = {
     "FP64": ("<f8", "fp64_contents"),
 }
 
+_MOST_DIMENSIONS = 3
+
 OutputTensor = NDArray[np.generic] | Sequence[bytes]
 """A tensor of numbers, or one of BYTES with one dimension."""
 
@@ -70,8 +72,10 @@ def input_arrays(request: pb.ModelInferRequest) -> dict[str, NDArray[np.generic]
                     FieldViolation(f"{where}.contents", f"a value is no {tensor.datatype}")
                 ) from error
         shape = tuple(tensor.shape)
-        if any(side < 0 for side in shape) or math.prod(shape) != flat.size:
-            problem = f"{list(shape)} does not hold the {flat.size} values that came"
+        # Before they are multiplied: a message holds a hundred thousand sides.
+        fits = len(shape) <= _MOST_DIMENSIONS and all(0 <= side <= flat.size for side in shape)
+        if not fits or math.prod(shape) != flat.size:
+            problem = f"{list(shape[:_MOST_DIMENSIONS])} does not hold the {flat.size} values that came"
             raise InvalidRequestError(FieldViolation(f"{where}.shape", problem))
         arrays[tensor.name] = flat.reshape(shape)
     return arrays

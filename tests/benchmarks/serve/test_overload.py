@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from nonesuch.benchmarks.serve.overload import SUITE, OverloadSettings, measure
+from nonesuch.benchmarks.suite import Request
+from nonesuch.engine.artifact import Artifact
+
+
+def test_goodput_of_every_load_and_the_wait_beside_bulk_work(artifact: Artifact) -> None:
+    settings = OverloadSettings(loads=(1.0, 2.0), quiet_load=0.05, run_s=0.5, most=60)
+    outcome = measure(Request(str(artifact.folder), quick=True), settings)
+    goodput = {one.case["load"]: one for one in outcome.measurements if one.metric == "goodput_per_s"}
+    assert set(goodput) == {1.0, 2.0}
+    latency = {one.case["beside"]: one for one in outcome.measurements if one.metric == "latency"}
+    assert set(latency) == {"nothing", "bulk"}
+    for one in outcome.measurements:
+        assert one.suite == SUITE
+        assert min(one.samples) >= 0
+    assert all(len(one.samples) > 5 for one in latency.values())
+    assert measure(Request(str(artifact.folder), subjects=("openvino",))).measurements == []
