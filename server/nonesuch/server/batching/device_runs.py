@@ -169,15 +169,13 @@ class DeviceRuns:
             return refused
 
     async def _result(self, running: _Running, count: int) -> BatchResult:
-        if not math.isfinite(self._timeout_s):
-            return await running
-        done, _ = await asyncio.wait({running}, timeout=self._timeout_s)
-        if not done:
-            running.add_done_callback(_taken_note_of)  # nobody waits for it any more
+        try:
+            async with asyncio.timeout(self._timeout_s if math.isfinite(self._timeout_s) else None):
+                return await running
+        except TimeoutError as error:
             raise DeviceLostError(
                 f"{self._session.identity} hangs: a batch of {count} has not come back in {self._timeout_s:g} s"
-            )
-        return running.result()
+            ) from error
 
     def _lose(self, error: DeviceLostError, requests: Sequence[Request]) -> None:
         for request in requests:
@@ -185,11 +183,6 @@ class DeviceRuns:
         if self.lost is None:
             self.lost = error
             self._on_lost(error)
-
-
-def _taken_note_of(future: asyncio.Future[BatchResult]) -> None:
-    if not future.cancelled():
-        future.exception()
 
 
 def _deliver(requests: Sequence[Request], result: BatchResult, started: float) -> None:
