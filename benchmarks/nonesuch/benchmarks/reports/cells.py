@@ -22,7 +22,8 @@ def pivot(result: Result, suite: str, metric: str, across: str, caption: str, pe
     subjects = dict.fromkeys(one.subject for group in groups for one in group.members)
     shown = [{one.subject: _shown(one, percent) for one in group.members} for group in groups]
     rows = [[name, *(found.get(name, NOTHING) for found in shown)] for name in subjects]
-    return without_empty(Grid([across.replace("_", " "), *map(str, columns)], rows, caption))
+    grid = without_empty(Grid([across.replace("_", " "), *map(str, columns)], rows, caption))
+    return grid if len(grid.header) > 1 else Grid(grid.header, [], caption)  # no column has enough samples
 
 
 def _shown(one: Measurement, percent: int) -> str:
