@@ -24,7 +24,7 @@ from nonesuch.export.download import fetch_file
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.named import ExportJob, export_named
 from nonesuch.server.grpc_server import GrpcServer
-from nonesuch.server.model_registry import OpenGenerator
+from nonesuch.server.open_model import OpenGenerator
 from nonesuch.server.settings import ModelSettings, ServerSettings
 
 REPOSITORY = Path(__file__).parent.parent

@@ -18,20 +18,23 @@ from nonesuch.benchmarks.serve.server_process import ServerProcess
 from nonesuch.client import Client
 from nonesuch.engine.artifact import Artifact
 from nonesuch.oip import open_inference_service_pb2
-from nonesuch.v1 import generation_service_pb2, model_service_pb2
+from nonesuch.v1 import admin_service_pb2, generation_service_pb2, model_service_pb2
 
-MODULES = (generation_service_pb2, model_service_pb2, open_inference_service_pb2)
+MODULES = (generation_service_pb2, model_service_pb2, open_inference_service_pb2, admin_service_pb2)
+ADMIN = "/nonesuch.v1.AdminService/"
 METHODS = {
     f"/{service.full_name}/{method.name}": (method.input_type, method.server_streaming)
     for module in MODULES
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
+    if method.name != "Drain"  # any bytes that it can read end the server, as they should
 }
 DOCUMENTED = {
     "OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNIMPLEMENTED",
 }  # fmt: skip
 MESSAGES = 50  # in one example
-EXAMPLES = 240
+ADMIN_MESSAGES = 5  # many of them load the model
+EXAMPLES = 300
 _F = FieldDescriptor
 _INTEGERS = {
     _F.TYPE_UINT32: (0, 2**32 - 1), _F.TYPE_INT32: (-(2**31), 2**31 - 1),
@@ -101,8 +104,13 @@ def payloads(draw: st.DrawFn, descriptor: Descriptor) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def server(artifact: Artifact) -> Iterator[ServerProcess]:
-    options = ["--max-images-per-stream", "16", "--log-level", "error"]
+def admin_address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"unix:{tmp_path_factory.mktemp('fuzz')}/admin"
+
+
+@pytest.fixture(scope="module")
+def server(artifact: Artifact, admin_address: str) -> Iterator[ServerProcess]:
+    options = ["--max-images-per-stream", "16", "--log-level", "error", "--admin", admin_address]
     with ServerProcess(str(artifact.folder), options) as process:
         yield process
 
@@ -113,22 +121,30 @@ def channel(server: ServerProcess) -> Iterator[grpc.Channel]:
         yield channel
 
 
+@pytest.fixture(scope="module")
+def admin_channel(server: ServerProcess, admin_address: str) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(admin_address) as channel:
+        yield channel
+
+
 @settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(data=st.data())
 def test_whatever_is_sent_the_answer_is_a_documented_one(
-    server: ServerProcess, channel: grpc.Channel, data: st.DataObject
+    server: ServerProcess, channel: grpc.Channel, admin_channel: grpc.Channel, data: st.DataObject
 ) -> None:
     method = data.draw(st.sampled_from(sorted(METHODS)))
     descriptor, streaming = METHODS[method]
     # One drawn message and its neighbours: drawing fifty would take longer than answering them.
     base = data.draw(payloads(descriptor))
     seeds = data.draw(st.randoms(use_true_random=False))
-    call: Any = (channel.unary_stream if streaming else channel.unary_unary)(method)
+    admin = method.startswith(ADMIN)
+    where = admin_channel if admin else channel
+    call: Any = (where.unary_stream if streaming else where.unary_unary)(method)
     running: list[Any] = []
-    for _ in range(MESSAGES):
+    for _ in range(ADMIN_MESSAGES if admin else MESSAGES):
         changed = bytearray(base)
         for _ in range(seeds.randint(0, 3)):
             position = seeds.randint(0, len(changed))
@@ -147,6 +163,9 @@ def test_whatever_is_sent_the_answer_is_a_documented_one(
         assert ".py" not in details
         assert len(details) <= 600
     assert Path(f"/proc/{server.pid}").exists()
+    if admin:
+        load: Any = admin_channel.unary_unary(f"{ADMIN}LoadModel")
+        load(b"", timeout=20)  # it may have been unloaded
 
 
 def test_the_next_good_call_works(server: ServerProcess) -> None:

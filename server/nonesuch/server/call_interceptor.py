@@ -15,12 +15,12 @@ from nonesuch.engine.errors import (
     InvalidRequestError,
     OverloadedError,
     SlowReaderError,
-    UnavailableError,
 )
 
 from .access.api_keys import KeyRing
 from .access.caller import CURRENT_CALLER, Caller
 from .call_record import REQUEST_ID_KEY, CallRecord, request_id
+from .refusals import shutting_down
 from .server_metrics import ServerMetrics
 from .settings import ServerSettings
 from .tracing import Tracing
@@ -203,7 +203,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _admit(self, method: str, context: _Context, record: CallRecord) -> None:
         if self._refusing:
-            raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
+            raise shutting_down()
         caller = self._caller(context)
         record.caller = caller.name
         for prefix, scope in _SCOPES.items():

@@ -31,9 +31,10 @@ from .admin_servicer import AdminServicer
 from .call_interceptor import MOST_WATCHES, CallInterceptor
 from .generation_servicer import GenerationServicer
 from .metrics_page import MetricsPage
-from .model_registry import ModelRegistry, OpenGenerator, open_generator
+from .model_registry import ModelRegistry
 from .model_servicer import ModelServicer
 from .oip.servicer import OipServicer
+from .open_model import OpenGenerator, open_generator
 from .server_metrics import ServerMetrics
 from .service import ImageService
 from .settings import KeySettings, ServerSettings

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import structlog
 
@@ -29,28 +28,18 @@ from nonesuch.engine.errors import (
     OverloadedError,
     UnavailableError,
 )
-from nonesuch.engine.generator import Generator
 
 from .loaded_model import LoadedModel
+from .open_model import OpenGenerator, open_generator, size_mib
+from .refusals import shutting_down
 from .resident_memory import resident_mib
 from .server_metrics import ServerMetrics
 from .settings import ModelSettings, ServerSettings
 
-__all__ = ["ModelRegistry", "OpenGenerator", "open_generator"]
+__all__ = ["ModelRegistry"]
 
-OpenGenerator = Callable[[ModelSettings, int], Generator]
-"""(model, max_batch_size) -> a generator that is not loaded yet."""
 _LOADING_RETRY_MS = 5000
 _log = structlog.get_logger("nonesuch.server")
-
-
-def open_generator(model: ModelSettings, max_batch_size: int) -> Generator:
-    """A generator as the settings say.
-
-    Raises:
-        NonesuchError: as `Generator.open`.
-    """
-    return Generator.open(model.model, backend=model.backend, options=model.session_options(max_batch_size))
 
 
 class ModelRegistry:
@@ -220,7 +209,7 @@ class ModelRegistry:
                 raise UnavailableError("the server is still loading its model; try again in a few seconds")
             raise UnavailableError(f"model {name!r} is not loaded; try again later, or ask its operator to load it")
         if self.draining:
-            raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
+            raise shutting_down()
         if self._waiting[name] >= self.settings.queue_limit:
             problem = f"{self._waiting[name]} calls wait for model {name!r} to be loaded; try again in a few seconds"
             raise OverloadedError(problem, retry_after_ms=_LOADING_RETRY_MS)
@@ -240,7 +229,7 @@ class ModelRegistry:
         async with self._loading:
             loop, began = asyncio.get_running_loop(), time.monotonic()
             generator = await loop.run_in_executor(None, self._open_model, settings, self.settings.max_batch_size)
-            await self._make_room(_size_mib(generator), keep=name)
+            await self._make_room(size_mib(generator), keep=name)
             before_mib = resident_mib()
             model = LoadedModel(name, generator, self.settings, self._encoders, self._metrics, self._lose)
             try:
@@ -249,7 +238,7 @@ class ModelRegistry:
                 self._device_lost |= isinstance(error, DeviceLostError)
                 self._let_go(model)
                 raise
-            model.memory_mib = max(_size_mib(generator), resident_mib() - before_mib)
+            model.memory_mib = max(size_mib(generator), resident_mib() - before_mib)
             _log.info(
                 "loaded",
                 model=name,
@@ -305,8 +294,3 @@ class ModelRegistry:
         # On a device that hangs the close of a session would, too.
         await model.close(keep_session=lambda: self._device_lost)
         _log.info("unloaded", model=model.name)
-
-
-def _size_mib(generator: Generator) -> float:
-    """What the model takes at the least: the size of its graph."""
-    return Path(generator.artifact.folder, generator.session.variant.file).stat().st_size / (1 << 20)

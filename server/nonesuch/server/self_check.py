@@ -8,7 +8,7 @@ from nonesuch.engine.errors import BackendError
 
 from .grpc_server import GrpcServer
 from .image_request import ImageRequest
-from .model_registry import OpenGenerator, open_generator
+from .open_model import OpenGenerator, open_generator
 from .settings import ServerSettings
 
 __all__ = ["self_check"]

@@ -14,7 +14,7 @@ import structlog
 from nonesuch.engine.errors import DeviceLostError, NonesuchError
 
 from .grpc_server import GrpcServer
-from .model_registry import OpenGenerator, open_generator
+from .open_model import OpenGenerator, open_generator
 from .settings import ServerSettings
 
 __all__ = ["serve"]

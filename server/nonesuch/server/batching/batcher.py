@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nonesuch.engine.errors import DeadlineError, DeviceLostError, OverloadedError, UnavailableError
+from nonesuch.engine.errors import DeadlineError, DeviceLostError, OverloadedError
 from nonesuch.engine.session import BatchResult, Session
 
+from ..refusals import device_lost, shutting_down
 from .batch_planner import BatchPlanner
 from .device_runs import DeviceRuns, Rendered, Request
 from .latency_model import LatencyModel
@@ -122,7 +123,7 @@ class Batcher:
             UnavailableError: the batcher drains, or the device is lost.
         """
         if self._closing:
-            raise UnavailableError("the server is shutting down; call another one, or this one after its restart")
+            raise shutting_down()
         self._check_device()
         waiting = self.waiting
         wait_ms = self.wait_ms(priority)
@@ -176,7 +177,7 @@ class Batcher:
 
     def _check_device(self) -> None:
         if self.lost is not None:
-            raise UnavailableError(f"the server has lost its device ({self.lost.message}); call another one")
+            raise device_lost(self.lost)
 
     def _check_deadline(self, deadline: float, wait_ms: float) -> None:
         remaining_ms = (deadline - time.monotonic()) * 1e3
@@ -227,7 +228,7 @@ class Batcher:
     def _lose(self, error: DeviceLostError) -> None:
         """Answer everybody who waits, once, and take nobody in."""
         for request in list(self._queue):
-            request.fail(UnavailableError(f"the server lost its device ({error.message}); call another one"))
+            request.fail(device_lost(error))
             self.forget(request)
         self._room.set()
         self._idle.set()

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.errors import BackendError, DeviceLostError, NonesuchError, UnavailableError
+from nonesuch.engine.errors import BackendError, DeviceLostError, NonesuchError
 from nonesuch.engine.session import Batch, BatchResult, Session
 
+from ..refusals import device_lost
 from .latency_model import LatencyModel
 from .request_queue import Priority
 
@@ -179,7 +180,7 @@ class DeviceRuns:
 
     def _lose(self, error: DeviceLostError, requests: Sequence[Request]) -> None:
         for request in requests:
-            request.fail(UnavailableError(f"the server lost its device ({error.message}); call another one"))
+            request.fail(device_lost(error))
         if self.lost is None:
             self.lost = error
             self._on_lost(error)
