@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import structlog
 
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.errors import DownloadError
@@ -82,6 +83,13 @@ def tiny_checkpoint(seed: int = 0) -> Checkpoint:
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own home."""
     monkeypatch.setenv("NONESUCH_HOME", str(tmp_path_factory.getbasetemp() / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _own_logs() -> Iterator[None]:
+    """What a command of one test says of logs is not for the next test."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 
 import grpc
 import pytest
-import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -219,19 +218,16 @@ async def test_no_key_gets_into_the_log_not_even_by_a_traceback(
     def broken(batch: object) -> NoReturn:
         raise RuntimeError("a failure of the runtime")
 
-    try:
-        async with run_server(keys=(ALICE,)) as server:
-            session = server.registry.loaded[0].generator.session
-            session._run = broken  # type: ignore[method-assign]
-            async with AsyncClient(server.address, api_key=KEYS["alice"]) as alice:
-                with pytest.raises(ServerError):
-                    await alice.generate(seed=1)
-        written = capsys.readouterr()
-        log = written.out + written.err
-        assert "a failure of the runtime" in log
-        assert KEYS["alice"][:20] not in log
-    finally:
-        structlog.reset_defaults()
+    async with run_server(keys=(ALICE,)) as server:
+        session = server.registry.loaded[0].generator.session
+        session._run = broken  # type: ignore[method-assign]
+        async with AsyncClient(server.address, api_key=KEYS["alice"]) as alice:
+            with pytest.raises(ServerError):
+                await alice.generate(seed=1)
+    written = capsys.readouterr()
+    log = written.out + written.err
+    assert "a failure of the runtime" in log
+    assert KEYS["alice"][:20] not in log
 
 
 async def test_what_was_refused_does_not_count_against_the_limit(run_server: RunServer) -> None:

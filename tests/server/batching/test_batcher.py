@@ -4,48 +4,19 @@ import asyncio
 import time
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from nonesuch.engine.errors import (
-    BackendError,
     DeadlineError,
-    DeviceLostError,
     OverloadedError,
     UnavailableError,
 )
-from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.server.batching.batcher import Batcher, BatcherLimits, Rendered
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 
 from ..conftest import PacedSession
-
-
-def one_image(level: int) -> Batch:
-    return Batch(np.full((1, 8, 12), level, dtype=np.float32))
-
-
-async def render(
-    batcher: Batcher, level: int, deadline: float | None = None, priority: Priority = Priority.INTERACTIVE
-) -> Rendered:
-    with batcher.admit(deadline, priority) as ticket:
-        return await ticket.render(one_image(level))
-
-
-async def start(batcher: Batcher, count: int) -> list[asyncio.Task[Rendered]]:
-    """Levels 0 to count-1; the first is on the device before the others come, and all others wait."""
-    tasks = [asyncio.create_task(render(batcher, 0))]
-    await until(lambda: batcher.in_flight == 1)
-    tasks += [asyncio.create_task(render(batcher, level)) for level in range(1, count)]
-    await until(lambda: batcher.waiting == count - 1)
-    return tasks
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
+from .rendering import render, start, until
 
 
 async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_image(
@@ -133,17 +104,6 @@ async def test_an_expired_entry_is_answered_without_a_run(paced: Callable[..., P
     session.close()
 
 
-async def test_a_failed_run_is_its_callers_alone_and_the_next_one_works(paced: Callable[..., PacedSession]) -> None:
-    session = paced()
-    session.failing = lambda ws: bool((ws == 7).any())
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
-    with pytest.raises(BackendError, match=r"a paced test session failed on synthesis\.onnx: asked to fail"):
-        await render(batcher, 7)
-    assert int((await render(batcher, 8)).image[0, 0, 0]) == 8
-    await batcher.close()
-    session.close()
-
-
 async def test_queue_delay_waits_for_company_but_not_beyond_the_target(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=3, min_gain=0, queue_limit=100, queue_delay_ms=5_000))
@@ -192,64 +152,6 @@ async def test_an_unused_ticket_gives_its_place_back(paced: Callable[..., PacedS
     with await waiting:
         assert batcher.waiting == 1
     assert batcher.waiting == 0
-    await batcher.close()
-    session.close()
-
-
-async def test_of_a_batch_that_fails_only_the_guilty_request_fails(paced: Callable[..., PacedSession]) -> None:
-    session = paced()
-    session.failing = lambda ws: bool((ws == 5).any())
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
-    session.gate.clear()
-    tasks = await start(batcher, 9)
-    session.gate.set()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [r if isinstance(r, BaseException) else int(r.image[0, 0, 0]) for r in results if r is not results[5]] == [
-        0, 1, 2, 3, 4, 6, 7, 8,
-    ]  # fmt: skip
-    assert isinstance(results[5], BackendError)
-    assert session.sizes == [1, 8, 4, 4, 2, 1, 1, 2] or session.sizes == [1, 8, 4, 4, 2, 2, 1, 1]
-    assert int((await render(batcher, 3)).image[0, 0, 0]) == 3
-    await batcher.close()
-    session.close()
-
-
-async def test_a_device_that_hangs_answers_everybody_once_and_takes_nobody_in(
-    paced: Callable[..., PacedSession],
-) -> None:
-    lost: list[DeviceLostError] = []
-    session = paced()
-    limits = BatcherLimits(most=2, min_gain=0, queue_limit=100, run_timeout_s=0.05)
-    batcher = Batcher(session, limits, on_lost=lost.append)
-    session.gate.clear()
-    tasks = await start(batcher, 5)
-    room = [asyncio.create_task(batcher.admit_when_free()) for _ in range(3)]
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(r, UnavailableError) and "hangs" in r.message for r in results), results
-    assert len(lost) == 1
-    assert "has not come back in 0.05 s" in lost[0].message
-    for ticket in await asyncio.gather(*room, return_exceptions=True):
-        if not isinstance(ticket, BaseException):
-            ticket.leave()
-    with pytest.raises(UnavailableError, match="lost its device"):
-        batcher.admit()
-    assert batcher.waiting == 0
-    session.gate.set()  # what comes back late finds nobody
-    await batcher.close()
-    session.close()
-
-
-async def test_a_runtime_that_says_its_device_is_gone_is_believed(paced: Callable[..., PacedSession]) -> None:
-    session = paced()
-
-    def gone(batch: Batch) -> np.ndarray:
-        raise DeviceLostError("the bus is empty; look at the cables")
-
-    session._run = gone  # type: ignore[method-assign]
-    batcher = Batcher(session, BatcherLimits(most=4, min_gain=0, queue_limit=100))
-    with pytest.raises(UnavailableError, match="the bus is empty"):
-        await render(batcher, 1)
-    assert batcher.lost is not None
     await batcher.close()
     session.close()
 
@@ -305,28 +207,6 @@ async def test_an_estimate_that_is_out_of_date_is_tried_again(
     session.close()
 
 
-async def test_interactive_goes_first_and_bulk_is_not_starved(paced: Callable[..., PacedSession]) -> None:
-    session = paced(max_batch_size=1)
-    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100))
-    session.gate.clear()
-    order: list[int] = []
-
-    async def one(level: int, priority: Priority) -> None:
-        await render(batcher, level, None, priority)
-        order.append(level)
-
-    tasks = [asyncio.create_task(one(0, Priority.BULK))]
-    await until(lambda: batcher.in_flight == 1)
-    tasks += [asyncio.create_task(one(level, Priority.BULK)) for level in (101, 102)]
-    tasks += [asyncio.create_task(one(level, Priority.INTERACTIVE)) for level in range(1, 13)]
-    await until(lambda: batcher.waiting == 14)
-    session.gate.set()
-    await asyncio.gather(*tasks)
-    assert order == [0, 1, 2, 3, 4, 5, 6, 7, 8, 101, 9, 10, 11, 12, 102]
-    await batcher.close()
-    session.close()
-
-
 async def test_bulk_takes_half_of_the_queue_at_most(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, queue_limit=4))
@@ -339,66 +219,5 @@ async def test_bulk_takes_half_of_the_queue_at_most(paced: Callable[..., PacedSe
     for ticket in tickets:
         ticket.leave()
     assert batcher.waiting == 0
-    await batcher.close()
-    session.close()
-
-
-async def test_a_batch_stops_growing_where_a_member_would_be_late(paced: Callable[..., PacedSession]) -> None:
-    session = paced()
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 100.0, 8: 800.0}))
-    session.gate.clear()
-    tasks = [asyncio.create_task(render(batcher, 0))]
-    await until(lambda: batcher.in_flight == 1)
-    batcher._planner.model = LatencyModel({1: 1.0, 8: 8_000.0})  # eight at once would take 8 s
-    tasks.append(asyncio.create_task(render(batcher, 1, time.monotonic() + 4)))
-    tasks += [asyncio.create_task(render(batcher, level)) for level in range(2, 8)]
-    await until(lambda: batcher.waiting == 7)
-    session.gate.set()
-    await asyncio.gather(*tasks)
-    assert session.sizes[1] < 7
-    assert sum(session.sizes) == 8
-    await batcher.close()
-    session.close()
-
-
-async def test_bulk_fills_a_batch_only_as_far_as_nobody_waits_for_more_than_one_batch_by_it(
-    paced: Callable[..., PacedSession],
-) -> None:
-    session = paced()
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
-    session.gate.clear()
-    tasks = [asyncio.create_task(render(batcher, 0, None, Priority.BULK))]
-    await until(lambda: batcher.in_flight == 1)
-    tasks += [asyncio.create_task(render(batcher, level, None, Priority.BULK)) for level in range(1, 15)]
-    waiting = asyncio.create_task(render(batcher, 20))
-    await until(lambda: batcher.waiting == 15)
-    await asyncio.sleep(0.15)  # longer than a batch of eight would take
-    urgent = asyncio.create_task(render(batcher, 21, time.monotonic() + 8))
-    await until(lambda: batcher.waiting == 16)
-    session.gate.set()
-    assert (await waiting).batch_size == 2  # with the other interactive one, and no bulk
-    assert (await urgent).batch_size == 2
-    await asyncio.gather(*tasks)
-    assert session.sizes[:2] == [1, 2]
-    await batcher.close()
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
-    fresh = await asyncio.gather(render(batcher, 1), *(render(batcher, n, None, Priority.BULK) for n in range(2, 7)))
-    assert fresh[0].batch_size == 6  # it has not waited, so one whole batch is what it may wait
-    await batcher.close()
-    session.close()
-
-
-async def test_five_images_of_closed_sizes_run_as_four_and_one(paced: Callable[..., PacedSession]) -> None:
-    class Profiles(PacedSession):
-        batch_sizes = (1, 4, 8)
-
-    session = Profiles(paced().artifact, SessionOptions(max_batch_size=8))
-    session.open()
-    session.gate.clear()
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 10, 4: 20, 8: 40}))
-    tasks = await start(batcher, 6)
-    session.gate.set()
-    rendered = await asyncio.gather(*tasks)
-    assert [(r.batch_size, r.padded_size) for r in rendered] == [(1, 1), *[(4, 4)] * 4, (1, 1)]
     await batcher.close()
     session.close()
