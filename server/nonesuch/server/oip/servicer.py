@@ -54,7 +54,9 @@ class OipServicer(open_inference_service_pb2_grpc.GRPCInferenceServiceServicer):
             model = self._service.registry.peek(request.name)
         except ModelNotFoundError:
             model = None
-        return pb.ModelReadyResponse(ready=model is not None and request.version in {"", model.build_id()})
+        if model is None or self._service.registry.draining or model.batcher.lost is not None:
+            return pb.ModelReadyResponse(ready=False)
+        return pb.ModelReadyResponse(ready=request.version in {"", model.build_id()})
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:  # noqa: N802 - the protocol's name
         """What this is."""
