@@ -50,7 +50,7 @@ def picture_options(default_format: ImageFormat) -> Callable[[_F], _F]:
 
 
 def backend_options(function: _F) -> _F:
-    """What to run on: `generate` and `serve`."""
+    """What to run on: `generate`, `walk` and `directions`."""
     options: Callable[[_F], _F] = _stack(
         click.option("--model", default="faces", show_default=True, help="A model's name, or an artifact's folder."),
         click.option("--backend", default="auto", show_default=True, help="A backend's name; see nonesuch doctor."),

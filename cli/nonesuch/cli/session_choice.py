@@ -10,7 +10,7 @@ from nonesuch.engine.session import SessionOptions
 __all__ = ["session_options"]
 
 
-def session_options(chosen: Mapping[str, Any], *, spinning: bool = True) -> SessionOptions:
+def session_options(chosen: Mapping[str, Any]) -> SessionOptions:
     """What the command line says of the session; `chosen` are the command's arguments by name."""
     return SessionOptions(
         device=chosen["device"],
@@ -18,7 +18,6 @@ def session_options(chosen: Mapping[str, Any], *, spinning: bool = True) -> Sess
         deterministic=chosen["deterministic"],
         threads=chosen["threads"],
         lanes=chosen["lanes"],
-        spinning=spinning,
         noise=chosen["noise_mode"],
         precision=chosen["precision"],
         upsampling=chosen["upsampling"],

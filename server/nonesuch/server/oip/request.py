@@ -19,6 +19,7 @@ from nonesuch.engine.encoder import EncodeOptions
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.latents import MAX_SEED
 from nonesuch.engine.manifest import Manifest
 from nonesuch.oip import open_inference_service_pb2 as pb
 
@@ -31,7 +32,6 @@ __all__ = ["ENCODED", "IMAGE", "IMAGE_FP32", "InferJob", "infer_job", "input_sha
 IMAGE, IMAGE_FP32, ENCODED = "image", "image_fp32", "encoded"
 _PARAMETERS = ("psi", "cutoff", "class_index", "noise_mode", "priority", "format", "quality", "size")
 _OF_ENCODED = ("format", "quality")
-_MOST_SEED = 2**32 - 1
 _BYTES = {IMAGE: 1, IMAGE_FP32: 4, ENCODED: 0}
 """Of a value in an answer; encoded images are small beside the others."""
 _MOST_ANSWER_BYTES = 64 << 20
@@ -152,8 +152,8 @@ def _rows(
         raise InvalidRequestError(FieldViolation(name, f"{array.dtype} does not fit; it is {shapes[name][0]}"))
     for row in array:
         if name == "seed":
-            if not 0 <= int(row) <= _MOST_SEED:
-                raise InvalidRequestError(FieldViolation("seed", f"{row} is out of range; it is 0 to {_MOST_SEED}"))
+            if not 0 <= int(row) <= MAX_SEED:
+                raise InvalidRequestError(FieldViolation("seed", f"{row} is out of range; it is 0 to {MAX_SEED}"))
             yield {"seed": int(row)}
         else:
             yield {"z" if name == "z" else "w": row.astype(np.float32).ravel()}
@@ -188,7 +188,7 @@ class _Parameters:
         number = self.number(name)
         if number is None:
             return None
-        if number != int(number) or not 0 <= number <= _MOST_SEED:
+        if number != int(number) or not 0 <= number <= MAX_SEED:
             raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{number:g} is no whole number from 0"))
         return int(number)
 
