@@ -107,7 +107,9 @@ def checked_deadline(deadline_s: float | None) -> float | None:
 
 
 def _options(target: str, retries: bool) -> _Options:
-    options: _Options = [("grpc.max_receive_message_length", _MAX_ANSWER_BYTES), ("grpc.enable_retries", int(retries))]
+    # On whatever `retries` says: without a policy, gRPC repeats only calls that no server has seen, as those that cross
+    # the end of a connection do (gRFC A6, transparent retries).
+    options: _Options = [("grpc.max_receive_message_length", _MAX_ANSWER_BYTES), ("grpc.enable_retries", 1)]
     config: dict[str, Any] = {}
     if retries:
         config["methodConfig"] = [{"name": [{"service": name} for name in _SERVICES], "retryPolicy": _RETRY_POLICY}]
