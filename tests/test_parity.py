@@ -13,9 +13,9 @@ from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.engine.latents import z_from_seeds
+from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.export.catalogue import find_entry
-from nonesuch.export.checks import psnr_db
 from nonesuch.export.digest import find_digest
 
 from .conftest import RunServer

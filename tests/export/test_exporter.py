@@ -20,9 +20,10 @@ from nonesuch.engine.generator import Generator
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.engine.manifest import WeightsSource
 from nonesuch.engine.mapping import Mapper
+from nonesuch.engine.psnr import psnr_db
 from nonesuch.export import checks, exporter, mean_w
 from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.checks import check_graph, psnr_db
+from nonesuch.export.checks import check_graph
 from nonesuch.export.digest import Digest, sample_image
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import Family

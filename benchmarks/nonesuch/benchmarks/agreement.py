@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.export.checks import psnr_db
+from nonesuch.engine.psnr import psnr_db
 
 __all__ = ["Agreement", "compare"]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import MAPPING_FILE, Artifact
 from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession, inference_session
@@ -21,6 +20,7 @@ from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.mapping import Mapper
+from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, SessionOptions
 
 from .checkpoint import Checkpoint
@@ -28,7 +28,7 @@ from .digest import MEAN_TOLERANCE, PIXEL_TOLERANCE, Digest, find_digest
 from .families import find_family
 from .fp16_check import check_fp16
 
-__all__ = ["check_graph", "check_pictures", "psnr_db"]
+__all__ = ["check_graph", "check_pictures"]
 
 REFERENCE_SEEDS = (0, 1)
 MIN_PSNR_DB = 50.0
@@ -134,9 +134,3 @@ def _check_variant(network: Any, artifact: Artifact, variant: Variant, batch: Ba
         )
     seeds = ", ".join(map(str, REFERENCE_SEEDS))
     return f"{variant.file} against PyTorch, seeds {seeds}: PSNR {psnr:.1f} dB, largest difference {worst} of 255"
-
-
-def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two 8-bit image arrays; infinite when they are equal."""
-    error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
-    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

@@ -13,8 +13,8 @@ from nonesuch.engine.backends.registry import installed_backends
 from nonesuch.engine.errors import ArtifactError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
+from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, Session, SessionOptions
-from nonesuch.export.checks import psnr_db
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.formats.detect import read_checkpoint
