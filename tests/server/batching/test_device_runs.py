@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.errors import (
     BackendError,
     DeviceLostError,
     UnavailableError,
 )
-from nonesuch.engine.session import Batch
+from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.server.batching.batcher import Batcher, BatcherLimits
 
 from ..conftest import PacedSession
@@ -83,5 +87,37 @@ async def test_a_runtime_that_says_its_device_is_gone_is_believed(paced: Callabl
     with pytest.raises(UnavailableError, match="the bus is empty"):
         await render(batcher, 1)
     assert batcher.lost is not None
+    await batcher.close()
+    session.close()
+
+
+class TwoInFlight(PacedSession):
+    """Takes two batches, and renders one after the other, as a stream of a GPU does."""
+
+    max_in_flight = 2
+
+    def __init__(self, artifact: Artifact, options: SessionOptions, run_ms: float) -> None:
+        super().__init__(artifact, options, run_ms=run_ms)
+        self.device = threading.Lock()
+        self.took_ms: list[float] = []
+
+    def _run(self, batch: Batch) -> np.ndarray:
+        with self.device:
+            start = time.perf_counter()
+            images = super()._run(batch)
+            self.took_ms.append((time.perf_counter() - start) * 1e3)
+            return images
+
+
+async def test_of_two_runs_in_flight_each_is_known_by_its_own_time(artifact: Artifact) -> None:
+    session = TwoInFlight(artifact, SessionOptions(max_batch_size=1), run_ms=30)
+    session.open()
+    batcher = Batcher(session, BatcherLimits(most=1, min_gain=0, queue_limit=100))
+    made = await asyncio.gather(*(render(batcher, level) for level in range(8)))
+    assert [int(one.image[0, 0, 0]) for one in made] == list(range(8))
+    # From handing over to having it, each but the first took two runs. Half of one is for the way there and back.
+    own_ms = statistics.median(session.took_ms)
+    assert batcher.model.run_ms(1) < 1.5 * own_ms
+    assert statistics.median(one.inference_ms for one in made) < 1.5 * own_ms
     await batcher.close()
     session.close()

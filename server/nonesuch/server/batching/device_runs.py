@@ -82,7 +82,8 @@ class DeviceRuns:
             session: the session.
             timeout_s: a run that takes longer hangs.
             model: predicts what runs take.
-            on_run: is told the result, its number of images, and the milliseconds from handing it over to having it.
+            on_run: is told the result, its number of images, and the milliseconds that it took: from handing over, or
+                from the result before it, to having it.
             on_lost: is called once, if at all.
         """
         self.lost: DeviceLostError | None = None
@@ -93,6 +94,7 @@ class DeviceRuns:
         self._on_lost = on_lost
         self._runs: dict[_Run, asyncio.Task[None]] = {}
         self._idle_since = time.monotonic()
+        self._last_result = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -111,8 +113,11 @@ class DeviceRuns:
 
     def remaining_ms(self) -> float:
         """What the runs in flight are expected to take still; the device does one after another."""
-        now = time.monotonic()
-        return sum(max(0.0, self._model.run_ms(run.size) - (now - run.started) * 1e3) for run in self._runs)
+        expected = [self._model.run_ms(run.size) for run in self._runs]
+        if not expected:
+            return 0.0
+        began = max(next(iter(self._runs)).started, self._last_result)  # the others have not begun
+        return max(0.0, expected[0] - (time.monotonic() - began) * 1e3) + sum(expected[1:])
 
     def start(self, requests: Sequence[Request], done: Callable[[], None]) -> None:
         """Run a batch of requests; each is answered in the end, then `done` is called."""
@@ -155,7 +160,10 @@ class DeviceRuns:
                 await self._run(requests[:middle], started)
                 await self._run(requests[middle:], started)
         else:
-            self._on_run(result, len(requests), (time.monotonic() - handed) * 1e3)
+            # Of two runs on their way the second waits for the first: its own time begins where that one ended.
+            now, since = time.monotonic(), max(handed, self._last_result)
+            self._last_result = now
+            self._on_run(result, len(requests), (now - since) * 1e3)
             _deliver(requests, result, started)
 
     def _submit(self, requests: Sequence[Request]) -> _Running:
