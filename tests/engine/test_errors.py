@@ -16,7 +16,7 @@ def test_a_message_is_one_line_whatever_it_quotes() -> None:
 
 
 def test_every_error_can_be_caught_at_the_root_and_has_a_code() -> None:
-    assert len(all_errors()) == 17
+    assert len(all_errors()) == 18
     assert {kind.code for kind in all_errors()} == {
         "INTERNAL",
         "INVALID_ARGUMENT",

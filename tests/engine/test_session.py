@@ -3,7 +3,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from typing import Any
 
 import numpy as np
@@ -246,7 +247,7 @@ def test_submit_blocks_while_all_places_are_taken(artifact: Artifact, kind: type
         with pytest.raises(TimeoutError):
             blocked.result(timeout=0.5)
         release.put(None)
-        taken[0].result(timeout=30)
+        wait_for(taken, timeout=30, return_when=FIRST_COMPLETED)
         following = blocked.result(timeout=30)
         for _ in range(places):
             release.put(None)
@@ -275,22 +276,30 @@ def test_close_finishes_what_was_submitted(artifact: Artifact) -> None:
     assert session.calls == ["open", "close"]
 
 
-def test_a_cancelled_batch_gives_its_place_back(artifact: Artifact) -> None:
+def test_batches_in_flight_run_at_once_and_give_their_places_back(artifact: Artifact) -> None:
     session = TwoInFlight(artifact, SessionOptions())
-    release = threading.Event()
+    both = threading.Barrier(2)
 
     def wait(batch: Batch) -> Images:
-        release.wait(timeout=30)
+        both.wait(timeout=30)  # broken, unless another batch comes here while this one waits
         return session.picture(batch)
 
     session.script = wait
     with session:
-        running, waiting = session.submit(Batch(ws(1))), session.submit(Batch(ws(1)))
-        assert waiting.cancel()
-        another = session.submit(Batch(ws(2)))
-        release.set()
-        assert running.result(timeout=30).batch_size == 1
-        assert another.result(timeout=30).batch_size == 2
+        for _ in range(3):
+            pair = [session.submit(Batch(ws(1))), session.submit(Batch(ws(2)))]
+            assert [future.result(timeout=30).batch_size for future in pair] == [1, 2]
+
+
+def test_a_batch_that_fails_gives_its_place_back(artifact: Artifact) -> None:
+    session = TwoInFlight(artifact, SessionOptions())
+    session.script = raising(ValueError("no"))
+    with session:
+        for _ in range(3):
+            with pytest.raises(BackendError, match="no"):
+                session.submit(Batch(ws(1))).result(timeout=30)
+        session.script = session.picture
+        assert session.submit(Batch(ws(1))).result(timeout=30).batch_size == 1
 
 
 @pytest.mark.parametrize(

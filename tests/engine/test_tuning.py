@@ -104,7 +104,8 @@ def test_it_is_kept_by_model_and_machine_outside_the_artifact(artifact: Artifact
     assert found.of("openvino") == found.fastest()
     assert found.of("torch") is None
     assert sorted(artifact.folder.iterdir()) == before
-    assert [entry.name for entry in path.parent.iterdir()] == ["tuning.json"]
+    # Folders there are other runtimes' caches.
+    assert [entry.name for entry in path.parent.iterdir() if entry.is_file()] == ["tuning.json"]
 
 
 def test_a_machine_has_one_id_and_another_set_of_cores_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import click
 from nonesuch.engine import __version__
 from nonesuch.engine.artifact import MANIFEST_FILE
 from nonesuch.engine.backends.registry import AUTO, choose_backend, probe_all
+from nonesuch.engine.cuda_driver import find_driver
 from nonesuch.engine.errors import BackendUnavailableError
 from nonesuch.engine.home import Home
 
@@ -23,6 +24,10 @@ __all__ = ["command"]
 _PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
+    "tensorrt",
+    "tensorrt-cu13",
+    "tensorrt-rtx-cu13",
+    "cuda-core",
     "openvino",
     "numpy",
     "pillow",
@@ -45,6 +50,9 @@ def command() -> None:
     click.echo(f"home      {home.root}")
     models = sorted(path.parent.name for path in home.artifacts.glob(f"*/{MANIFEST_FILE}"))
     click.echo(f"models    {', '.join(models) or 'none exported yet; nonesuch export faces'}")
+    driver = find_driver()
+    gpus = ", ".join(f"cuda:{gpu.ordinal} {gpu.name} (SM {gpu.sm})" for gpu in driver.gpus)
+    click.echo(f"gpu       {f'{gpus}; driver for CUDA {driver.cuda}' if driver.usable else driver.problem}")
     for name, probe in probe_all().items():
         click.echo(f"backend   {name}: {'ready' if probe.usable else 'missing'} ({probe.detail})")
     versions = {package: _version(package) for package in _PACKAGES}

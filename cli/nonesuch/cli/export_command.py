@@ -17,6 +17,7 @@ from .progress import on_terminal, track
 __all__ = ["command"]
 
 _PRECISIONS = ("fp32", "fp16")
+_LINEARS = ("gemm", "conv1x1")
 
 
 @click.command(name="export")
@@ -40,10 +41,9 @@ _PRECISIONS = ("fp32", "fp16")
 )
 @click.option(
     "--linear",
-    type=click.Choice(["gemm", "conv1x1"]),
     default="gemm",
     show_default=True,
-    help="How matrix products are written; conv1x1 is for compilers without a float32 Gemm.",
+    help="How matrix products are written: gemm, conv1x1, or both; conv1x1 is for TensorRT-RTX on SM 75.",
 )
 @click.option(
     "--output",
@@ -80,9 +80,8 @@ def command(
         raise click.UsageError(f"--from is a copy of a model's download; {source} is the file itself")
     if entry is not None and name is not None:
         raise click.UsageError(f"--name is for checkpoint files; {source} has its name")
-    precisions = precision.split(",")
-    if not set(precisions) <= set(_PRECISIONS) or len(set(precisions)) != len(precisions):
-        raise click.UsageError(f"--precision {precision!r}: it is fp32, fp16, or fp32,fp16")
+    precisions = _several("precision", precision, _PRECISIONS)
+    linears = _several("linear", linear, _LINEARS)
     missing = missing_export_packages()
     if missing:
         raise BackendUnavailableError(f"export needs {', '.join(missing)}; pip install 'nonesuch[cpu,export]'")
@@ -90,8 +89,9 @@ def command(
     from nonesuch.export.named import ExportJob, export_file, export_named
 
     variants = [
-        VariantOptions(one, upsampling, noise_mode, linear, output)  # type: ignore[arg-type]  # checked by click
-        for one in precisions
+        VariantOptions(precision, upsampling, noise_mode, linear, output)  # type: ignore[arg-type]  # checked above
+        for linear in linears
+        for precision in precisions
     ]
     job = ExportJob(out, variants, force, track)
     if entry is not None:
@@ -101,3 +101,11 @@ def command(
         artifact = export_file(path, Home.default(), job, name=name)
     click.echo(f"checked: {artifact.manifest.checked}", err=True)
     click.echo(artifact.folder)
+
+
+def _several(option: str, given: str, known: tuple[str, ...]) -> list[str]:
+    """The words of an option that takes one of them, or all with commas between."""
+    words = given.split(",")
+    if not set(words) <= set(known) or len(set(words)) != len(words):
+        raise click.UsageError(f"--{option} {given!r}: it is {', '.join(known)}, or {','.join(known)}")
+    return words

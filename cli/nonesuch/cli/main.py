@@ -19,6 +19,7 @@ __all__ = ["cli", "main"]
 _COMMANDS = {
     "models": ("models_command", "List, fetch and describe models."),
     "export": ("export_command", "Turn a model into an ONNX artifact."),
+    "build": ("build_command", "Turn a model into TensorRT plans."),
     "generate": ("generate_command", "Write images, on this machine."),
     "walk": ("walk_command", "Write an animation from seed to seed."),
     "directions": ("directions_command", "Find steps along which pictures change most."),
@@ -39,6 +40,7 @@ _OPTIONS = {
     "layers": "mix",
     "address": "server",
     "max_batch_size": "batch",
+    "batch_sizes": "batch",
     "mixing": "mix",
     "seed": "seeds",
     "transform": "translate or --rotate",

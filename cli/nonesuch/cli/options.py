@@ -65,6 +65,12 @@ def backend_options(function: _F) -> _F:
         ),
         click.option("--precision", type=click.Choice(["fp32", "fp16"]), help="Choose a variant by its precision."),
         click.option("--upsampling", help="Choose a variant by its up-sampling.  [default: as tuned, else its first]"),
+        click.option(
+            "--plans",
+            type=click.Path(file_okay=False, path_type=Path),
+            help="TensorRT plans of nonesuch build --into.  [default: the cache]",
+        ),
+        click.option("--cuda-graphs", is_flag=True, help="Launch each batch of a TensorRT plan as a CUDA graph."),
         click.option("--deterministic", is_flag=True, help="Pad every run to the full batch: one shape of arithmetic."),
     )
     return options(function)

@@ -21,4 +21,6 @@ def session_options(chosen: Mapping[str, Any]) -> SessionOptions:
         noise=chosen["noise_mode"],
         precision=chosen["precision"],
         upsampling=chosen["upsampling"],
+        plans=None if chosen["plans"] is None else str(chosen["plans"]),
+        cuda_graphs=chosen["cuda_graphs"],
     )

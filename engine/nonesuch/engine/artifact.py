@@ -95,6 +95,7 @@ class Artifact:
         noise: str | None = None,
         precision: str | None = None,
         upsampling: str | None = None,
+        linear: str | None = None,
     ) -> Variant:
         """The first variant that is meant for a runtime, renders uint8 images, and has what was asked for.
 
@@ -104,7 +105,7 @@ class Artifact:
             ArtifactError: there is none; the message says what there is.
         """
         names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
-        asked = {"precision": precision, "noise": noise, "upsampling": upsampling}
+        asked = {"precision": precision, "noise": noise, "upsampling": upsampling, "linear": linear}
         for runtime in names:
             for variant in self.manifest.variants:
                 wanted = all(value in {None, getattr(variant, name)} for name, value in asked.items())
@@ -112,12 +113,12 @@ class Artifact:
                     return variant
         words = " ".join(f"{value} {name}" for name, value in asked.items() if value)
         offered = ", ".join(
-            f"{v.file} ({v.precision}, {v.noise} noise, {v.upsampling}, for {'/'.join(v.runtimes)})"
+            f"{v.file} ({v.precision}, {v.noise} noise, {v.upsampling}, {v.linear}, for {'/'.join(v.runtimes)})"
             for v in self.manifest.variants
         )
         raise ArtifactError(
             f"{self.folder} has no {words + ' ' if words else ''}variant for {'/'.join(names)}; it has {offered}; "
-            "export one with nonesuch export --precision, --noise-mode, --upsampling"
+            "export one with nonesuch export --precision, --noise-mode, --upsampling, --linear"
         )
 
 

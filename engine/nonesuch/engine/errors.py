@@ -11,6 +11,7 @@
     ├── SlowReaderError                  ABORTED              an answer that the caller did not take
     ├── UnavailableError                 UNAVAILABLE          starting, draining or gone
     ├── ArtifactError                    FAILED_PRECONDITION  an artifact is damaged, altered or too new
+    ├── PlanError                        FAILED_PRECONDITION  a compiled plan is damaged, altered, or does not fit
     ├── CheckpointError                  FAILED_PRECONDITION  a checkpoint cannot be read or converted
     ├── DownloadError                    UNAVAILABLE          a file could not be fetched
     ├── ExportMismatchError              INTERNAL             a graph disagrees with its reference
@@ -42,6 +43,7 @@ __all__ = [
     "NonesuchError",
     "OverloadedError",
     "PermissionDeniedError",
+    "PlanError",
     "SlowReaderError",
     "UnauthenticatedError",
     "UnavailableError",
@@ -143,6 +145,12 @@ class UnavailableError(NonesuchError):
 
 class ArtifactError(NonesuchError):
     """An artifact that is incomplete, altered, or of a format this version does not know."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class PlanError(NonesuchError):
+    """A compiled plan that is damaged, altered, or for another device or version."""
 
     code = "FAILED_PRECONDITION"
 

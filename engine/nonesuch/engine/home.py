@@ -44,6 +44,11 @@ class Home:
         """Exported models, one folder a name."""
         return self.root / "artifacts"
 
+    @property
+    def machine_caches(self) -> Path:
+        """What was made or measured on single machines, one folder a model id."""
+        return self.root / "cache"
+
     def machine_cache(self, model_id: str, machine_id: str) -> Path:
         """What was made or measured for one model on one machine."""
-        return self.root / "cache" / model_id / machine_id
+        return self.machine_caches / model_id / machine_id

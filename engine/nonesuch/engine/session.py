@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .artifact import Artifact
-from .errors import BackendError, FieldViolation, InvalidRequestError, NonesuchError
+from .errors import BackendError, BackendUnavailableError, FieldViolation, InvalidRequestError, NonesuchError
 from .manifest import Variant
 
 __all__ = ["Batch", "BatchResult", "Session", "SessionOptions"]
@@ -42,6 +42,8 @@ class SessionOptions:
     noise: str | None = None  # const, none or random: choose a variant by its noise; None takes the first
     precision: str | None = None  # fp32 or fp16: choose a variant by its precision; None takes the first
     upsampling: str | None = None  # choose a variant by the form of its up-sampling; None takes the first
+    plans: str | None = None  # a folder of TensorRT plans made elsewhere, instead of the cache
+    cuda_graphs: bool = False  # launch each batch as a CUDA graph, where plans are run
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch_size <= 1024:
@@ -98,14 +100,24 @@ class Session(ABC):
     """Template of all backends: checks, padding, timing and threading; a backend writes `_open`, `_run`, `_close`."""
 
     max_in_flight: int = 1
-    """Batches worth submitting before the first is back: 1 where a run keeps the whole device busy."""
+    """Batches on their way at once, each on a thread of its own: 1 where a run keeps the whole device busy."""
+
+    runs_plans: bool = False
+    """Whether the options `plans` and `cuda_graphs` mean anything to it."""
 
     def __init__(self, artifact: Artifact, variant: Variant, options: SessionOptions) -> None:
+        if not self.runs_plans and (options.plans is not None or options.cuda_graphs):
+            name = "plans" if options.plans is not None else "cuda_graphs"
+            raise BackendUnavailableError(
+                f"{name} is for backends tensorrt and tensorrt-rtx, not for {type(self).__name__}; leave it out"
+            )
         self.artifact = artifact
         self.variant = variant
         self.options = options
         self._executor: ThreadPoolExecutor | None = None
         self._slots = threading.BoundedSemaphore(self.max_in_flight)
+        self._clock = threading.Lock()
+        self._last_end = 0.0
 
     @property
     @abstractmethod
@@ -137,7 +149,7 @@ class Session(ABC):
         """
         if self._executor is not None:
             return
-        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nonesuch-session")
+        executor = ThreadPoolExecutor(max_workers=self.max_in_flight, thread_name_prefix="nonesuch-session")
         try:
             executor.submit(self._guard, self._open).result()
         except BaseException:
@@ -152,11 +164,16 @@ class Session(ABC):
             BackendError: the runtime failed while it let go.
         """
         executor, self._executor = self._executor, None
-        if executor is not None:
-            try:
-                executor.submit(self._guard, self._close).result()
-            finally:
-                executor.shutdown()
+        if executor is None:
+            return
+        for _ in range(self.max_in_flight):  # every batch that was submitted has its images before the device goes
+            self._slots.acquire()
+        try:
+            executor.submit(self._guard, self._close).result()
+        finally:
+            executor.shutdown()
+            for _ in range(self.max_in_flight):
+                self._slots.release()
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
         """Queue one batch of at most `max_batch_size`; blocks while `max_in_flight` batches are on their way.
@@ -180,7 +197,7 @@ class Session(ABC):
 
     def _checked(self, batch: Batch) -> Batch:
         """The batch as float32, or a refusal of what the graph could not take, before it reaches the graph."""
-        manifest, most = self.artifact.manifest, self.options.max_batch_size
+        manifest, most = self.artifact.manifest, min(self.options.max_batch_size, self.batch_sizes[-1])
         shapes: dict[str, tuple[int, ...]] = {"ws": (manifest.num_ws, manifest.w_dim)}
         shapes |= {graph_input.name: graph_input.shape for graph_input in self.variant.inputs}
         feeds: dict[str, NDArray[np.float32]] = {}
@@ -207,7 +224,11 @@ class Session(ABC):
             batch = Batch.join([batch, *[batch[n - 1 :]] * (size - n)])
         start = time.perf_counter()
         images = self._run(batch)
-        elapsed_ms = (time.perf_counter() - start) * 1e3
+        # Of two batches on their way the second waits for the first: its own time begins where the first one ends.
+        end = time.perf_counter()
+        with self._clock:
+            elapsed_ms = (end - max(start, self._last_end)) * 1e3
+            self._last_end = max(end, self._last_end)
         manifest = self.artifact.manifest
         expected = (size, manifest.resolution, manifest.resolution, manifest.channels)
         if images.shape != expected or images.dtype != np.uint8:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .artifact import Artifact
 from .backends.registry import AUTO, installed_backends
-from .errors import ArtifactError, BackendUnavailableError
+from .errors import ArtifactError, BackendUnavailableError, InvalidRequestError
 from .session import Session, SessionOptions
 from .tuning import TunedSettings, Tuning
 
@@ -50,7 +50,7 @@ def _session(artifact: Artifact, settings: TunedSettings, options: SessionOption
         return None
     try:
         session = backend.session(artifact, settings.apply(options))
-    except (ArtifactError, BackendUnavailableError):
+    except (ArtifactError, BackendUnavailableError, InvalidRequestError):
         return None  # the caller's options ask for something else; the plain way says what is wrong, if anything is
     measured = (settings.identity, settings.variant_sha256)
     return session if (session.identity, session.variant.sha256) == measured else None

@@ -34,15 +34,17 @@ class BuiltVariant:
 def build_variants(checkpoint: Checkpoint, options: VariantOptions) -> list[BuiltVariant]:
     """Build what the options ask for: one graph, or one for each form where runtimes like different ones.
 
-    Only float32 graphs of the default form differ by runtime: float16 is for GPUs, and a form asked for by name is for
-    every runtime.
+    Only float32 graphs of the default form differ by runtime: float16 is for GPUs, so TensorRT decides its form, and a
+    form asked for by name is for every runtime.
 
     Raises:
         CheckpointError, UnsupportedError, ExportMismatchError: as `build_variant`.
     """
-    if options.upsampling != "default" or options.precision != "fp32":
-        return [build_variant(checkpoint, options)]
     family = find_family(checkpoint.family)
+    if options.upsampling == "default" and options.precision == "fp16":
+        options = replace(options, upsampling=family.form_for("tensorrt"))
+    if options.upsampling != "default":
+        return [build_variant(checkpoint, options)]
     forms: dict[str, list[str]] = {}
     for runtime in _RUNTIMES:
         forms.setdefault(family.form_for(runtime), []).append(runtime)

@@ -35,7 +35,7 @@ class Family:
         return forms
 
     def form_for(self, runtime: str) -> str:
-        """The form of up-sampling that a runtime likes best on a CPU."""
+        """The form of up-sampling that a runtime likes best."""
         forms: Mapping[str, str] = getattr(self._builder(), "RUNTIME_FORMS", {})
         return forms.get(runtime, self.upsampling[0])
 

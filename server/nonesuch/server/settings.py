@@ -57,6 +57,8 @@ class ModelSettings(_Table):
     precision: Literal["fp32", "fp16"] | None = Field(None, description="choose a variant by its precision")
     upsampling: str | None = Field(None, description="choose a variant by its up-sampling")
     deterministic: bool = Field(False, description="pad every run to `max_batch_size`")
+    plans: str | None = Field(None, description="folder of TensorRT plans of `nonesuch build --into`; unset: the cache")
+    cuda_graphs: bool = Field(False, description="launch each batch of a TensorRT plan as a CUDA graph")
     load: Literal["start", "demand"] = Field("start", description="load it at the start, or at its first request")
 
     def session_options(self, max_batch_size: int) -> SessionOptions:
@@ -71,6 +73,8 @@ class ModelSettings(_Table):
             noise=self.noise_mode,
             precision=self.precision,
             upsampling=self.upsampling,
+            plans=self.plans,
+            cuda_graphs=self.cuda_graphs,
         )
 
 

@@ -19,10 +19,14 @@ ENTRY_POINT_GROUP = "nonesuch.backends"
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether a backend works here: `detail` says what was found, or what is missing and how to get it."""
+    """Whether a backend works here: `detail` says what was found, or what is missing and how to get it.
+
+    `brief` is the reason in two or three words, for a list of several; empty for the whole detail.
+    """
 
     usable: bool
     detail: str
+    brief: str = ""
 
 
 class Backend(Protocol):

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: runs anywhere, and the template for the backends to come."""
+"""ONNX Runtime on the CPU, which runs anywhere, and on the NVIDIA GPUs that its providers can use."""
 
 from __future__ import annotations
 
@@ -9,30 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifact import Artifact
+from ..cuda_driver import Gpu, find_driver
 from ..errors import BackendUnavailableError
 from ..lanes import ImageRunner, Lanes
 from ..machine import usable_cores
+from ..manifest import Variant
+from ..package_version import package_version
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
+from .onnxruntime_gpu import gpu_session, load_failure
+from .onnxruntime_providers import PLUGIN_PACKAGE, GpuProvider, choose_provider, provider_options, require_provider
 from .runtime_import import import_runtime
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeSession", "load_onnxruntime"]
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeGpuSession", "OnnxRuntimeSession", "load_onnxruntime", "session_settings"]
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
 
-def load_onnxruntime() -> Any:
-    """Import onnxruntime.
+def load_onnxruntime(extra: str = "cpu") -> Any:
+    """Import onnxruntime; `extra` brings the build that is wanted.
 
     Raises:
         BackendUnavailableError: it is not installed, or does not load.
     """
-    return import_runtime("onnxruntime", "cpu")
+    return import_runtime("onnxruntime", extra)
 
 
-def inference_session(model: bytes, options: SessionOptions) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU from a model in memory, so what was hashed is what runs."""
-    ort = load_onnxruntime()
+def session_settings(ort: Any, options: SessionOptions) -> Any:
+    """ONNX Runtime's own SessionOptions, as ours say, for any provider."""
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.log_severity_level = 3  # its warnings are about our graphs' build, which the exporter has checked
@@ -40,36 +44,62 @@ def inference_session(model: bytes, options: SessionOptions) -> Any:
         settings.intra_op_num_threads = options.threads
     if not options.spinning:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(model, settings, providers=[CPU_PROVIDER])
+    return settings
+
+
+def inference_session(model: bytes, options: SessionOptions) -> Any:
+    """An `onnxruntime.InferenceSession` on the CPU from a model in memory, so what was hashed is what runs."""
+    ort = load_onnxruntime()
+    return ort.InferenceSession(model, session_settings(ort, options), providers=[CPU_PROVIDER])
 
 
 class OnnxRuntimeBackend:
     """The `onnxruntime` backend."""
 
     name = "onnxruntime"
-    rank = 10
     automatic = True
 
-    def probe(self) -> Probe:
-        """Whether onnxruntime imports, and its version."""
+    @property
+    def rank(self) -> int:
+        """Below every other runtime on the CPU, above them on a GPU."""
         try:
-            return Probe(True, f"onnxruntime {load_onnxruntime().__version__} on the CPU")
+            return 10 if choose_provider(load_onnxruntime(), "auto") is None else 20
+        except BackendUnavailableError:
+            return 10
+
+    def probe(self) -> Probe:
+        """Whether onnxruntime imports, its version, and what device "auto" is."""
+        try:
+            ort = load_onnxruntime()
         except BackendUnavailableError as error:
             return Probe(False, error.message)
+        provider = choose_provider(ort, "auto")
+        if provider is None:
+            return Probe(True, f"onnxruntime {ort.__version__} on the CPU")
+        gpu = find_driver().gpus[provider.ordinal]
+        return Probe(True, f"onnxruntime {ort.__version__} with {provider.name} on {gpu.name}")
 
     def session(self, artifact: Artifact, options: SessionOptions) -> Session:
-        """A CPU session.
+        """A session on the CPU, or on the GPU and with the provider that the device names.
 
         Raises:
-            BackendUnavailableError: onnxruntime is missing, or another device than the CPU is asked for.
+            InvalidRequestError: the device is none of ONNX Runtime's.
+            BackendUnavailableError: onnxruntime, its provider or the GPU is missing, or lanes are asked of a GPU.
             ArtifactError: the artifact has no variant for ONNX Runtime.
         """
-        load_onnxruntime()
-        if options.device not in {"auto", "cpu"}:
-            raise BackendUnavailableError(f"the onnxruntime backend runs on device cpu, not on {options.device!r}")
+        ort = load_onnxruntime("cpu" if options.device in {"auto", "cpu"} else "gpu")
+        provider = choose_provider(ort, options.device)
+        gpu = None
+        if provider is not None:
+            if (options.lanes or 1) > 1:  # one is what there is without lanes
+                problem = f"lanes are for CPUs, and device {options.device} is {provider.name}"
+                raise BackendUnavailableError(f"{problem}; leave lanes out, or use device cpu")
+            gpu = require_provider(ort, provider)
         # Any graph of ours runs on both CPU runtimes; the order says which one this was made for.
         variant = artifact.variant((self.name, "openvino"), **options.variant_choice)
-        return OnnxRuntimeSession(artifact, variant, options)
+        if provider is None or gpu is None:
+            return OnnxRuntimeSession(artifact, variant, options)
+        return OnnxRuntimeGpuSession(artifact, variant, options, provider, gpu)
 
 
 class OnnxRuntimeSession(Session):
@@ -115,6 +145,47 @@ class OnnxRuntimeSession(Session):
         if self._lanes is not None:
             self._lanes.close()
             self._lanes = None
+
+
+class OnnxRuntimeGpuSession(Session):
+    """One graph on a GPU; a batch is one run of its size. Never on the CPU: see `gpu_session`."""
+
+    def __init__(
+        self, artifact: Artifact, variant: Variant, options: SessionOptions, provider: GpuProvider, gpu: Gpu
+    ) -> None:
+        super().__init__(artifact, variant, options)
+        self._provider = provider
+        self._gpu = gpu
+        self._session: Any = None
+
+    @property
+    def identity(self) -> str:
+        """Runtime, version, provider and GPU: another GPU has other kernels, which round differently."""
+        plugin = f" {package_version(PLUGIN_PACKAGE)}" if self._provider.is_plugin else ""
+        return f"onnxruntime {load_onnxruntime().__version__} {self._provider.name}{plugin} on {self._gpu.name}"
+
+    def _open(self) -> None:
+        ort, model = load_onnxruntime("gpu"), self.artifact.read(self.variant.file)
+        options = provider_options(self._provider, self.artifact, self.variant, self.options)
+        self._session = gpu_session(ort, session_settings(ort, self.options), model, self._provider, options)
+        # cuDNN is loaded by the first run: what is missing is to be said now, not at the first image.
+        manifest, size = self.artifact.manifest, self.batch_sizes[0]
+        ws = np.zeros((size, manifest.num_ws, manifest.w_dim), np.float32)
+        extra = {one.name: np.zeros((size, *one.shape), np.float32) for one in self.variant.inputs}
+        try:
+            self._run(Batch(ws, extra))
+        except Exception as error:
+            self._session = None
+            failure = load_failure(ort, self._provider, error)
+            if failure is None:
+                raise
+            raise failure from error
+
+    def _run(self, batch: Batch) -> NDArray[np.uint8]:
+        return cast("NDArray[np.uint8]", self._session.run(None, batch.feeds())[0])
+
+    def _close(self) -> None:
+        self._session = None
 
 
 def _runner(session: Any) -> ImageRunner:

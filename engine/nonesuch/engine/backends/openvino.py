@@ -6,6 +6,7 @@ between two convolutions (noise, activation, style) become one pass. A batch run
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class OpenVinoBackend:
         try:
             load_openvino()
         except BackendUnavailableError as error:
-            return Probe(False, error.message)
+            return Probe(False, error.message, "not installed" if find_spec("openvino") is None else "does not load")
         return Probe(True, f"openvino {package_version('openvino')} on the CPU")
 
     def session(self, artifact: Artifact, options: SessionOptions) -> Session:

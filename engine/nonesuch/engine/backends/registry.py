@@ -42,6 +42,7 @@ def choose_backend(name: str) -> Choice:
             raise BackendUnavailableError(f"backend {name} cannot be used here: {probe.detail}")
         return Choice(backends[name], f"{name}: asked for by name ({probe.detail})")
     passed_over: list[str] = []
+    missing: list[str] = []
     for backend in backends.values():
         if not backend.automatic:
             continue
@@ -49,8 +50,9 @@ def choose_backend(name: str) -> Choice:
         if probe.usable:
             others = f"; passed over {', '.join(passed_over)}" if passed_over else ""
             return Choice(backend, f"{backend.name}: the fastest that works here ({probe.detail}){others}")
-        passed_over.append(f"{backend.name} ({probe.detail})")
-    raise BackendUnavailableError(f"no backend can be used here: {', '.join(passed_over) or 'none is registered'}")
+        passed_over.append(f"{backend.name} ({probe.brief or probe.detail})")
+        missing.append(f"{backend.name} ({probe.detail})")
+    raise BackendUnavailableError(f"no backend can be used here: {', '.join(missing) or 'none is registered'}")
 
 
 def probe_all() -> dict[str, Probe]:

@@ -39,8 +39,9 @@ _SLOPE = 0.2
 FORMS = tuple(f"haar_{wavelet}" for wavelet in WAVELETS)
 """Forms of the inverse Haar transform, the default first; all are exact."""
 
-RUNTIME_FORMS = {"openvino": "haar_butterfly"}
-"""The form that a runtime likes best, where that is not the default; measured in docs/performance.md."""
+RUNTIME_FORMS = {"openvino": "haar_butterfly", "tensorrt": "haar_butterfly"}
+"""The form that a runtime likes best, where that is not the default: measured in docs/performance.md, and for TensorRT
+the one of which it makes the fewest kernels (docs/tensorrt.md)."""
 
 
 def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:

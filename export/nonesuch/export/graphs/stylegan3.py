@@ -40,7 +40,10 @@ from .stylegan3_input import FourierInput
 from .styles import Affine, StyleReader
 from .variant_options import VariantOptions
 
-__all__ = ["FORMS", "build_synthesis", "ws_layout"]
+__all__ = ["FORMS", "RUNTIME_FORMS", "build_synthesis", "ws_layout"]
+
+RUNTIME_FORMS = {"tensorrt": "transposed"}
+"""Of it TensorRT makes a third fewer kernels than of the default, on less memory (docs/tensorrt.md)."""
 
 _GAIN = math.sqrt(2.0)
 _WIDTH_STEP = 8

@@ -1,0 +1,89 @@
+"""Follows a build and can end it, through the library's IProgressMonitor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["BuildProgress", "make_monitor"]
+
+Report = Callable[[float], None]
+
+
+class BuildProgress:
+    """The share of a build that is done, and a way to cancel it from another thread.
+
+    Phases are nested: a step of an outer phase is done when the phases inside it are. The share counts a phase inside
+    as its part of the step that it belongs to, and never goes back.
+    """
+
+    def __init__(self, report: Report = lambda _: None) -> None:
+        self._report = report
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._phases: dict[str, _Phase] = {}
+        self._done = 0.0
+
+    def cancel(self) -> None:
+        """End the build at its next step."""
+        self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled.is_set()
+
+    def start(self, phase: str, parent: str | None, steps: int) -> None:
+        """A phase begins."""
+        with self._lock:
+            outer = self._phases.get(parent) if parent else None
+            self._phases[phase] = _Phase(outer, max(steps, 1))
+
+    def step(self, phase: str, index: int) -> None:
+        """Step `index` of a phase is done."""
+        with self._lock:
+            found = self._phases.get(phase)
+            if found is None:
+                return
+            found.done = min(index + 1, found.steps)
+            self._done = max(self._done, found.share())
+            self._report(self._done)  # in the lock, so that no thread reports less than another did before it
+
+    def complete(self) -> None:
+        """The build is done; the library leaves out the last steps of some phases."""
+        self._report(1.0)
+
+    def finish(self, phase: str) -> None:
+        """A phase ends."""
+        with self._lock:
+            self._phases.pop(phase, None)
+
+
+class _Phase:
+    def __init__(self, outer: _Phase | None, steps: int) -> None:
+        self.outer, self.steps, self.done = outer, steps, 0
+
+    def share(self, inside: float = 0.0) -> float:
+        own = min((self.done + inside) / self.steps, 1.0)
+        return own if self.outer is None else self.outer.share(own)
+
+
+def make_monitor(trt: Any, progress: BuildProgress) -> Any:
+    """An `IProgressMonitor` of the library's module."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]  # the module is Any
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            progress.start(phase_name, parent_phase, num_steps)
+
+        def phase_finish(self, phase_name: str) -> None:
+            progress.finish(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            progress.step(phase_name, step)
+            return not progress.cancelled
+
+    return Monitor()

@@ -1,0 +1,158 @@
+"""Which plan a session or a build wants: product, variant, targets and sizes -> a spec, found or built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..artifact import Artifact
+from ..cuda_driver import Gpu
+from ..errors import BackendUnavailableError, PlanError
+from ..manifest import Variant
+from .batch_profile import make_profiles
+from .build_progress import BuildProgress
+from .build_spec import BuildSpec, this_platform
+from .library import Library
+from .numerics_gate import check_plan
+from .plan_builder import BuiltPlan, build_plan
+from .plan_cache import PlanCache
+from .plan_folder import PlanFolder, StoredPlan
+from .plan_record import PlanRecord
+
+__all__ = ["TURING", "PlanRequest"]
+
+TURING = 75
+"""TensorRT-RTX has no float32 Gemm there, so its plans are built from graphs without any."""
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """A wish for a plan.
+
+    Attributes:
+        library: the product.
+        artifact: the model.
+        variant: its graph.
+        batch_sizes: that the plan must run.
+        sms: to build for ahead of time; empty for the portable plan.
+        gpu: the GPU that TensorRT builds for; None ahead of time.
+        tf32: allow TF32 in float32 graphs.
+        workspace_mib: most scratch memory of a kernel.
+    """
+
+    library: Library
+    artifact: Artifact
+    variant: Variant
+    batch_sizes: tuple[int, ...]
+    sms: tuple[int, ...] = ()
+    gpu: Gpu | None = None
+    tf32: bool = True
+    workspace_mib: int | None = None
+
+    @property
+    def spec(self) -> BuildSpec:
+        """What would be built.
+
+        Raises:
+            BackendUnavailableError: the product does not build for these targets.
+            InvalidRequestError: a batch size is out of range.
+        """
+        flavour, taken = self.library.flavour, self.library.targets
+        refused = [sm for sm in self.sms if sm not in taken]
+        if refused and not flavour.ahead_of_time:
+            raise BackendUnavailableError(
+                f"{flavour.name} builds for the GPU that it runs on, not for SM {', '.join(map(str, refused))}; run "
+                "the build there, without --sm"
+            )
+        if refused:
+            raise BackendUnavailableError(
+                f"{flavour.name} {self.library.version} does not build for SM {', '.join(map(str, refused))}; it takes "
+                f"{', '.join(map(str, taken))}"
+            )
+        if TURING in self.sms and (len(self.sms) > 1 or self.variant.linear != "conv1x1"):
+            raise BackendUnavailableError(
+                f"SM {TURING} needs a plan of its own, from a graph whose products are 1x1 convolutions; export one "
+                "with nonesuch export --linear gemm,conv1x1"
+            )
+        return BuildSpec.of(
+            self.library,
+            self.artifact,
+            self.variant,
+            batch_sizes=tuple(sorted(set(self.batch_sizes))),
+            profiles=make_profiles(self.batch_sizes, fixed=TURING not in self.sms),
+            sms=self.sms,
+            gpu=self.gpu,
+            tf32=self.tf32,
+            workspace_mib=self.workspace_mib,
+        )
+
+    def build(self, cache: PlanCache, progress: BuildProgress | None = None, *, replace: bool = False) -> StoredPlan:
+        """The plan from the cache, built if it is not there.
+
+        Raises:
+            BackendUnavailableError, InvalidRequestError: as `spec`.
+            BackendError: the build failed, was cancelled, or its images are wrong.
+            PlanError: the cache cannot be read or written.
+        """
+        spec = self.spec
+
+        def make() -> tuple[bytes, PlanRecord]:
+            built = self._build(spec, cache, progress)
+            return built.data, self.record(spec, built)
+
+        return cache.get(spec, make, replace=replace)
+
+    def record(self, spec: BuildSpec, built: BuiltPlan) -> PlanRecord:
+        """The sidecar of a plan that was just built; compares its images where that can be done.
+
+        Raises:
+            BackendError: its images are wrong.
+        """
+        return PlanRecord.of(
+            spec,
+            built.data,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            build_s=round(built.build_s, 2),
+            numerics=check_plan(self.library, self.artifact, self.variant, spec, built.data),
+        )
+
+    def shipped(self, folder: Path, gpu: Gpu, max_batch_size: int) -> StoredPlan:
+        """The plan of a folder that was filled elsewhere which fits this GPU best.
+
+        Of several, the one with the smallest largest batch that is enough, else the one with the largest.
+
+        Raises:
+            PlanError: none fits; the message says what there is.
+        """
+        if not folder.is_dir():
+            raise PlanError(f"there is no folder {folder}; fill one with: nonesuch build ARTIFACT --into {folder}")
+        plans = list(PlanFolder(folder).plans())
+        fitting = [plan for plan in plans if not self._misfit(plan.record.spec, gpu)]
+        if not fitting:
+            reasons = dict.fromkeys(f"{plan.path.name}: {self._misfit(plan.record.spec, gpu)}" for plan in plans)
+            raise PlanError(
+                f"{folder} has no plan of {self.variant.file} for {gpu.name} (SM {gpu.sm}) and "
+                f"{self.library.flavour.name} {self.library.version}; it has {'; '.join(reasons) or 'none at all'}"
+            )
+        enough = [plan for plan in fitting if plan.record.spec.batch_sizes[-1] >= max_batch_size]
+        return min(enough or fitting, key=lambda plan: plan.record.spec.batch_sizes[-1] * (1 if enough else -1))
+
+    def _build(self, spec: BuildSpec, cache: PlanCache, progress: BuildProgress | None) -> BuiltPlan:
+        graph = self.artifact.read(self.variant.file)
+        timings = None if self.gpu is None else cache.read_timings(spec)
+        built = build_plan(self.library, graph, spec, progress, timing_cache=timings)
+        if self.gpu is not None and built.timing_cache is not None:
+            cache.write_timings(spec, built.timing_cache)
+        return built
+
+    def _misfit(self, spec: BuildSpec, gpu: Gpu) -> str:
+        """Why a plan does not fit; empty where it does."""
+        library = self.library
+        if spec.graph_sha256 != self.variant.sha256:
+            return f"of another graph ({spec.graph}, {spec.precision})"
+        if (spec.backend, spec.library_version) != (library.flavour.name, library.version):
+            return f"for {spec.backend} {spec.library_version}"
+        if spec.platform != this_platform():
+            return f"for {spec.platform}"
+        return "" if spec.runs_on(gpu) else f"for {spec.target}"

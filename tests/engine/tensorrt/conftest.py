@@ -1,0 +1,92 @@
+"""What the tests of plans share: specs and records without a library, a real library, and an artifact for SM 75."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.home import Home
+from nonesuch.engine.tensorrt.batch_profile import make_profiles
+from nonesuch.engine.tensorrt.build_spec import BuildSpec, TensorSpec
+from nonesuch.engine.tensorrt.library import Library, load_library
+from nonesuch.engine.tensorrt.plan_record import Numerics, PlanRecord
+from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.exporter import export_checkpoint
+from nonesuch.export.graphs.variant_options import VariantOptions
+
+from ...conftest import TINY_SOURCE
+
+# One other value for every field of a spec: a new field must get one here, or the tests that iterate over them fail.
+OTHER_VALUES: dict[str, object] = {
+    "schema": 2,
+    "backend": "tensorrt",
+    "library_version": "1.7.1.117",
+    "platform": "linux-aarch64",
+    "sms": (86,),
+    "gpu": "NVIDIA T4",
+    "gpu_sm": 75,
+    "gpu_multiprocessors": 40,
+    "batch_sizes": (1, 2),
+    "profiles": make_profiles((1, 2)),
+    "tf32": False,
+    "workspace_mib": 64,
+    "model_id": "d" * 64,
+    "graph": "synthesis-fp16.onnx",
+    "graph_sha256": "e" * 64,
+    "precision": "fp16",
+    "inputs": (TensorSpec("ws", (8, 13), "float32"),),
+    "output": TensorSpec("image", (64, 64, 3), "uint8"),
+}
+
+
+def make_spec(**changes: object) -> BuildSpec:
+    """A portable plan of a small model; no library is asked."""
+    plain = BuildSpec(
+        backend="tensorrt-rtx",
+        library_version="1.7.1.116",
+        platform="linux-x86_64",
+        batch_sizes=(1, 2, 4),
+        profiles=make_profiles((1, 2, 4)),
+        model_id="a" * 64,
+        graph="synthesis.onnx",
+        graph_sha256="b" * 64,
+        precision="fp32",
+        inputs=(TensorSpec("ws", (8, 12), "float32"),),
+        output=TensorSpec("image", (32, 32, 3), "uint8"),
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+def make_record(data: bytes, spec: BuildSpec | None = None) -> PlanRecord:
+    """The record of any bytes."""
+    return PlanRecord.of(
+        spec or make_spec(),
+        data,
+        created="2026-11-25T10:00:00+00:00",
+        build_s=1.5,
+        numerics=Numerics(status="not run", note="there is no NVIDIA driver"),
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home of the test's own."""
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def rtx() -> Library:
+    """The real TensorRT-RTX, which needs no GPU to build."""
+    pytest.importorskip("tensorrt_rtx")
+    return load_library("tensorrt-rtx")
+
+
+@pytest.fixture(scope="session")
+def turing_artifact(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The tiny random model with products written as 1x1 convolutions."""
+    out = tmp_path_factory.mktemp("turing") / "tiny"
+    options = VariantOptions(linear="conv1x1")
+    return export_checkpoint(checkpoint, out, name="tiny", source=TINY_SOURCE, variants=[options])

@@ -1,0 +1,161 @@
+"""Every name of TensorRT and cuda-core that the code and the fakes use exists in the versions that we claim.
+
+The lists in api/ are the names of the public Python interface of TensorRT 10.3 (JetPack 6), 11.4 and TensorRT-RTX 1.7,
+one a line, as introspection of the libraries gave them.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nonesuch.engine.tensorrt import plan_builder
+
+from . import fake_cuda, fake_tensorrt
+
+SOURCES = Path(plan_builder.__file__).parent
+VERSIONS = tuple(fake_tensorrt.VERSIONS)
+
+# file -> expression -> the class of the library that it holds.
+HOLDS = {
+    "plan_builder.py": {
+        "build.builder": "Builder", "self.builder": "Builder", "network": "INetworkDefinition",
+        "parser": "OnnxParser", "self.parser": "OnnxParser", "config": "IBuilderConfig",
+        "self.config": "IBuilderConfig", "profile": "IOptimizationProfile", "error": "ParserError",
+        "cache": "ITimingCache",
+    },
+    "batch_context.py": {"self._context": "IExecutionContext", "engine": "ICudaEngine", "config": "IRuntimeConfig"},
+    "plan_runtime.py": {"self._engine": "ICudaEngine", "self._runtime": "Runtime"},
+    "library.py": {},
+    "library_log.py": {},
+    "build_progress.py": {},
+}  # fmt: skip
+MODULE = {"trt", "self.trt", "library.trt", "self._library.trt"}
+
+# Asked for by hasattr before it is used, or reached only where a flavour has it: name -> the versions that lack it.
+NOT_EVERYWHERE = {
+    "ICudaEngine.create_runtime_config": {"tensorrt-10.3"},
+    "IRuntimeConfig.set_execution_context_allocation_strategy": {"tensorrt-10.3"},
+    "IRuntimeConfig.cuda_graph_strategy": {"tensorrt-10.3", "tensorrt-11.4"},
+    "CudaGraphStrategy": {"tensorrt-10.3", "tensorrt-11.4"},
+    "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE": {"tensorrt-10.3", "tensorrt-11.4"},
+    "ComputeCapability": {"tensorrt-10.3", "tensorrt-11.4"},
+    "IBuilderConfig.num_compute_capabilities": {"tensorrt-10.3", "tensorrt-11.4"},
+    "IBuilderConfig.set_compute_capability": {"tensorrt-10.3", "tensorrt-11.4"},
+}
+_OF_PYTHON = {"__members__", "__init__", "__version__"}
+
+
+def names_of(version: str) -> set[str]:
+    return set((Path(__file__).parent / "api" / f"{version}.txt").read_text().split())
+
+
+def used_names(file: str) -> set[str]:
+    """`Class.attribute`, `Enum.MEMBER` and `Class` of the library, as one of our files writes them."""
+    found: set[str] = set()
+    tree = ast.parse((SOURCES / file).read_text())
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Attribute) or node.attr in _OF_PYTHON:
+            continue
+        owner = ast.unparse(node.value)
+        if owner in HOLDS[file]:
+            found.add(f"{HOLDS[file][owner]}.{node.attr}")
+        elif owner in MODULE:
+            found.add(node.attr)
+        elif isinstance(node.value, ast.Attribute) and ast.unparse(node.value.value) in MODULE:
+            found.add(f"{node.value.attr}.{node.attr}")
+    return found
+
+
+def is_in(name: str, names: set[str]) -> bool:
+    return name in names or any(known.startswith(f"{name}.") for known in names)
+
+
+def test_the_table_names_all_files_that_touch_the_library() -> None:
+    touching = {path.name for path in SOURCES.glob("*.py") if "trt" in path.read_text().replace("tensorrt", "")}
+    assert touching == set(HOLDS)
+
+
+def test_the_table_finds_what_the_code_does() -> None:
+    assert {"Builder.build_serialized_network", "IBuilderConfig.add_optimization_profile", "BuilderFlag.TF32",
+            "OnnxParser.parse", "ParserError.node_name", "IOptimizationProfile.set_shape"} <= used_names(
+        "plan_builder.py"
+    )  # fmt: skip
+    assert {"IExecutionContext.execute_async_v3", "IExecutionContext.set_device_memory"} <= used_names(
+        "batch_context.py"
+    )
+    assert {"Runtime", "Runtime.deserialize_cuda_engine", "ICudaEngine.num_io_tensors"} <= used_names("plan_runtime.py")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("file", HOLDS)
+def test_every_name_that_the_code_uses_exists(file: str, version: str) -> None:
+    names = names_of(version)
+    lacking = {name for name in used_names(file) if not is_in(name, names)}
+    assert lacking <= {name for name, without in NOT_EVERYWHERE.items() if version in without}
+
+
+@pytest.mark.parametrize("name", NOT_EVERYWHERE)
+def test_what_is_asked_for_first_is_missing_exactly_where_the_table_says(name: str) -> None:
+    assert {version for version in VERSIONS if not is_in(name, names_of(version))} == NOT_EVERYWHERE[name]
+
+
+def public(kind: type) -> set[str]:
+    if issubclass(kind, enum.Enum):
+        return set(kind.__members__)
+    own = {name for base in kind.__mro__[:-1] for name in vars(base)}
+    return {name for name in own if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_fake_of_tensorrt_has_nothing_that_the_library_lacks(version: str) -> None:
+    from .test_plan_runtime import make_spec
+
+    names, fake = names_of(version), fake_tensorrt.FakeTensorRt(version, make_spec(version))
+    for name, kind in {**vars(type(fake)), **vars(fake)}.items():
+        if name.startswith("_") or not isinstance(kind, type):
+            continue
+        assert is_in(name, names), name
+        assert {f"{name}.{attribute}" for attribute in public(kind)} <= names
+    engine = fake_tensorrt.ICudaEngine if version == "tensorrt-10.3" else fake_tensorrt.ICudaEngineWithConfig
+    instance = engine(fake, make_spec(version), None)
+    attributes = public(engine) | {name for name in vars(instance) if not name.startswith("_")}
+    assert {f"ICudaEngine.{attribute}" for attribute in attributes} <= names
+    assert {f"IExecutionContext.{attribute}" for attribute in public(fake_tensorrt.IExecutionContext)} <= names
+    if version != "tensorrt-10.3":
+        assert {f"IRuntimeConfig.{attribute}" for attribute in public(fake_tensorrt.IRuntimeConfig)} <= names
+
+
+def test_the_fake_of_cuda_has_nothing_that_cuda_core_lacks() -> None:
+    import cuda.core as real
+    import cuda.core.graph as real_graph
+
+    fake = fake_cuda.FakeCore()
+    pairs: list[tuple[Any, Any]] = [
+        (fake.Device, real.Device),
+        (fake.Buffer, real.Buffer),
+        (fake.LegacyPinnedMemoryResource, real.LegacyPinnedMemoryResource),
+        (fake_cuda.Stream, real.Stream),
+        (fake_cuda.Event, real.Event),
+        (fake_cuda.Graph, real_graph.Graph),
+        (fake_cuda.GraphBuilder, real_graph.GraphBuilder),
+    ]
+    for ours, theirs in pairs:
+        assert {name for name in public(ours) if not hasattr(theirs, name)} == set(), theirs
+    assert real.EventOptions(blocking_sync=True).blocking_sync
+
+
+def test_the_runtime_uses_nothing_of_cuda_core_that_the_fake_does_not_hold_against_it() -> None:
+    fake = fake_cuda.FakeCore()
+    known = {
+        "core": set(vars(fake)), "self._core": set(vars(fake)), "self.device": public(fake.Device),
+        "self.stream": public(fake_cuda.Stream) | {"handle"}, "builder": public(fake_cuda.GraphBuilder) | {"stream"},
+        "self._pinned": public(fake.LegacyPinnedMemoryResource),
+    }  # fmt: skip
+    for node in ast.walk(ast.parse((SOURCES / "cuda.py").read_text())):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
+            assert node.attr in known[ast.unparse(node.value)]
