@@ -22,6 +22,7 @@ from ..tensorrt.plan_cache import PlanCache
 from ..tensorrt.plan_request import TURING, PlanRequest
 from ..tensorrt.session import TensorRtSession
 from .backend import Probe
+from .runtime_import import import_runtime
 
 __all__ = ["TensorRtBackend", "TensorRtRtxBackend", "plan_variant"]
 
@@ -46,6 +47,7 @@ class TensorRtBackend:
             builds = "; it can build plans for other machines" if flavour.ahead_of_time else ""
             return Probe(False, f"{driver.problem}; {flavour.module} is installed{builds}", driver.brief)
         try:
+            import_runtime("cuda.core", "cuda")
             library = load_library(self.name)
         except BackendUnavailableError as error:
             return Probe(False, error.message, "does not load")

@@ -23,8 +23,8 @@ class Cuda:
         BackendUnavailableError: cuda-core is not installed.
     """
 
-    def __init__(self, ordinal: int, extra: str) -> None:
-        core = import_runtime("cuda.core", extra)
+    def __init__(self, ordinal: int) -> None:
+        core = import_runtime("cuda.core", "cuda")
         self._core = core
         self.device = core.Device(ordinal)
         self.device.set_current()

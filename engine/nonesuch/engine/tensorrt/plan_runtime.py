@@ -62,7 +62,7 @@ class PlanRuntime:
     ) -> None:
         profiles = {size: profile_of(spec.profiles, size) for size in batch_sizes}
         self._library, self._spec = library, spec
-        self._cuda = Cuda(ordinal, library.flavour.extra)
+        self._cuda = Cuda(ordinal)
         self._enqueueing = threading.Lock()
         self._staging: SimpleQueue[Staging] = SimpleQueue()
         self._contexts: dict[int, BatchContext] = {}
