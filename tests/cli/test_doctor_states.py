@@ -89,7 +89,6 @@ STATES: dict[str, Callable[[pytest.MonkeyPatch], str]] = {
     "no library": without_library,
     "no driver": without_driver,
     "a stub for a driver": with_code(34),
-    "GPU taken": with_code(46),
     "driver without a GPU": with_code(100),
     "driver half updated": with_code(803),
     "old driver, new CUDA": with_code(804),

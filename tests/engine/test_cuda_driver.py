@@ -56,7 +56,6 @@ def ask(driver: FakeDriver) -> Driver:
     ("code", "advice"),
     [
         (34, "a stub for building"),
-        (46, "in use by another process"),
         (100, "sees no NVIDIA GPU; check nvidia-smi, and that a container is given one (--gpus all)"),
         (803, "different versions; restart the machine"),
         (804, "update the driver"),

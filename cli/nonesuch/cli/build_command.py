@@ -76,8 +76,8 @@ def command(
 ) -> None:
     """Build TensorRT plans of ARTIFACT, a model's name or an artifact's folder.
 
-    They are kept in $NONESUCH_HOME/cache and used by every command that runs the model with this backend here;
-    --into also writes them to a folder that can be copied to another machine, for --plans there.
+    They are kept in $NONESUCH_HOME/cache, where commands that run the model with this backend find them, as far as they
+    fit the GPU and the size of batches; --into also writes them to a folder, for --plans on another machine.
     """
     library = load_library(backend)
     ordinal = device_ordinal(device)

@@ -22,7 +22,6 @@ _NAME_BYTES = 128
 # CUresult values that people meet, in words that say what to do; the rest are named by their number.
 _REASONS = {
     34: "the driver library is a stub for building, not a driver; take it out of the library path",
-    46: "the GPU is in use by another process, exclusively",
     100: "the driver sees no NVIDIA GPU; check nvidia-smi, and that a container is given one (--gpus all)",
     803: "the driver and its kernel module have different versions; restart the machine",
     804: "the driver's compatibility package does not fit this GPU; update the driver",

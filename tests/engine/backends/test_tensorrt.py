@@ -12,8 +12,8 @@ import pytest
 
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.backends import tensorrt as backend_module
-from nonesuch.engine.backends.tensorrt import TensorRtBackend, TensorRtRtxBackend
-from nonesuch.engine.cuda_driver import Gpu, find_driver
+from nonesuch.engine.backends.tensorrt import TensorRtBackend, TensorRtRtxBackend, plan_variant
+from nonesuch.engine.cuda_driver import Driver, Gpu, find_driver
 from nonesuch.engine.errors import (
     ArtifactError,
     BackendError,
@@ -23,7 +23,10 @@ from nonesuch.engine.errors import (
 )
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.session import SessionOptions
-from nonesuch.engine.tensorrt.plan_folder import PlanFolder
+from nonesuch.engine.tensorrt.library import load_library
+from nonesuch.engine.tensorrt.plan_cache import PlanCache
+from nonesuch.engine.tensorrt.plan_folder import PlanFolder, StoredPlan
+from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.engine.tensorrt.session import TensorRtSession
 
 without_a_gpu = pytest.mark.skipif(find_driver().usable, reason="a GPU is here")
@@ -31,8 +34,9 @@ ADA = Gpu(0, "a fake RTX 4090", 89, 128)
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The FAKE GPU."""
+def gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The FAKE GPU, and a cache without plans of other tests."""
+    monkeypatch.setenv("NONESUCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(backend_module, "require_gpu", lambda ordinal: ADA)
 
 
@@ -62,6 +66,25 @@ def test_the_sizes_of_a_session_are_those_of_its_plan(
     assert made.batch_sizes == sizes
     assert made.preferred_batch_size == most
     assert made.max_in_flight == 2
+
+
+def built(artifact: Artifact, *, sizes: tuple[int, ...], **choice: object) -> StoredPlan:
+    """A plan as `nonesuch build` with options of its own leaves it in the cache."""
+    library, variant = load_library("tensorrt-rtx"), plan_variant(artifact, "tensorrt-rtx")
+    return PlanRequest(library, artifact, variant, sizes, **choice).build(PlanCache())  # type: ignore[arg-type]
+
+
+def test_a_plan_that_was_built_with_options_of_its_own_is_used(artifact: Artifact, gpu: None) -> None:
+    small, other = built(artifact, sizes=(1, 2)), built(artifact, sizes=(1, 2), sms=(86,))
+    assert session(artifact, max_batch_size=2).plan == small  # exactly what it would build
+    assert session(artifact, max_batch_size=1).plan == small
+    chosen = built(artifact, sizes=(1, 3, 6), sms=(89,), tf32=False)
+    made = session(artifact, max_batch_size=4)
+    assert made.plan == chosen  # enough, and for this GPU
+    assert made.batch_sizes == (1, 3, 6)
+    other.path.with_suffix(".json").write_text("{")  # another plan's damage
+    assert session(artifact, max_batch_size=6).plan == chosen
+    assert session(artifact, max_batch_size=8).plan.record.spec.batch_sizes == (1, 2, 4, 8)  # nothing is enough: built
 
 
 def test_a_shipped_plan_is_taken_from_its_folder(artifact: Artifact, gpu: None, tmp_path: Path) -> None:
@@ -99,6 +122,20 @@ def test_a_folder_without_a_plan_that_fits_says_what_it_has(artifact: Artifact, 
         session(artifact, plans=str(folder.folder))
     for text in ("other-gpu.plan: for sm86", "for tensorrt-rtx 1.6.0", "of another graph", "for windows-amd64"):
         assert text in caught.value.message
+
+
+def test_auto_takes_the_first_gpu_that_the_product_runs_on(
+    artifact: Artifact, gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Driver((Gpu(0, "a fake H100", 90, 132), Gpu(1, "a fake RTX 4090", 89, 128)), cuda="13.0")
+    monkeypatch.setattr(backend_module, "find_driver", lambda: there)
+    monkeypatch.setattr(backend_module, "require_gpu", lambda ordinal: there.gpus[ordinal])
+    probe = TensorRtRtxBackend().probe()
+    assert probe.usable
+    assert "a fake RTX 4090" in probe.detail
+    assert "a fake RTX 4090" in session(artifact).identity
+    with pytest.raises(BackendUnavailableError, match="a fake H100 is SM 90"):
+        TensorRtRtxBackend().session(artifact, SessionOptions(device="cuda:0"))
 
 
 def test_options_that_mean_nothing_to_a_gpu_are_refused(artifact: Artifact, gpu: None) -> None:

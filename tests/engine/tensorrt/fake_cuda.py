@@ -127,15 +127,16 @@ class GraphBuilder:
         return self
 
     def end_building(self) -> GraphBuilder:
+        if not self._work:
+            raise RuntimeError("the capture was invalidated")  # as cuda-core where a call in the capture failed
         self.stream._recording = None
         return self
 
     def complete(self) -> Graph:
-        assert self._work, "an empty graph"
         return Graph(self.stream._world, self._work)
 
     def close(self) -> None:
-        pass
+        self.stream._recording = None
 
 
 class Buffer:

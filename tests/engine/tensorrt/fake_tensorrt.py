@@ -55,6 +55,13 @@ class CudaGraphStrategy(enum.Enum):
     WHOLE_GRAPH_CAPTURE = 1
 
 
+class DynamicShapesKernelSpecializationStrategy(enum.Enum):
+    """As the library's, in TensorRT-RTX."""
+
+    LAZY = 0
+    EAGER = 1
+
+
 class FakeTensorRt:
     """The FAKE module.
 
@@ -70,6 +77,7 @@ class FakeTensorRt:
         self.IExecutionContext = IExecutionContext
         if version == "tensorrt-rtx-1.7":
             self.CudaGraphStrategy = CudaGraphStrategy
+            self.DynamicShapesKernelSpecializationStrategy = DynamicShapesKernelSpecializationStrategy
         self.fails: set[str] = set()
         self.contexts: list[IExecutionContext] = []
         fake, engine_class = self, ICudaEngine if version == "tensorrt-10.3" else ICudaEngineWithConfig
@@ -99,6 +107,7 @@ class IRuntimeConfig:
     def __init__(self) -> None:
         self._strategy = ExecutionContextAllocationStrategy.STATIC
         self.cuda_graph_strategy = CudaGraphStrategy.DISABLED
+        self.dynamic_shapes_kernel_specialization_strategy = DynamicShapesKernelSpecializationStrategy.LAZY
 
     def set_execution_context_allocation_strategy(self, strategy: ExecutionContextAllocationStrategy) -> None:
         self._strategy = strategy
@@ -137,6 +146,9 @@ class ICudaEngineWithConfig(ICudaEngine):
     def create_execution_context(self, strategy: Any) -> IExecutionContext | None:
         assert isinstance(strategy, IRuntimeConfig)
         assert strategy._strategy is ExecutionContextAllocationStrategy.USER_MANAGED
+        eager = DynamicShapesKernelSpecializationStrategy.EAGER
+        is_rtx = hasattr(self._fake, "CudaGraphStrategy")
+        assert (strategy.dynamic_shapes_kernel_specialization_strategy is eager) == is_rtx
         return self._context(strategy.cuda_graph_strategy)
 
 
@@ -189,7 +201,10 @@ class IExecutionContext:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         expected = {tensor.name for tensor in (*self._spec.inputs, self._spec.output)}
-        if not self._fake.allows("execute_async_v3", self._logger):
+        recording = Stream._by_handle[stream_handle]._recording is not None
+        if not self._fake.allows("execute_async_v3", self._logger) or (
+            recording and not self._fake.allows("capture", self._logger)
+        ):
             return False
         assert set(self._addresses) == expected
         assert self._memory[0], "no memory for activations"

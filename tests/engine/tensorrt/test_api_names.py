@@ -41,6 +41,9 @@ NOT_EVERYWHERE = {
     "ICudaEngine.create_runtime_config": {"tensorrt-10.3"},
     "IRuntimeConfig.set_execution_context_allocation_strategy": {"tensorrt-10.3"},
     "IRuntimeConfig.cuda_graph_strategy": {"tensorrt-10.3", "tensorrt-11.4"},
+    "IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy": {"tensorrt-10.3", "tensorrt-11.4"},
+    "DynamicShapesKernelSpecializationStrategy": {"tensorrt-10.3", "tensorrt-11.4"},
+    "DynamicShapesKernelSpecializationStrategy.EAGER": {"tensorrt-10.3", "tensorrt-11.4"},
     "CudaGraphStrategy": {"tensorrt-10.3", "tensorrt-11.4"},
     "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE": {"tensorrt-10.3", "tensorrt-11.4"},
     "ComputeCapability": {"tensorrt-10.3", "tensorrt-11.4"},
@@ -151,11 +154,19 @@ def test_the_fake_of_cuda_has_nothing_that_cuda_core_lacks() -> None:
 
 def test_the_runtime_uses_nothing_of_cuda_core_that_the_fake_does_not_hold_against_it() -> None:
     fake = fake_cuda.FakeCore()
+    stream, event = public(fake_cuda.Stream) | {"handle"}, public(fake_cuda.Event)
+    builder, buffer = public(fake_cuda.GraphBuilder) | {"stream"}, public(fake.Buffer) | {"handle"}
     known = {
-        "core": set(vars(fake)), "self._core": set(vars(fake)), "self.device": public(fake.Device),
-        "self.stream": public(fake_cuda.Stream) | {"handle"}, "builder": public(fake_cuda.GraphBuilder) | {"stream"},
-        "self._pinned": public(fake.LegacyPinnedMemoryResource),
+        "core": set(vars(fake)), "self._core": set(vars(fake)), "device": public(fake.Device),
+        "self.device": public(fake.Device), "self.stream": stream, "self._cuda.stream": {*()}, "cuda.stream": stream,
+        "builder": builder, "builder.stream": stream, "self._graph": public(fake_cuda.Graph),
+        "self._pinned": public(fake.LegacyPinnedMemoryResource), "buffer": buffer, "self.output": buffer,
+        "self.done": event, "staging.done": event,
     }  # fmt: skip
-    for node in ast.walk(ast.parse((SOURCES / "cuda.py").read_text())):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in known:
-            assert node.attr in known[ast.unparse(node.value)]
+    seen = set()
+    for file in ("cuda.py", "staging.py", "batch_context.py", "plan_runtime.py"):
+        for node in ast.walk(ast.parse((SOURCES / file).read_text())):
+            if isinstance(node, ast.Attribute) and (owner := ast.unparse(node.value)) in known:
+                assert node.attr in known[owner], f"{file}: {owner}.{node.attr}"
+                seen.add(owner)
+    assert {"builder", "self._graph", "buffer", "self.stream", "staging.done", "self.done", "device"} <= seen

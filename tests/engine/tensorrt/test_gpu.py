@@ -13,13 +13,16 @@ import pytest
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession
 from nonesuch.engine.backends.registry import installed_backends
+from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.cuda_driver import find_driver
 from nonesuch.engine.errors import PlanError
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, Session, SessionOptions
 from nonesuch.engine.tensorrt.library import load_library
+from nonesuch.engine.tensorrt.plan_builder import build_plan
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder
+from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.engine.tensorrt.plan_runtime import PlanRuntime
 from nonesuch.engine.tensorrt.session import TensorRtSession
 from nonesuch.export.exporter import export_checkpoint
@@ -45,7 +48,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module", params=["sg2ada_64", "sg3r_64"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def model(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Asks for the backend first, so that nothing is exported where everything is skipped."""
     checkpoint = read_checkpoint(REPOSITORY / "tests" / "fixtures" / f"{request.param}.pkl")
     variants = [VariantOptions(p, linear=l) for l in ("gemm", "conv1x1") for p in ("fp16", "fp32")]  # noqa: E741
     out = tmp_path_factory.mktemp("gpu") / "model"
@@ -139,6 +143,19 @@ def test_a_plan_for_another_gpu_is_refused_by_name(model: Artifact, backend: str
     PlanFolder(tmp_path / "plans").put("other", plan.read(), msgspec.structs.replace(plan.record, spec=wrong))
     with pytest.raises(PlanError, match=r"has no plan of .* other.plan: for sm999"):
         open_session(model, backend, plans=str(tmp_path / "plans"))
+
+
+@pytest.mark.gpu
+def test_a_plan_that_was_built_for_another_gpu_does_not_load(model: Artifact, backend: str) -> None:
+    library, gpu = load_library(backend), find_driver().gpus[0]
+    if not library.targets:
+        pytest.skip(f"{backend} builds for the GPU that is here only")
+    other = next(sm for sm in (120, 80) if sm // 10 != gpu.sm // 10)
+    variant = plan_variant(model, backend, (other,))
+    spec = PlanRequest(library, model, variant, (1,), sms=(other,)).spec
+    plan = build_plan(library, model.read(variant.file), spec).data
+    with pytest.raises(PlanError, match="cannot load the plan"):
+        PlanRuntime(library, plan, spec, ordinal=0, batch_sizes=(1,))
 
 
 @pytest.mark.gpu

@@ -74,16 +74,30 @@ def test_the_other_precision_passes_with_its_figures(
     assert found.max_error
 
 
-@pytest.mark.parametrize("size", [1, 4])
-def test_the_smallest_batch_of_the_plan_is_compared(rtx: Library, model: Artifact, fp16: Session, size: int) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "compared"), [((1, 2, 4), [1, 1, 1, 1, 2, 2]), ((1,), [1, 1, 1, 1]), ((4,), [4]), ((3, 4), [3, 3])]
+)
+def test_every_profile_is_compared_in_whole_batches(
+    rtx: Library, model: Artifact, fp16: Session, sizes: tuple[int, ...], compared: list[int]
+) -> None:
     seen: list[int] = []
 
     def render(batch: Batch) -> NDArray[np.uint8]:
         seen.append(len(batch))
         return images(fp16)(batch)
 
-    compare_images(model, fp16.variant, spec_of(rtx, model, (size, 4)), render, images(fp16), "itself")
-    assert seen == [size] * len(GATE_SEEDS)
+    found = compare_images(model, fp16.variant, spec_of(rtx, model, sizes), render, images(fp16), "itself")
+    assert seen == compared
+    assert found.batch_sizes == tuple(dict.fromkeys(compared))
+
+
+def test_a_fault_in_one_profile_is_found(rtx: Library, model: Artifact, fp16: Session) -> None:
+    def render(batch: Batch) -> NDArray[np.uint8]:
+        found = images(fp16)(batch)
+        return found if len(batch) == 1 else found[::-1]
+
+    with pytest.raises(BackendError, match=r"in batches of 2"):
+        compare_images(model, fp16.variant, spec_of(rtx, model, (1, 2, 4)), render, images(fp16), "itself")
 
 
 @pytest.mark.parametrize("fault", ["swapped channels", "one colour", "another seed", "upside down"])
@@ -97,7 +111,7 @@ def test_other_pictures_do_not_pass(rtx: Library, model: Artifact, fp16: Session
             "upside down": found[:, ::-1],
         }[fault]
 
-    with pytest.raises(BackendError, match=r"renders other images than itself: \d+\.\d dB, .* 35 dB is the least"):
+    with pytest.raises(BackendError, match=r"renders other images than itself: \d+\.\d dB in .* 35 dB is the least"):
         compare_images(model, fp16.variant, spec_of(rtx, model), render, images(fp16), "itself")
 
 

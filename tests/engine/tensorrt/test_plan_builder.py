@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,16 @@ def test_two_threads_build_one_after_the_other(library: Library, stylegan2: Arti
     for thread in threads:
         thread.join()
     assert len(plans) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*timing cache.*:DeprecationWarning")
+def test_kernel_timings_are_given_back_kept_and_taken_again(library: Library, stylegan2: Artifact) -> None:
+    """As TensorRT keeps them; here with TensorRT-RTX's calls of the same names, where they are empty."""
+    timing = Library(replace(library.flavour, ahead_of_time=False), library.trt)
+    spec = request_for(library, stylegan2, sizes=(1,)).spec
+    graph = stylegan2.read(spec.graph)
+    first = build_plan(timing, graph, spec)
+    assert first.timing_cache
+    for timings in (first.timing_cache, b"of another version"):
+        assert build_plan(timing, graph, spec, timing_cache=timings).timing_cache
+    assert build_plan(library, graph, spec).timing_cache is None

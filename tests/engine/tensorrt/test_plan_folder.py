@@ -159,9 +159,11 @@ def test_readers_see_a_whole_plan_or_none_while_it_is_replaced(folder: PlanFolde
     done = threading.Event()
 
     def write() -> None:
-        for index in range(60):
-            folder.put("p", plans[index % 2], records[index % 2])
-        done.set()
+        try:
+            for index in range(60):
+                folder.put("p", plans[index % 2], records[index % 2])
+        finally:
+            done.set()
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -21,6 +21,7 @@ from nonesuch.engine.tensorrt.flavour import FLAVOURS
 from nonesuch.engine.tensorrt.library import Library
 from nonesuch.engine.tensorrt.plan_runtime import IN_FLIGHT, PlanRuntime
 
+from . import fake_tensorrt
 from .fake_cuda import FakeCore
 from .fake_tensorrt import ACTIVATION_BYTES, VERSIONS, CudaGraphStrategy, FakeTensorRt, colour
 
@@ -186,10 +187,40 @@ def test_a_size_outside_every_profile_is_refused_before_anything_is_opened(core:
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_no_memory_while_opening_leaves_nothing_behind(core: FakeCore, bench: Bench, graphs: bool) -> None:
+def test_no_memory_while_opening_is_our_error_and_leaves_nothing_behind(
+    core: FakeCore, bench: Bench, graphs: bool
+) -> None:
     core.world.next_error = "CUDA_ERROR_OUT_OF_MEMORY"
-    with pytest.raises(Exception, match="CUDA_ERROR_OUT_OF_MEMORY"):
+    with pytest.raises(BackendError, match="while the plan was opened: CUDA_ERROR_OUT_OF_MEMORY") as caught:
         bench.open(graphs=graphs)
+    assert not isinstance(caught.value, DeviceLostError)
+
+
+def test_a_device_that_is_lost_while_opening_says_that_the_process_must_go(core: FakeCore, bench: Bench) -> None:
+    def broken(name: str) -> bool:
+        core.world.broken = "CUDA_ERROR_ECC_UNCORRECTABLE"
+        return False
+
+    context = fake_tensorrt.IExecutionContext
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(context, "set_tensor_address", lambda self, name, memory: broken(name))
+        with pytest.raises(DeviceLostError, match=r"CUDA_ERROR_ECC_UNCORRECTABLE.*start the process again"):
+            bench.open()
+
+
+def test_a_device_that_cannot_be_used_at_all_is_our_error(core: FakeCore, bench: Bench) -> None:
+    core.world.broken = "CUDA_ERROR_DEVICE_UNAVAILABLE"
+    with pytest.raises(BackendError, match="CUDA does not start on cuda:0: CUDA_ERROR_DEVICE_UNAVAILABLE"):
+        bench.open()
+
+
+def test_a_capture_that_fails_says_why_and_leaves_nothing_behind(core: FakeCore, bench: Bench, version: str) -> None:
+    bench.trt.fails = {"capture"}
+    if version == "tensorrt-rtx-1.7":  # captures by itself
+        bench.open(graphs=True).close()
+        return
+    with pytest.raises(BackendError, match=r"refuses to run for 1 images of .*: the fake was told to fail in capture"):
+        bench.open(graphs=True)
 
 
 def test_a_run_that_the_library_refuses_fails_alone(core: FakeCore, bench: Bench) -> None:
@@ -210,7 +241,7 @@ def test_a_run_that_the_library_refuses_fails_alone(core: FakeCore, bench: Bench
 def test_a_cuda_error_that_passes_is_an_error_of_the_batch(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     core.world.next_error = "CUDA_ERROR_INVALID_VALUE"
-    with pytest.raises(BackendError, match="CUDA refused a batch: CUDA_ERROR_INVALID_VALUE") as caught:
+    with pytest.raises(BackendError, match="CUDA failed with 1 images: CUDA_ERROR_INVALID_VALUE") as caught:
         runtime.run(feeds(0, 1), 1)
     assert not isinstance(caught.value, DeviceLostError)
     given = feeds(1, 1)

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..artifact import Artifact
-from ..cuda_driver import Gpu, device_ordinal, find_driver, require_gpu
+from ..cuda_driver import Driver, Gpu, device_ordinal, find_driver, require_gpu
 from ..errors import ArtifactError, BackendUnavailableError
 from ..manifest import Variant
 from ..session import Session, SessionOptions
@@ -51,7 +51,7 @@ class TensorRtBackend:
             library = load_library(self.name)
         except BackendUnavailableError as error:
             return Probe(False, error.message, "does not load")
-        gpu = driver.gpus[0]
+        gpu = self._first_fitting(library, driver)
         problem = self._misfit(library, gpu)
         found = f"{flavour.module} {library.version} on {gpu.name} (SM {gpu.sm}), CUDA {driver.cuda}"
         return Probe(False, f"{problem}; {found}", "other GPU") if problem else Probe(True, found)
@@ -69,6 +69,8 @@ class TensorRtBackend:
         if options.threads is not None or options.lanes is not None:
             raise BackendUnavailableError(f"threads and lanes are for CPUs; backend {self.name} has neither")
         gpu = require_gpu(device_ordinal(options.device))
+        if options.device == "auto":
+            gpu = self._first_fitting(library, find_driver(), gpu)
         problem = self._misfit(library, gpu)
         if problem:
             raise BackendUnavailableError(problem)
@@ -82,12 +84,17 @@ class TensorRtBackend:
             sms=sms,
             gpu=None if library.flavour.ahead_of_time else gpu,
         )
-        plan = (
-            request.build(PlanCache())
-            if options.plans is None
-            else request.shipped(Path(options.plans), gpu, options.max_batch_size)
-        )
+        if options.plans is not None:
+            plan = request.shipped(Path(options.plans), gpu, options.max_batch_size)
+        else:
+            cache = PlanCache()
+            plan = request.kept(cache, gpu, options.max_batch_size) or request.build(cache)
         return TensorRtSession(artifact, variant, options, library=library, plan=plan, gpu=gpu)
+
+    def _first_fitting(self, library: Library, driver: Driver, otherwise: Gpu | None = None) -> Gpu:
+        """The first GPU that the product runs on; `otherwise`, or the first of all, where there is none."""
+        fitting = (gpu for gpu in driver.gpus if not self._misfit(library, gpu))
+        return next(fitting, otherwise or driver.gpus[0])
 
     def _misfit(self, library: Library, gpu: Gpu) -> str:
         """Why the product does not run on this GPU; empty where it does, as far as that is known before a build."""

@@ -6,6 +6,7 @@ memory to be shared (Developer Guide, "CUDA Graphs"). A context of a fixed shape
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ..errors import BackendError
@@ -64,10 +65,10 @@ class BatchContext:
         builder = self._cuda.capture()
         try:
             self._launch(int(builder.stream.handle))
+            self._graph = builder.end_building().complete()
         finally:
-            builder.end_building()
-        self._graph = builder.complete()
-        builder.close()
+            with contextlib.suppress(Exception):  # a capture that failed cannot be ended, and what failed says more
+                builder.close()
 
     def enqueue(self) -> None:
         """Put one run into the stream.
@@ -93,6 +94,10 @@ class BatchContext:
             return engine.create_execution_context(strategy)
         config = self._made(engine.create_runtime_config())
         config.set_execution_context_allocation_strategy(strategy)
+        if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
+            # By default TensorRT-RTX runs fallback kernels until better ones are compiled, and the bytes of an image
+            # would change under way. The shape of a context is fixed, so its kernels are compiled once, at once.
+            config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
         if graphs and hasattr(trt, "CudaGraphStrategy"):
             config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return engine.create_execution_context(config)

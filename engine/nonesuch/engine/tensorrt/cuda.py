@@ -12,8 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.runtime_import import import_runtime
+from ..errors import BackendError
 
-__all__ = ["Cuda", "view_of"]
+__all__ = ["Cuda", "select_device", "view_of"]
+
+
+def select_device(ordinal: int) -> Any:
+    """Make a device current on the calling thread, as CUDA keeps it for each thread; cuda-core's `Device`.
+
+    Raises:
+        BackendUnavailableError: cuda-core is not installed.
+        BackendError: the device cannot be used.
+    """
+    core = import_runtime("cuda.core", "cuda")
+    try:
+        device = core.Device(ordinal)
+        device.set_current()
+    except Exception as error:
+        raise BackendError(f"CUDA does not start on cuda:{ordinal}: {error}") from error
+    return device
 
 
 class Cuda:
@@ -21,15 +38,14 @@ class Cuda:
 
     Raises:
         BackendUnavailableError: cuda-core is not installed.
+        BackendError: the device cannot be used.
     """
 
     def __init__(self, ordinal: int) -> None:
-        core = import_runtime("cuda.core", "cuda")
-        self._core = core
-        self.device = core.Device(ordinal)
-        self.device.set_current()
+        self.device = select_device(ordinal)
+        self._core = import_runtime("cuda.core", "cuda")
         self.stream = self.device.create_stream()
-        self._pinned = core.LegacyPinnedMemoryResource()
+        self._pinned = self._core.LegacyPinnedMemoryResource()
 
     @property
     def handle(self) -> int:

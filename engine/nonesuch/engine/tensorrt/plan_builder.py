@@ -121,17 +121,18 @@ class _Build:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec.workspace_mib * _MIB)
         self._target()
         for batch in spec.profiles:
-            profile = self.builder.create_optimization_profile()
+            profile = self.made("profile", self.builder.create_optimization_profile())
             for tensor in spec.inputs:
                 least, best, most = ((n, *tensor.shape) for n in (batch.least, batch.best, batch.most))
                 profile.set_shape(tensor.name, least, best, most)
             if config.add_optimization_profile(profile) < 0:
                 raise BackendError(f"{self.library.flavour.name} refuses the batch sizes: {self.library.log.drain()}")
-        if timing_cache is not None and self._has_timing_cache:
-            cache = config.create_timing_cache(timing_cache)
-            # A cache of another version or GPU is refused; the build then times its kernels itself.
-            if cache is not None:
-                config.set_timing_cache(cache, False)
+        if self._has_timing_cache:
+            # One of another version or GPU is refused; then, and for the first build, an empty one is filled.
+            for data in dict.fromkeys((timing_cache or b"", b"")):
+                cache = config.create_timing_cache(data)
+                if cache is not None and config.set_timing_cache(cache, False):
+                    break
 
     def timing_cache(self) -> bytes | None:
         """What the build learnt of this GPU's kernels; None where the library keeps nothing."""

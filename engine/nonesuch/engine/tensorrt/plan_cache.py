@@ -32,6 +32,7 @@ _LOCK_TIMEOUT_S = 3600.0
 _LOCK_STEP_S = 0.5  # between two looks at whether the wait was cancelled
 _FORGOTTEN_S = 86_400.0  # what is still unfinished after a day belongs to a process that was killed
 _FOLDER = "plans"
+_MOST_TIMINGS_BYTES = 256 << 20
 _TIMINGS = "kernel-timings"
 
 
@@ -99,22 +100,26 @@ class PlanCache:
 
     def read_timings(self, spec: BuildSpec) -> bytes | None:
         """What earlier builds for this GPU by this version learnt of its kernels; None where there were none."""
-        with contextlib.suppress(OSError):
-            return self._timings(spec).read_bytes()
+        path = self._timings(spec)
+        with contextlib.suppress(OSError, PlanError):
+            PlanFolder(path.parent).check_private()
+            if path.stat().st_size <= _MOST_TIMINGS_BYTES:
+                return path.read_bytes()
         return None
 
     def write_timings(self, spec: BuildSpec, data: bytes) -> None:
         """Keep it for the next build. It only saves time: where it cannot be written, nothing is lost but that."""
         path = self._timings(spec)
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            PlanFolder(path.parent).write(path, data)
+        with contextlib.suppress(OSError, PlanError):
+            folder = PlanFolder(path.parent)
+            folder.make()
+            folder.write(path, data)
 
     def _acquire(self, folder: Path, spec: BuildSpec) -> FileLock:
         """Take the lock of a plan."""
         end = time.monotonic() + self._lock_timeout_s
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            PlanFolder(folder).make()
             lock = FileLock(folder / f"{spec.key}.lock")
             while not _acquired(lock, max(0.0, min(_LOCK_STEP_S, end - time.monotonic()))):
                 if self._cancelled():
@@ -124,8 +129,9 @@ class PlanCache:
                         f"another process has built {spec.graph} for {self._lock_timeout_s:.0f} s now; "
                         "wait for it, or end it"
                     )
-        except OSError as error:
-            raise PlanError(f"{folder} cannot be written ({error.strerror}); set NONESUCH_HOME") from error
+        except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+            reason = getattr(error, "strerror", None) or error
+            raise PlanError(f"{folder} cannot be written ({reason}); set NONESUCH_HOME") from error
         return lock
 
     def _timings(self, spec: BuildSpec) -> Path:

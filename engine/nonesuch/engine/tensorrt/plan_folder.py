@@ -70,7 +70,7 @@ class PlanFolder:
         try:
             with record.open("rb") as file:
                 data = file.read(MAX_RECORD_BYTES + 1)
-            self._check_private()
+            self.check_private()
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -102,8 +102,7 @@ class PlanFolder:
         """
         path, record_path = self._paths(name)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=stat.S_IRWXU)
-            self._check_private()
+            self.make()
             record_path.unlink(missing_ok=True)
             self.write(path, data)
             self.write(record_path, record.encode())
@@ -115,6 +114,18 @@ class PlanFolder:
                 "room, or set NONESUCH_HOME or --into to a folder that can be written"
             ) from error
         return StoredPlan(path, record)
+
+    def make(self) -> None:
+        """Make the folder and those above it that are missing, their owner's alone.
+
+        Raises:
+            PlanError: it is there, and others can write to it.
+            OSError: it cannot be made.
+        """
+        missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True, mode=stat.S_IRWXU)
+        self.check_private()
 
     def write(self, path: Path, data: bytes) -> None:
         """Write one file of the folder as a whole: beside its place, to the disk, and renamed. Raises OSError."""
@@ -145,8 +156,8 @@ class PlanFolder:
     def _paths(self, name: str) -> tuple[Path, Path]:
         return self.folder / f"{name}{_PLAN}", self.folder / f"{name}{_RECORD}"
 
-    def _check_private(self) -> None:
-        """Plans are code for a GPU: nobody else may put any here."""
+    def check_private(self) -> None:
+        """Plans are code for a GPU: nobody else may put any here. Raises PlanError, and OSError without a folder."""
         if not hasattr(os, "geteuid"):  # the folder of a user's data is private by its place on Windows
             return
         found = self.folder.stat()

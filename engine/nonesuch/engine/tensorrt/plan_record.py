@@ -28,7 +28,7 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         status: "not run" where there was no device or no ONNX Runtime, with the reason in `note`; else "compared".
         psnr_db: over all seeds; 99 for equal bytes.
         max_error: the largest difference of a pixel, in grey levels.
-        seeds: that were compared.
+        seeds: that were compared, and `batch_sizes` in which: one of each profile.
         note: with what, or why not.
     """
 
@@ -37,6 +37,7 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     psnr_db: float | None = None
     max_error: int | None = None
     seeds: tuple[int, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.status not in {"not run", "compared"}:

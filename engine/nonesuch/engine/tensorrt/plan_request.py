@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..manifest import Variant
 from .batch_profile import make_profiles
 from .build_progress import BuildProgress
 from .build_spec import BuildSpec, this_platform
+from .cuda import select_device
 from .library import Library
 from .numerics_gate import check_plan
 from .plan_builder import BuiltPlan, build_plan
@@ -114,8 +116,26 @@ class PlanRequest:
             built.data,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             build_s=round(built.build_s, 2),
-            numerics=check_plan(self.library, self.artifact, self.variant, spec, built.data),
+            numerics=check_plan(self.library, self.artifact, self.variant, spec, built.data, self.gpu),
         )
+
+    def kept(self, cache: PlanCache, gpu: Gpu, max_batch_size: int) -> StoredPlan | None:
+        """The plan of the cache for this GPU: the one that `build` would make, else the newest that runs such batches.
+
+        Raises:
+            PlanError: that plan is damaged, or the cache belongs to somebody else.
+        """
+        exact = cache.find(self.spec)
+        if exact is not None:
+            return exact
+        folder, found = cache.folder(self.artifact.manifest.model_id), []
+        for name in folder.names():
+            with contextlib.suppress(PlanError):  # another plan's damage is not in the way of this one
+                plan = folder.get(name)
+                if plan is not None and plan.path.exists() and not self._misfit(plan.record.spec, gpu):
+                    found.append(plan)
+        enough = [plan for plan in found if plan.record.spec.batch_sizes[-1] >= max_batch_size]
+        return max(enough, key=lambda plan: plan.record.created, default=None)
 
     def shipped(self, folder: Path, gpu: Gpu, max_batch_size: int) -> StoredPlan:
         """The plan of a folder that was filled elsewhere which fits this GPU best.
@@ -139,8 +159,10 @@ class PlanRequest:
         return min(enough or fitting, key=lambda plan: plan.record.spec.batch_sizes[-1] * (1 if enough else -1))
 
     def _build(self, spec: BuildSpec, cache: PlanCache, progress: BuildProgress | None) -> BuiltPlan:
-        graph = self.artifact.read(self.variant.file)
-        timings = None if self.gpu is None else cache.read_timings(spec)
+        graph, timings = self.artifact.read(self.variant.file), None
+        if self.gpu is not None:  # TensorRT builds for the device that is current on this thread
+            select_device(self.gpu.ordinal)
+            timings = cache.read_timings(spec)
         built = build_plan(self.library, graph, spec, progress, timing_cache=timings)
         if self.gpu is not None and built.timing_cache is not None:
             cache.write_timings(spec, built.timing_cache)

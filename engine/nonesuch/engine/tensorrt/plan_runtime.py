@@ -62,7 +62,12 @@ class PlanRuntime:
     ) -> None:
         profiles = {size: profile_of(spec.profiles, size) for size in batch_sizes}
         self._library, self._spec = library, spec
-        self._cuda = Cuda(ordinal)
+        try:
+            self._cuda = Cuda(ordinal)
+        except NonesuchError:
+            raise
+        except Exception as error:
+            raise BackendError(f"CUDA has no stream on cuda:{ordinal}: {error}") from error
         self._enqueueing = threading.Lock()
         self._staging: SimpleQueue[Staging] = SimpleQueue()
         self._contexts: dict[int, BatchContext] = {}
@@ -79,10 +84,14 @@ class PlanRuntime:
             for context in self._contexts.values():
                 context.capture()
             self._cuda.synchronize()
-        except BaseException:
-            with contextlib.suppress(Exception):  # what failed first says more
-                self.close()
-            raise
+        except BaseException as error:
+            try:
+                if isinstance(error, Exception):
+                    self._settle(error, "while the plan was opened")
+                raise
+            finally:
+                with contextlib.suppress(Exception):  # what failed first says more
+                    self.close()
 
     def run(self, feeds: Mapping[str, NDArray[np.float32]], batch_size: int) -> NDArray[np.uint8]:
         """Render one batch; blocks until its images are here.
@@ -103,29 +112,35 @@ class PlanRuntime:
             self._cuda.enter()
             staging.write(feeds)
             with self._enqueueing:
+                self._library.log.drain()  # what it says from here on is about this batch
                 self._enqueue(staging, self._contexts[batch_size])
             staging.done.sync()
             return staging.read(batch_size)
         except Exception as error:
-            self._settle(error)
+            self._settle(error, f"with {batch_size} images")
             raise
         finally:
             self._staging.put(staging)
 
     def close(self) -> None:
         """Give everything back, the later first. No run may be on its way."""
-        self._cuda.enter()
-        for context in self._contexts.values():
-            context.close()
+        with contextlib.ExitStack() as last_first:  # all of it goes, also after one has failed
+            last_first.callback(self._cuda.close)
+            for buffer in self._memory.values():
+                last_first.callback(buffer.close, self._cuda.stream)
+            while not self._staging.empty():
+                last_first.callback(self._staging.get().close)
+            last_first.callback(self._forget)
+            for context in self._contexts.values():
+                last_first.callback(context.close)
+            self._cuda.enter()
+
+    def _forget(self) -> None:
+        """Let go of the library's objects: contexts before the engine, and the engine before its runtime."""
         self._contexts.clear()
         self._engine = None
         self._runtime = None
-        while not self._staging.empty():
-            self._staging.get().close()
-        for buffer in self._memory.values():
-            buffer.close(self._cuda.stream)
         self._memory.clear()
-        self._cuda.close()
 
     def _load(self, plan: bytes) -> None:
         library, spec = self._library, self._spec
@@ -170,7 +185,7 @@ class PlanRuntime:
         cuda.copy(staging.output, self._memory[spec.output.name], byte_size(spec.output, size))
         cuda.stream.record(staging.done)
 
-    def _settle(self, error: Exception) -> None:
+    def _settle(self, error: Exception, when: str) -> None:
         """After a failure: wait until nothing uses the batch's memory, and find out whether the device still works.
 
         A CUDA error that came from the device stays: every later call gives it again (CUDA Driver API, CUresult). So a
@@ -183,4 +198,4 @@ class PlanRuntime:
                 f"the GPU failed and this process cannot use it any more ({again}); start the process again"
             ) from error
         if not isinstance(error, NonesuchError):
-            raise BackendError(f"CUDA refused a batch: {error}; {self._library.log.drain()}") from error
+            raise BackendError(f"CUDA failed {when}: {error}; {self._library.log.drain()}") from error
