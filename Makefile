@@ -1,9 +1,10 @@
-# make run     get the default model, export it, serve it over gRPC (no torch is installed)
+# make run     get the default model, export it, serve it: gRPC and the web page (no torch is installed)
 # make test    run the tests               make test-slow   the ones that take minutes
 # make check   lint, types, import rules, protos       make bench       measure this machine, with a report
 PYTHON ?= python3
 VENV ?= .venv
 GRPC ?= 127.0.0.1:50051
+HTTP ?= 127.0.0.1:8080
 ARGS ?=
 OUT ?= bench-results
 
@@ -13,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 .PHONY: run install test test-slow check bench proto proto-baseline clean
 
 run: $(VENV)/.installed
-	$(BIN)/nonesuch serve --grpc $(GRPC) $(ARGS)
+	$(BIN)/nonesuch serve --grpc $(GRPC) --http $(HTTP) $(ARGS)
 
 install: $(VENV)/.installed-dev
 
@@ -49,7 +50,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) --editable '.[openvino,export]'
+	$(PIP) --editable '.[openvino,export,web]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python

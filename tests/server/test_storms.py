@@ -130,7 +130,7 @@ async def test_a_reader_that_takes_nothing_is_bounded_and_then_let_go(
         async with asyncio.timeout(20):
             while model.in_use:
                 await asyncio.sleep(0.02)
-            while server._calls._active:  # the call itself ends too, although nobody reads its status
+            while server.gate._active:  # the call itself ends too, although nobody reads its status
                 await asyncio.sleep(0.02)
         # Two batches on their way, the messages that the transport had taken, and what ran at the start: not 200.
         assert sum(sessions[0].sizes) < 40

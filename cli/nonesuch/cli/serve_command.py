@@ -32,7 +32,12 @@ _PROGRAM = "from nonesuch.cli.main import main; main()"
 def command(check: bool, supervise: bool, **flags: Any) -> None:
     """Serve models over gRPC; every setting may also be in --config and in the environment."""
     settings = chosen_settings(flags)
-    for name, address in (("grpc", settings.grpc), ("admin", settings.admin), ("metrics", settings.metrics)):
+    for name, address in (
+        ("grpc", settings.grpc),
+        ("http", settings.http),
+        ("admin", settings.admin),
+        ("metrics", settings.metrics),
+    ):
         if address is not None:
             _check_address(name, address)
     from nonesuch.server.logs import configure_logs
@@ -60,6 +65,8 @@ def _serve(settings: ServerSettings, flags: dict[str, Any]) -> None:
         for model in server.registry.loaded:
             click.echo(f"serving {model.name}, {model.manifest.resolution}x{model.manifest.resolution}")
         click.echo(f"gRPC   {server.address}")
+        if server.http_address:
+            click.echo(f"web    http://{server.http_address}/")
         if server.admin_address:
             click.echo(f"admin  {server.admin_address}")
         if server.metrics_address:
@@ -94,7 +101,7 @@ def _open(model: ModelSettings, max_batch_size: int) -> Generator:
 
 
 def _check_address(name: str, address: str) -> None:
-    if address.startswith("unix:") and name != "metrics":
+    if address.startswith("unix:") and name not in {"http", "metrics"}:
         return
     # gRPC would listen on port 443 where none is given, and on the rest of a division by 65536 where it is too high.
     host, _, port = address.rpartition(":")

@@ -13,19 +13,13 @@ from google.protobuf.message import DecodeError
 from nonesuch.engine.errors import (
     FieldViolation,
     InvalidRequestError,
-    OverloadedError,
     SlowReaderError,
 )
 
-from .access.api_keys import KeyRing
-from .access.caller import CURRENT_CALLER, Caller
+from .call_gate import CallGate
 from .call_record import REQUEST_ID_KEY, CallRecord, request_id
-from .refusals import shutting_down
-from .server_metrics import ServerMetrics
-from .settings import ServerSettings
-from .tracing import Tracing
 
-__all__ = ["MOST_WATCHES", "CallInterceptor"]
+__all__ = ["MOST_WATCHES", "CallInterceptor", "scope_of"]
 
 MOST_WATCHES = 512
 """Watches of health at once: they need no key and never end by themselves."""
@@ -43,7 +37,6 @@ _SCOPES = {
     "/inference.GRPCInferenceService/ModelMetadata": "generate",
     _ADMIN: "admin",
 }
-_BUSY_RETRY_MS = 1000
 _ABORT_S = 1.0
 _Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -51,33 +44,16 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Wraps all handlers but those of health, of which it ends the watches when the server ends."""
 
-    def __init__(self, settings: ServerSettings, metrics: ServerMetrics, tracing: Tracing) -> None:
-        self.keys = KeyRing(settings.keys)
-        self._settings = settings
-        self._metrics = metrics
-        self._tracing = tracing
-        self._active = self._watches = 0
-        self._refusing = False
+    def __init__(self, gate: CallGate, stalled_reader_s: float) -> None:
+        """`gate` is what the calls pass; a reader that takes nothing for `stalled_reader_s` loses its stream."""
+        self._gate = gate
+        self._stalled_reader_s = stalled_reader_s
+        self._watches = 0
         self._leaving = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    def refuse(self) -> None:
-        """Answer every further call with UNAVAILABLE; those that run already go on."""
-        self._refusing = True
 
     def leave(self) -> None:
         """End the health watches; what they had to say has been said."""
         self._leaving.set()
-
-    async def finish(self, timeout_s: float) -> bool:
-        """Wait until no call runs, at most so long; whether that is so."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
 
     async def intercept_service(
         self,
@@ -129,9 +105,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         inner: Any = handler.stream_stream
 
         async def call(requests: Any, context: _Context) -> AsyncIterator[Any]:
-            record = CallRecord("reflection", "", self._metrics)
+            record = CallRecord("reflection", "", self._gate.metrics)
             try:
-                self._caller(context)
+                self._gate.keys.caller(_texts(context).get("authorization"), _peer(context))
             except Exception as error:
                 await self._abort(context, record, error)
             async for response in inner(requests, context):
@@ -165,7 +141,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         Raises:
             SlowReaderError: it does not, for longer than it may.
         """
-        limit_s = self._settings.stalled_reader_s
+        limit_s = self._stalled_reader_s
         try:
             async with asyncio.timeout(limit_s):
                 await context.write(response)
@@ -173,47 +149,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             problem = f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
             raise SlowReaderError(problem) from error
 
-    def _caller(self, context: _Context) -> Caller:
-        metadata = _texts(context)
-        identities = context.peer_identities() or ()
-        peer = ", ".join(identity.decode(errors="replace") for identity in identities) or _host(context.peer())
-        return self.keys.caller(metadata.get("authorization"), peer)
-
     @asynccontextmanager
     async def _call(self, method: str, context: _Context) -> AsyncIterator[CallRecord]:
         metadata = _texts(context)
-        record = CallRecord(method, request_id(metadata), self._metrics)
+        record = CallRecord(method, request_id(metadata), self._gate.metrics)
         context.set_trailing_metadata(((REQUEST_ID_KEY, record.request_id),))
-        self._active += 1
-        self._idle.clear()
-        try:
-            with self._tracing.call(method, record.request_id, metadata) as span:
-                try:
-                    self._admit(method, context, record)
-                    yield record
-                    record.answered()
-                except BaseException as error:
-                    await self._abort(context, record, error)
-                finally:
-                    self._tracing.ended(span, record.code, grpc.StatusCode[record.code].value[0])
-        finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
 
-    def _admit(self, method: str, context: _Context, record: CallRecord) -> None:
-        if self._refusing:
-            raise shutting_down()
-        caller = self._caller(context)
-        record.caller = caller.name
-        for prefix, scope in _SCOPES.items():
-            if method.startswith(prefix):
-                caller.require(scope)
-        most = self._settings.max_calls
-        if self._active > most and not method.startswith(_ADMIN):
-            problem = f"{most} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms"
-            raise OverloadedError(problem, retry_after_ms=_BUSY_RETRY_MS)
-        CURRENT_CALLER.set(caller)
+        async def abort(record: CallRecord, error: BaseException) -> None:
+            await self._abort(context, record, error)
+
+        counted = not method.startswith(_ADMIN)
+        async with self._gate.call(record, metadata, _peer(context), abort, scope=scope_of(method), counted=counted):
+            yield record
 
     async def _abort(self, context: _Context, record: CallRecord, error: BaseException) -> None:
         status = record.failed(error)
@@ -223,6 +170,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # The status stands behind the messages that nobody reads: a reader who takes nothing gets it when it does.
         async with asyncio.timeout(_ABORT_S if isinstance(error, SlowReaderError) else None):
             await context.abort(status.code, status.details, trailing)
+
+
+def scope_of(method: str) -> str | None:
+    """What a key must allow for a method, by its path; None where any key will do."""
+    return next((scope for prefix, scope in _SCOPES.items() if method.startswith(prefix)), None)
 
 
 def _message(read: Any, data: bytes) -> Any:
@@ -236,6 +188,12 @@ def _message(read: Any, data: bytes) -> Any:
 def _texts(context: _Context) -> dict[str, str]:
     """The call's metadata without what is binary; of a key that came twice, the last."""
     return {str(key): value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _peer(context: _Context) -> str:
+    """The names in the client's certificate, else its address."""
+    identities = context.peer_identities() or ()
+    return ", ".join(identity.decode(errors="replace") for identity in identities) or _host(context.peer())
 
 
 def _host(peer: str) -> str:

@@ -6,9 +6,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import grpc
+from typing import Protocol
 
 from nonesuch.engine.errors import NonesuchError
 from nonesuch.engine.interpolation import frame_count
@@ -21,9 +19,14 @@ from .batching.request_queue import Priority
 from .service import ImageService
 from .wire import generation_message, image_message, one_request, stream_requests, walk_request
 
-__all__ = ["Bill", "GenerationServicer", "charged", "deadline_of"]
+__all__ = ["Bill", "CallContext", "GenerationServicer", "charged", "deadline_of"]
 
-Context = grpc.aio.ServicerContext[Any, Any]
+
+class CallContext(Protocol):
+    """What our methods want of a call: of gRPC's context, or of another wire's."""
+
+    def time_remaining(self) -> float | None:
+        """Seconds until the call's deadline; None where the client set none."""
 
 
 class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
@@ -33,7 +36,7 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
         self._service = service
         self._limiter = limiter
 
-    async def Generate(self, request: pb.GenerateRequest, context: Context) -> pb.GenerateResponse:  # noqa: N802 - the wire's name
+    async def Generate(self, request: pb.GenerateRequest, context: CallContext) -> pb.GenerateResponse:  # noqa: N802 - the wire's name
         """Make one image."""
         wanted = one_request(request)
         with charged(self._limiter, 1, bulk=wanted.priority is Priority.BULK):
@@ -41,7 +44,7 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
         return pb.GenerateResponse(image=image_message(made), generation=generation_message(made))
 
     async def GenerateStream(  # noqa: N802 - the wire's name
-        self, request: pb.GenerateStreamRequest, context: Context
+        self, request: pb.GenerateStreamRequest, context: CallContext
     ) -> AsyncIterator[pb.GenerateStreamResponse]:
         """Make many images."""
         wanted = stream_requests(request, self._service.settings.max_images_per_stream)
@@ -54,7 +57,7 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
                         index=index, image=image_message(made), generation=generation_message(made)
                     )
 
-    async def Walk(self, request: pb.WalkRequest, context: Context) -> AsyncIterator[pb.WalkResponse]:  # noqa: N802 - the wire's name
+    async def Walk(self, request: pb.WalkRequest, context: CallContext) -> AsyncIterator[pb.WalkResponse]:  # noqa: N802 - the wire's name
         """Make the frames of a walk, in order."""
         walk, frame = walk_request(request, self._service.settings.max_images_per_stream)
         count = frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed)
@@ -92,7 +95,7 @@ def charged(limiter: RateLimiter, images: int, *, bulk: bool = False) -> Iterato
         raise
 
 
-def deadline_of(context: Context) -> float | None:
+def deadline_of(context: CallContext) -> float | None:
     """The call's deadline on our clock, `time.monotonic()`; None when the client set none."""
     remaining_s = context.time_remaining()
     return None if remaining_s is None else time.monotonic() + remaining_s

@@ -7,13 +7,20 @@ On stop it finishes every call that it has taken, and closes the sessions last.
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from nonesuch.engine.errors import DeviceLostError, FieldViolation, InvalidRequestError, UnavailableError
+from nonesuch.engine.errors import (
+    BackendUnavailableError,
+    DeviceLostError,
+    FieldViolation,
+    InvalidRequestError,
+    UnavailableError,
+)
 from nonesuch.oip import open_inference_service_pb2, open_inference_service_pb2_grpc
 from nonesuch.v1 import (
     admin_service_pb2,
@@ -28,6 +35,7 @@ from .access.api_keys import KeyRing
 from .access.rate_limiter import RateLimiter
 from .access.tls import server_credentials
 from .admin_servicer import AdminServicer
+from .call_gate import CallGate
 from .call_interceptor import MOST_WATCHES, CallInterceptor
 from .generation_servicer import GenerationServicer
 from .metrics_page import MetricsPage
@@ -40,6 +48,9 @@ from .service import ImageService
 from .settings import KeySettings, ServerSettings
 from .tracing import Tracing
 from .transport_options import transport_options
+
+if TYPE_CHECKING:
+    from .http.gateway import HttpGateway
 
 __all__ = ["GrpcServer"]
 
@@ -81,9 +92,12 @@ class GrpcServer:
         self.registry = ModelRegistry(settings, metrics=self.metrics, open_model=open_model, on_lost=self._lose)
         self.service = ImageService(self.registry, settings, self.metrics, self._tracing)
         self._credentials = server_credentials(settings.tls) if settings.tls else None
-        self._calls = CallInterceptor(settings, self.metrics, self._tracing)
+        self.gate = CallGate(settings, self.metrics, self._tracing)
+        self._calls = CallInterceptor(self.gate, settings.stalled_reader_s)
         self._health = health.aio.HealthServicer()
         self._servers: list[grpc.aio.Server] = []
+        self._limiter = RateLimiter(settings.images_per_s, settings.burst_images)
+        self._web = self._gateway(settings.http) if settings.http else None
         self._page = MetricsPage(settings.metrics, self.metrics.registry) if settings.metrics else None
 
     @property
@@ -95,6 +109,11 @@ class GrpcServer:
     def admin_address(self) -> str:
         """Likewise, of the admin service; empty where there is none."""
         return _bound(self.settings.admin, self.admin_port) if self.settings.admin else ""
+
+    @property
+    def http_address(self) -> str:
+        """Likewise, of the HTTP API; empty where there is none."""
+        return self._web.address if self._web else ""
 
     @property
     def metrics_address(self) -> str:
@@ -110,17 +129,18 @@ class GrpcServer:
         """
         await self._say(_NOT_SERVING)
         server = self._make_server(_SERVICES)
-        limiter = RateLimiter(self.settings.images_per_s, self.settings.burst_images)
         generation_service_pb2_grpc.add_GenerationServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            GenerationServicer(self.service, limiter), server
+            GenerationServicer(self.service, self._limiter), server
         )
         model_service_pb2_grpc.add_ModelServiceServicer_to_server(  # type: ignore[no-untyped-call]
             ModelServicer(self.registry), server
         )
         open_inference_service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            OipServicer(self.service, limiter), server
+            OipServicer(self.service, self._limiter), server
         )
         self.port = self._bind(server, self.settings.grpc, "grpc", self._credentials)
+        if self._web:
+            await self._web.start()
         if self._page:
             self._page.start()
         await server.start()
@@ -129,6 +149,8 @@ class GrpcServer:
         await self.registry.start()
         if self.lost is None:
             await self._say(_SERVING)
+            if self._web:
+                self._web.warm_up()
         _log.info("serving", address=self.address, models=list(self.registry.names))
 
     def replace_keys(self, keys: tuple[KeySettings, ...]) -> None:
@@ -139,7 +161,7 @@ class GrpcServer:
         """
         if bool(keys) != bool(self.settings.keys):
             raise InvalidRequestError(FieldViolation("keys", "whether keys are wanted is not changed while running"))
-        self._calls.keys = KeyRing(keys)
+        self.gate.keys = KeyRing(keys)
         _log.info("keys replaced", keys=[key.name for key in keys])
 
     async def stop(self, *, hurry: bool = False) -> None:
@@ -153,19 +175,31 @@ class GrpcServer:
         await self._say(None)
         gone = self.lost is not None
         await asyncio.sleep(0 if hurry or gone else self.settings.drain_delay_s)
-        self._calls.refuse()
-        finished = await self._calls.finish(0 if hurry else _LOST_S if gone else self.settings.drain_s)
+        self.gate.refuse()
+        finished = await self.gate.finish(0 if hurry else _LOST_S if gone else self.settings.drain_s)
         if self._servers:
             # Calls that the transport has, and we have not seen yet, are refused in this moment.
             await asyncio.sleep(0 if hurry else _SETTLE_S)
             self._calls.leave()
             # Our handlers are done; the last answers may still be on their way to slow readers.
             await asyncio.gather(*(server.stop(0 if hurry else _LINGER_S) for server in self._servers))
+        if self._web:
+            await self._web.stop()
         await self.service.drain()
         if self._page:
             self._page.stop()
         self._tracing.close()
         _log.info("stopped", address=self.address, finished=finished)
+
+    def _gateway(self, address: str) -> HttpGateway:
+        try:
+            from .http.gateway import HttpGateway
+        except ImportError as error:
+            raise BackendUnavailableError(
+                f"the web page and the HTTP API need more packages ({error}); pip install 'nonesuch[web]', or leave "
+                "http out"
+            ) from error
+        return HttpGateway(address, self.service, self.gate, self._limiter, cors=self.settings.http_cors)
 
     async def _start_admin(self, address: str) -> None:
         server = self._make_server((_ADMIN,))

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
-
 from nonesuch.v1 import model_service_pb2 as pb
 from nonesuch.v1 import model_service_pb2_grpc
 
+from .generation_servicer import CallContext
 from .model_messages import model_message
 from .model_registry import ModelRegistry
 
 __all__ = ["ModelServicer"]
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
@@ -23,12 +18,12 @@ class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
 
-    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:  # noqa: N802 - the wire's name
+    async def ListModels(self, request: pb.ListModelsRequest, context: CallContext) -> pb.ListModelsResponse:  # noqa: N802 - the wire's name
         """All models that are loaded."""
         settings = self._registry.settings
         return pb.ListModelsResponse(models=[model_message(model, settings) for model in self._registry.loaded])
 
-    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:  # noqa: N802 - the wire's name
+    async def GetModel(self, request: pb.GetModelRequest, context: CallContext) -> pb.GetModelResponse:  # noqa: N802 - the wire's name
         """One model; one that is loaded on demand is loaded."""
         async with self._registry.use(request.name) as model:
             return pb.GetModelResponse(model=model_message(model, self._registry.settings))

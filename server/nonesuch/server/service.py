@@ -1,4 +1,4 @@
-"""The service object: requests in our own terms -> encoded images. gRPC, and later HTTP, are thin layers over it.
+"""The service object: requests in our own terms -> encoded images. gRPC and HTTP are thin layers over it.
 
 ImageRequest -> its model -> cache -> place in the queue -> LoadedModel.make -> MadeImage
 """

@@ -111,6 +111,9 @@ class ServerSettings(BaseSettings):
         _LOOPBACK, description="address of the gRPC port, HOST:PORT or unix:PATH; port 0 takes a free one"
     )
     admin: str | None = Field(None, description="address of the admin service, loopback or unix:PATH; unset: none")
+    http: str | None = Field(None, description="address of the HTTP API, HOST:PORT, in clear; unset: none")
+    http_cors: bool = Field(False, description="let pages of other origins read the HTTP API")
+    http_ready_faces: int = Field(4, ge=0, le=64, description="faces made ahead for visitors of the HTTP API")
     metrics: str | None = Field(None, description="address of the Prometheus page /metrics; unset: none")
     models: tuple[ModelSettings, ...] = Field((), description="the models, the default first")
     model_memory_mib: int | None = Field(
@@ -132,7 +135,11 @@ class ServerSettings(BaseSettings):
     )
     max_images_per_stream: int = Field(1024, ge=1, le=1_000_000, description="longer streams are refused")
     stalled_reader_s: float = Field(
-        30.0, ge=0.1, le=3600, allow_inf_nan=False, description="a stream whose reader takes nothing so long is ended"
+        30.0,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        description="a stream whose reader takes nothing so long is ended, as is a request that is not here after it",
     )
     encode_threads: int | None = Field(None, ge=1, le=256, description="threads that encode; unset: one for each core")
     cache_mib: int = Field(0, ge=0, le=1_000_000, description="encoded images kept for equal requests; 0: none")

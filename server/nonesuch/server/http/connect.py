@@ -1,0 +1,258 @@
+"""Our gRPC methods for browsers, curl and Connect clients: the Connect protocol and gRPC-Web over HTTP/1.1.
+
+connectrpc speaks the protocols and our servicers answer, those that gRPC's calls have too. In between stands what any
+wire of ours has: the gate, our errors, and bounds on who sends or reads too slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
+from connectrpc.server import ConnectASGIApplication, Endpoint
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Message, Receive, Scope, Send
+
+from nonesuch.engine.errors import DeadlineError, SlowReaderError
+from nonesuch.v1 import generation_service_pb2, model_service_pb2
+
+from ..access.rate_limiter import RateLimiter
+from ..call_gate import CallGate
+from ..call_interceptor import scope_of
+from ..call_record import REQUEST_ID_KEY, CallRecord, request_id
+from ..generation_servicer import GenerationServicer
+from ..model_servicer import ModelServicer
+from ..service import ImageService
+from ..transport_options import MAX_REQUEST_BYTES
+from .connect_codecs import CODECS
+from .connect_errors import connect_error, our_error
+from .http_calls import peer_of
+from .problems import advice
+
+__all__ = ["ALLOWED_HEADERS", "EXPOSED_HEADERS", "ConnectRoutes"]
+
+ALLOWED_HEADERS = (
+    "Authorization",
+    "Connect-Protocol-Version",
+    "Connect-Timeout-Ms",
+    "Content-Type",
+    "Grpc-Timeout",
+    "X-Grpc-Web",
+    "X-Request-Id",
+    "X-User-Agent",
+)
+"""What pages of other origins may send, where they may call at all."""
+EXPOSED_HEADERS = ("Grpc-Message", "Grpc-Status", "Grpc-Status-Details-Bin", "Trailer-Grpc-Retry-Pushback-Ms")
+"""And what they may read, beside the headers of every page."""
+
+_GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
+_UNARY = ("application/json", "application/proto", *_GRPC_WEB)
+_STREAM = ("application/connect+json", "application/connect+proto", *_GRPC_WEB)
+_Wire = RequestContext[Any, Any]
+
+
+@dataclass
+class _Call:
+    """One call on its way; `entered` is the gate that it has passed and must leave."""
+
+    record: CallRecord
+    peer: str
+    entered: AbstractAsyncContextManager[CallRecord] | None = None
+
+
+_CALL: ContextVar[_Call] = ContextVar("_CALL")
+
+
+class ConnectRoutes:
+    """An application, and the routes that lead to it: POST /nonesuch.v1.GenerationService/Generate and so on."""
+
+    def __init__(self, service: ImageService, limiter: RateLimiter, gate: CallGate) -> None:
+        self._gate = gate
+        self._limit_s = service.settings.stalled_reader_s
+        generation = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"]
+        models = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+        self._endpoints = {
+            **_endpoints(generation, GenerationServicer(service, limiter)),
+            **_endpoints(models, ModelServicer(service.registry)),
+        }
+        self._app = _Application(
+            service=None,
+            endpoints=lambda _: self._endpoints,
+            interceptors=(_Gatekeeper(gate),),
+            read_max_bytes=MAX_REQUEST_BYTES,
+            compressions=(),  # images are compressed already, and it would be done on the loop
+            codecs=CODECS,
+        )
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        """A route for each method."""
+        return [Route(path, self) for path in self._endpoints]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path, request = str(scope["path"]), Request(scope)
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        streams = self._endpoints[path].method.stream_type is StreamType.SERVER_STREAM
+        refusal = _refusal(str(scope["method"]), kind, _STREAM if streams else _UNARY)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        # The library wants UTF-8, which a header's bytes need not be.
+        headers = [(name.encode(), value.encode()) for name, value in request.headers.items() if name != "content-type"]
+        record = CallRecord(path, request_id(dict(request.headers)), self._gate.metrics)
+        _CALL.set(_Call(record, peer_of(request)))
+        with suppress(ConnectError):  # one that could not be said any more; the record has it, and the connection ends
+            await self._app(
+                {**scope, "headers": [*headers, (b"content-type", kind.encode())]},
+                _in_time(receive, self._limit_s),
+                _taken_in_time(send, self._limit_s),
+            )
+
+
+class _Application(ConnectASGIApplication[None]):
+    @property
+    def path(self) -> str:
+        return "/"
+
+
+class _Gatekeeper:
+    """Passes every call through the gate, before anything of its body is read."""
+
+    def __init__(self, gate: CallGate) -> None:
+        self._gate = gate
+
+    async def on_start(self, ctx: _Wire) -> _Call:
+        """Enter.
+
+        Raises:
+            ConnectError: the gate refuses.
+        """
+        call = _CALL.get()
+        ctx.response_headers[REQUEST_ID_KEY] = call.record.request_id
+
+        async def answer(record: CallRecord, error: BaseException) -> None:
+            status = record.failed(error)
+            if status is None:
+                raise ConnectError(Code.CANCELED, "the client has gone")
+            ctx.response_headers.update(advice(error))
+            for key, value in status.trailing_metadata:
+                if isinstance(value, str):
+                    ctx.response_trailers[key] = value
+            raise connect_error(status)
+
+        method = call.record.method
+        metadata = dict(ctx.request_headers)
+        call.entered = self._gate.call(call.record, metadata, call.peer, answer, scope=scope_of(method))
+        await call.entered.__aenter__()
+        return call
+
+    async def on_end(self, token: _Call, ctx: _Wire, error: Exception | None, /) -> None:
+        """Leave.
+
+        Raises:
+            ConnectError: what the caller is told of the error.
+        """
+        assert token.entered is not None  # noqa: S101 - on_start did
+        cause = None if error is None else our_error(error)
+        await token.entered.__aexit__(type(cause) if cause else None, cause, cause.__traceback__ if cause else None)
+
+
+@dataclass(frozen=True)
+class _Context:
+    """A call as our servicers want it."""
+
+    of: _Wire
+
+    def time_remaining(self) -> float | None:
+        remaining_ms = self.of.timeout_ms
+        return None if remaining_ms is None else remaining_ms / 1e3
+
+
+def _endpoints(service: ServiceDescriptor, servicer: object) -> Mapping[str, Any]:
+    """An endpoint for each method of a service, by its path."""
+    return {
+        f"/{service.full_name}/{method.name}": _endpoint(method, getattr(servicer, method.name))
+        for method in service.methods
+    }
+
+
+def _endpoint(method: MethodDescriptor, handler: Callable[..., Any]) -> Any:
+    info: MethodInfo[Any, Any] = MethodInfo(
+        name=method.name,
+        service_name=method.containing_service.full_name,
+        input=GetMessageClass(method.input_type),
+        output=GetMessageClass(method.output_type),
+        idempotency_level=IdempotencyLevel.UNKNOWN,
+        stream_type=StreamType.SERVER_STREAM if method.server_streaming else StreamType.UNARY,
+    )
+
+    async def unary(request: Any, ctx: _Wire) -> Any:
+        response = await handler(request, _Context(ctx))
+        _CALL.get().record.messages += 1
+        return response
+
+    async def stream(request: Any, ctx: _Wire) -> AsyncIterator[Any]:
+        async with aclosing(handler(request, _Context(ctx))) as responses:
+            async for response in responses:
+                yield response
+                _CALL.get().record.messages += 1
+
+    return Endpoint.server_stream(info, stream) if method.server_streaming else Endpoint.unary(info, unary)
+
+
+def _refusal(http_method: str, kind: str, kinds: Sequence[str]) -> Response | None:
+    """The answer to what is no call of these protocols; None where it is one."""
+    if http_method != "POST":
+        status, headers, problem = 405, {"Allow": "POST"}, "a method is called with POST"
+    elif kind not in kinds:
+        status, headers = 415, {"Accept-Post": ", ".join(kinds)}
+        problem = f"this method is called with a content-type of {', '.join(kinds)}"
+    else:
+        return None
+    answer = {"status": status, "title": "UNIMPLEMENTED", "detail": problem}
+    return JSONResponse(answer, status, {**headers, "Cache-Control": "no-store"}, "application/problem+json")
+
+
+def _in_time(receive: Receive, limit_s: float) -> Receive:
+    """A bound on the time in which a request must be here: one that trickles in holds the place of a call."""
+    until = asyncio.get_running_loop().time() + limit_s
+    here = False
+
+    async def receiving() -> Message:
+        nonlocal here
+        try:
+            async with asyncio.timeout_at(None if here else until):
+                message = await receive()
+        except TimeoutError as error:
+            raise DeadlineError(f"the request was not here in full after {limit_s:g} s; send it faster") from error
+        here = here or not message.get("more_body", False)
+        return message
+
+    return receiving
+
+
+def _taken_in_time(send: Send, limit_s: float) -> Send:
+    """A bound on the time for which a reader may take nothing; the server waits when what it has sent is not taken."""
+
+    async def sending(message: Message) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await send(message)
+        except TimeoutError as error:
+            problem = f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
+            raise SlowReaderError(problem) from error
+
+    return sending

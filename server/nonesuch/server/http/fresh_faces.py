@@ -1,0 +1,94 @@
+"""A few faces that nobody has seen yet, made ahead, so that a visitor need not wait; each is given to one visitor only.
+
+    refill -> ready -> take (a seed for a visitor) -> promised -> claim (its picture, once)
+
+Only plain faces are made ahead: the default model and psi, as JPEG of full size. They are bulk work, so that nobody who
+waits for a picture waits for one that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict, deque
+from dataclasses import replace
+
+from nonesuch.engine.errors import NonesuchError
+
+from ..batching.request_queue import Priority
+from ..image_request import ImageRequest, MadeImage, fresh_seed
+from ..service import ImageService
+from .image_address import BUILD_DIGITS, ImageAddress
+
+__all__ = ["FreshFaces"]
+
+_MOST_PROMISED = 256  # a visitor who never fetches the picture; the oldest is forgotten, and would be made again
+
+
+class FreshFaces:
+    """Keeps `count` faces ready; used on the event loop alone."""
+
+    def __init__(self, service: ImageService, count: int) -> None:
+        self._service = service
+        self._count = count
+        self._ready: deque[MadeImage] = deque()
+        self._promised: OrderedDict[str, MadeImage] = OrderedDict()
+        self._refilling: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    @property
+    def ready(self) -> int:
+        """How many wait for a visitor."""
+        return len(self._ready)
+
+    def take(self, address: ImageAddress) -> tuple[ImageAddress, bool]:
+        """A fresh address for a visitor, and whether its picture is there already.
+
+        `address` says what the visitor wants and has a fresh seed, which it keeps where nothing of the kind is ready.
+        """
+        if address != ImageAddress(address.seed):
+            return address, False
+        made = self._next()
+        self.refill()
+        if made is None or made.seed is None:
+            return address, False
+        address = replace(address, seed=made.seed)
+        self._promised[address.path(made.model, made.build_id[:BUILD_DIGITS])] = made
+        if len(self._promised) > _MOST_PROMISED:
+            self._promised.popitem(last=False)
+        return address, True
+
+    def claim(self, path: str) -> MadeImage | None:
+        """The picture of an address that was promised; the second time it is made like any other."""
+        return self._promised.pop(path, None)
+
+    def refill(self) -> None:
+        """Make what is missing, in the background."""
+        if not self._stopped and self._refilling is None and len(self._ready) < self._count:
+            self._refilling = asyncio.get_running_loop().create_task(self._refill())
+
+    async def stop(self) -> None:
+        """Make nothing more."""
+        self._stopped = True
+        if self._refilling is not None:
+            self._refilling.cancel()
+            await asyncio.gather(self._refilling, return_exceptions=True)
+
+    def _next(self) -> MadeImage | None:
+        """The next that today's build has made; a model that was replaced leaves old ones behind."""
+        while self._ready:
+            made = self._ready.popleft()
+            model = self._service.registry.peek("")
+            if model is not None and model.build_id(made.options) == made.build_id:
+                return made
+        return None
+
+    async def _refill(self) -> None:
+        try:
+            # A server that is busy, draining or without its device has no faces to spare; the next visitor asks again.
+            with contextlib.suppress(NonesuchError):
+                while len(self._ready) < self._count:
+                    request = ImageRequest(seed=fresh_seed(), priority=Priority.BULK)
+                    self._ready.append(await self._service.make(request))
+        finally:
+            self._refilling = None

@@ -1,0 +1,204 @@
+"""The address of a picture: what is in it, how it is read, and how it is written again.
+
+    /face                                          a fresh one each time
+    /face/{seed}.{jpg,png,webp}?psi=0.7            the seed on today's build
+    /face/{model}@{build}/{seed}.jpg?psi=0.7       the same bytes for ever, or 404 when that build is gone
+
+The build of an address is 8 hex digits of all that decides the bytes but what stands in the address itself: model,
+variant, backend and its version, encoder and its settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from urllib.parse import quote, urlencode
+
+import numpy as np
+
+from nonesuch.engine.encoder import EncodeOptions
+from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
+from nonesuch.engine.latents import DEFAULT_PSI, check_psi, check_seed
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
+
+from ..batching.request_queue import Priority
+from ..image_request import ImageRequest, fresh_seed
+
+__all__ = ["BUILD_DIGITS", "FORMATS", "ImageAddress"]
+
+BUILD_DIGITS = 8
+FORMATS = {"jpg": ImageFormat.JPEG, "jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG, "webp": ImageFormat.WEBP}
+_MOST_DIGITS = 10  # a seed is an unsigned 32-bit number; what is longer is not even converted
+_LONGEST_TEXT = 64
+
+
+@dataclass(frozen=True)
+class ImageAddress:
+    """A picture by its address; what is None is the server's default."""
+
+    seed: int
+    format: ImageFormat = ImageFormat.JPEG
+    model: str = ""
+    build: str | None = None
+    psi: float | None = None
+    size: int | None = None
+    quality: int | None = None
+    class_index: int | None = None
+    mixing: tuple[tuple[int, LayerGroup], ...] = ()
+    bulk: bool = False
+
+    @classmethod
+    def fresh(cls, query: Iterable[tuple[str, str]]) -> ImageAddress:
+        """A seed that nobody had before; `format` may be in the query.
+
+        Raises:
+            InvalidRequestError: the query has a name that is not known, or a value that cannot be.
+        """
+        pairs = list(query)
+        extension = next((value for name, value in pairs if name == "format"), "jpg")
+        rest = [(name, value) for name, value in pairs if name != "format"]
+        return cls.parse(str(fresh_seed()), extension, rest)
+
+    @classmethod
+    def parse(
+        cls, seed: str, extension: str, query: Iterable[tuple[str, str]], build: str | None = None
+    ) -> ImageAddress:
+        """Read the parts of an address; `build` is MODEL@BUILD.
+
+        Raises:
+            InvalidRequestError: a part that cannot be, or a name in the query that is not known.
+        """
+        if extension not in FORMATS:
+            problem = f"{_short(extension)!r} is none of {', '.join(FORMATS)}"
+            raise InvalidRequestError(FieldViolation("format", problem))
+        address = cls(check_seed(_whole("seed", seed)), FORMATS[extension])
+        if build is not None:
+            model, _, digits = build.rpartition("@")
+            address = replace(address, model=model, build=digits)
+        seen: set[str] = set()
+        for name, value in query:
+            if name not in _READERS:
+                problem = f"is not known; there are {', '.join(_READERS)}"
+                raise InvalidRequestError(FieldViolation(_short(name), problem))
+            if name in seen and name != "mix":
+                raise InvalidRequestError(FieldViolation(name, "is given more than once"))
+            seen.add(name)
+            address = _READERS[name](address, value)
+        return address
+
+    @property
+    def request(self) -> ImageRequest:
+        """What the service is asked for.
+
+        Raises:
+            InvalidRequestError: the quality or the size cannot be.
+        """
+        return ImageRequest(
+            model=self.model,
+            seed=self.seed,
+            picture=PictureOptions(
+                psi=self.psi,
+                class_index=self.class_index,
+                mixing=tuple(StyleMix(seed, group) for seed, group in self.mixing),
+            ),
+            encode=EncodeOptions(self.format, self.quality, self.size),
+            priority=Priority.BULK if self.bulk else Priority.INTERACTIVE,
+        )
+
+    def path(self, model: str, build: str) -> str:
+        """The address that carries the build; psi is always in it, because the default may change."""
+        return f"/face/{quote(model, safe='')}@{build}/{self.seed}.{self._extension}?{_encoded(self._query(True))}"
+
+    def short_path(self) -> str:
+        """The address of the same picture on whatever build there is."""
+        query = _encoded(([("model", self.model)] if self.model else []) + self._query(self.psi is not None))
+        return f"/face/{self.seed}.{self._extension}" + (f"?{query}" if query else "")
+
+    @property
+    def file_name(self) -> str:
+        """What the picture is called when it is kept."""
+        return f"nonesuch-{self.seed}-psi{_number(self._psi)}.{self._extension}"
+
+    @property
+    def _extension(self) -> str:
+        return "jpg" if self.format is ImageFormat.JPEG else self.format.value
+
+    @property
+    def _psi(self) -> float:
+        return DEFAULT_PSI if self.psi is None else self.psi
+
+    def _query(self, psi: bool) -> list[tuple[str, str]]:
+        """In one order, so that a picture has one address."""
+        pairs = [("psi", _number(self._psi))] if psi else []
+        for name, value in (("size", self.size), ("quality", self.quality), ("class", self.class_index)):
+            if value is not None:
+                pairs.append((name, str(value)))
+        pairs += [("mix", f"{seed}:{group}") for seed, group in self.mixing]
+        return pairs + ([("priority", "bulk")] if self.bulk else [])
+
+
+def _encoded(pairs: list[tuple[str, str]]) -> str:
+    return urlencode(pairs, safe=":")
+
+
+def _number(value: float) -> str:
+    """The shortest text of a number that is multiplied as float32: 0.7, not 0.699999988."""
+    return f"{float(np.float32(value)):.7g}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise InvalidRequestError(FieldViolation(name, f"{_short(text)!r} is no whole number"))
+    return int(text)
+
+
+def _real(name: str, text: str) -> float:
+    try:
+        return float(text[:_LONGEST_TEXT])
+    except ValueError as error:
+        raise InvalidRequestError(FieldViolation(name, f"{_short(text)!r} is no number")) from error
+
+
+def _psi(address: ImageAddress, text: str) -> ImageAddress:
+    psi = _real("psi", text)
+    check_psi(psi)
+    return replace(address, psi=psi)
+
+
+def _mix(address: ImageAddress, text: str) -> ImageAddress:
+    seed, colon, group = text.partition(":")
+    if not colon or group not in set(LayerGroup):
+        problem = f"{_short(text)!r} is no SEED:GROUP, with one of the groups {', '.join(LayerGroup)}"
+        raise InvalidRequestError(FieldViolation("mix", problem))
+    if len(address.mixing) == MAX_MIXES:
+        raise InvalidRequestError(FieldViolation("mix", f"a picture takes at most {MAX_MIXES}"))
+    return replace(address, mixing=(*address.mixing, (check_seed(_whole("mix", seed), "mix"), LayerGroup(group))))
+
+
+def _priority(address: ImageAddress, text: str) -> ImageAddress:
+    if text not in {"bulk", "interactive"}:
+        raise InvalidRequestError(FieldViolation("priority", f"{_short(text)!r} is neither bulk nor interactive"))
+    return replace(address, bulk=text == "bulk")
+
+
+def _model(address: ImageAddress, text: str) -> ImageAddress:
+    if address.build is not None and text != address.model:
+        raise InvalidRequestError(FieldViolation("model", "is in the path already"))
+    return replace(address, model=text)
+
+
+_READERS = {
+    "psi": _psi,
+    "model": _model,
+    "size": lambda address, text: replace(address, size=_whole("size", text)),
+    "quality": lambda address, text: replace(address, quality=_whole("quality", text)),
+    "class": lambda address, text: replace(address, class_index=_whole("class", text)),
+    "mix": _mix,
+    "priority": _priority,
+}

@@ -1,0 +1,154 @@
+"""Pictures over HTTP: a fresh one, the one of a seed, and the one that stays the same for ever."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from nonesuch.engine.errors import ModelNotFoundError
+from nonesuch.engine.image_format import ImageFormat
+
+from ..access.rate_limiter import RateLimiter
+from ..generation_servicer import charged
+from ..image_request import ImageRequest, MadeImage
+from ..loaded_model import LoadedModel
+from ..service import ImageService
+from .fresh_faces import FreshFaces
+from .image_address import BUILD_DIGITS, ImageAddress
+
+__all__ = ["ImagePages"]
+
+_MEDIA_TYPES = {ImageFormat.JPEG: "image/jpeg", ImageFormat.PNG: "image/png", ImageFormat.WEBP: "image/webp"}
+_FOREVER = "public, max-age=31536000, immutable"
+_ETAG_DIGITS = 32
+
+
+class ImagePages:
+    """Handlers of requests for pictures."""
+
+    def __init__(self, service: ImageService, limiter: RateLimiter, faces: FreshFaces) -> None:
+        self._service = service
+        self._limiter = limiter
+        self._faces = faces
+
+    async def fresh(self, request: Request) -> Response:
+        """303 to the picture of a seed that nobody had before; the answer is never kept."""
+        address, _ = self._faces.take(ImageAddress.fresh(request.query_params.multi_items()))
+        location = await self._lasting(address)
+        return RedirectResponse(location, 303, {"Cache-Control": "no-store"})
+
+    async def next(self, request: Request) -> Response:
+        """What the picture of a seed that nobody had before is, as .json says it, and whether it is made already."""
+        address, ready = self._faces.take(ImageAddress.fresh(request.query_params.multi_items()))
+        answer = {**await self._description(address), "ready": ready}
+        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+
+    async def seed(self, request: Request) -> Response:
+        """302 to the address that carries the build; with .json what that address is, without making the picture."""
+        seed, extension = request.path_params["seed"], request.path_params["extension"]
+        query = request.query_params.multi_items()
+        if extension == "json":
+            return _described(await self._description(ImageAddress.parse(seed, "jpg", query)))
+        location = await self._lasting(ImageAddress.parse(seed, extension, query))
+        return RedirectResponse(location, 302, {"Cache-Control": "no-cache"})
+
+    async def lasting(self, request: Request) -> Response:
+        """The picture itself, whose bytes never change: to be kept for ever, and known by its ETag."""
+        parts, query = request.path_params, request.query_params.multi_items()
+        if parts["extension"] == "json":
+            return _described(await self._description(ImageAddress.parse(parts["seed"], "jpg", query, parts["build"])))
+        address = ImageAddress.parse(parts["seed"], parts["extension"], query, parts["build"])
+        wanted = address.request
+        async with self._use(address) as model:
+            model.check(wanted)
+            build = _build(model, wanted)
+            if address.build != build:
+                raise _gone(address, model.name)
+            headers, name = _headers(address, model, wanted), model.name
+        if _is_known(request.headers, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        if request.method == "HEAD":
+            answer = Response(headers=headers, media_type=_MEDIA_TYPES[wanted.encode.format])
+            del answer.headers["content-length"]  # known only when the picture is made
+            return answer
+        with charged(self._limiter, 1, bulk=address.bulk):
+            made = self._faces.claim(address.path(name, build)) or await self._service.make(wanted)
+            if not made.build_id.startswith(build):  # the model was replaced in this moment
+                raise _gone(address, made.model)
+        return Response(made.data, headers={**headers, **_timing(made)}, media_type=_MEDIA_TYPES[wanted.encode.format])
+
+    def _use(self, address: ImageAddress) -> AbstractAsyncContextManager[LoadedModel]:
+        return self._service.registry.use(address.model)
+
+    async def _lasting(self, address: ImageAddress) -> str:
+        wanted = address.request
+        async with self._use(address) as model:
+            model.check(wanted)
+            return address.path(model.name, _build(model, wanted))
+
+    async def _description(self, address: ImageAddress) -> dict[str, object]:
+        wanted = address.request
+        async with self._use(address) as model:
+            model.check(wanted)
+            manifest = model.manifest
+            return {
+                "seed": address.seed,
+                "psi": wanted.psi,
+                "model": model.name,
+                "model_id": manifest.model_id,
+                "build_id": model.build_id(),
+                "backend": model.generator.session.identity,
+                "width": wanted.encode.size or manifest.resolution,
+                "height": wanted.encode.size or manifest.resolution,
+                "image": address.path(model.name, _build(model, wanted)),
+                "computer_generated": True,
+            }
+
+
+def _described(description: dict[str, object]) -> Response:
+    return JSONResponse(description, headers={"Cache-Control": "no-cache"})
+
+
+def _build(model: LoadedModel, wanted: ImageRequest) -> str:
+    return model.build_id(wanted.encode)[:BUILD_DIGITS]
+
+
+def _gone(address: ImageAddress, model: str) -> ModelNotFoundError:
+    return ModelNotFoundError(
+        f"build {str(address.build)[:16]!r} of model {model!r} is not here any more, so this picture cannot be made "
+        f"again; today's build shows the seed at {address.short_path()}"
+    )
+
+
+def _headers(address: ImageAddress, model: LoadedModel, wanted: ImageRequest) -> dict[str, str]:
+    tag = wanted.fingerprint(model.build_id(wanted.encode)).hex()[:_ETAG_DIGITS]
+    return {
+        "ETag": f'"{tag}"',
+        "Cache-Control": _FOREVER,
+        "Content-Disposition": f'inline; filename="{address.file_name}"',
+        "Nonesuch-Seed": str(address.seed),
+        "Nonesuch-Psi": f"{wanted.psi:.7g}",
+        "Nonesuch-Build": model.build_id(wanted.encode),
+    }
+
+
+def _timing(made: MadeImage) -> dict[str, str]:
+    """Where the time went (W3C Server Timing), which a page of the same origin may read."""
+    timing = made.timing
+    parts = (
+        ("queue", timing.queue_ms),
+        ("inference", timing.inference_ms),
+        ("encode", timing.encode_ms),
+        ("total", timing.total_ms),
+    )
+    return {"Server-Timing": ", ".join(f"{name};dur={value:.1f}" for name, value in parts)}
+
+
+def _is_known(headers: Headers, tag: str) -> bool:
+    """Whether the reader has these bytes (RFC 9110, section 13.1.2; weak comparison)."""
+    given = headers.get("if-none-match", "")
+    known = {one.strip().removeprefix("W/") for one in given.split(",")}
+    return tag in known or given.strip() == "*"

@@ -1,0 +1,64 @@
+"""What operators and machines ask over HTTP: alive, ready, models, metrics."""
+
+from __future__ import annotations
+
+from google.protobuf.json_format import MessageToDict
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from nonesuch.engine.errors import PermissionDeniedError
+
+from ..model_messages import model_message
+from ..model_registry import ModelRegistry
+from .http_calls import peer_of
+from .openapi import openapi_document
+
+__all__ = ["Operations"]
+
+_NO_STORE = {"Cache-Control": "no-store"}
+_LOOPBACK = ("ipv4:127.", "ipv6:::1")
+
+
+class Operations:
+    """Handlers of requests about the server itself."""
+
+    def __init__(self, registry: ModelRegistry, metrics: CollectorRegistry) -> None:
+        self._registry = registry
+        self._metrics = metrics
+
+    async def alive(self, request: Request) -> Response:
+        """200 as long as the process answers."""
+        return PlainTextResponse("alive\n", headers=_NO_STORE)
+
+    async def ready(self, request: Request) -> Response:
+        """200 where the models are loaded and calls are taken, else 503."""
+        if self._registry.ready:
+            return PlainTextResponse("ready\n", headers=_NO_STORE)
+        reason = "draining" if self._registry.draining else "not ready: a model is being loaded, or its device is lost"
+        return PlainTextResponse(f"{reason}\n", 503, {**_NO_STORE, "Retry-After": "2"})
+
+    async def models(self, request: Request) -> Response:
+        """The models that are loaded, as nonesuch.v1.ModelService says them, the default first."""
+        settings = self._registry.settings
+        models = [
+            MessageToDict(model_message(model, settings), preserving_proto_field_name=True)
+            for model in self._registry.loaded
+        ]
+        return JSONResponse({"models": models}, headers={"Cache-Control": "no-cache"})
+
+    async def openapi(self, request: Request) -> Response:
+        """The HTTP API, described for machines."""
+        return JSONResponse(openapi_document(), headers={"Cache-Control": "no-cache"})
+
+    async def metrics(self, request: Request) -> Response:
+        """Prometheus' page; to callers on this machine only, or to keys that may administer.
+
+        Raises:
+            PermissionDeniedError: neither.
+        """
+        if not self._registry.settings.keys and not peer_of(request).startswith(_LOOPBACK):
+            raise PermissionDeniedError("metrics are shown to this machine only; give the server --metrics HOST:PORT")
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(self._metrics), media_type=content_type, headers=_NO_STORE)

@@ -1,0 +1,198 @@
+"""The page that visitors see: one face of nobody, rendered by the server, and the two files that it needs.
+
+    /                          a face that nobody had before
+    /?seed=42&psi=0.7          always that face
+    /style.css  /app.js        kept for ever where the address carries the hash of the file
+
+The page works as it stands; app.js only saves it from being loaded again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import importlib.resources
+import json
+from dataclasses import dataclass
+from html import escape
+from string import Template
+from urllib.parse import urlencode
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+
+from nonesuch.engine.latents import DEFAULT_PSI
+
+from ..call_record import REQUEST_ID_KEY
+from ..loaded_model import LoadedModel
+from ..service import ImageService
+from .fresh_faces import FreshFaces
+from .http_calls import Handler
+from .image_address import BUILD_DIGITS, ImageAddress
+
+__all__ = ["WebPage"]
+
+_ALT = "Computer-generated face of a person who does not exist"
+_DEFAULT_PSI = f"{DEFAULT_PSI:g}"
+_KNOWN = ("psi", "model", "mix")  # anything else in the query is somebody's tracking, and none of ours
+_FOREVER = "public, max-age=31536000, immutable"
+# Back shows the page as it was, and a refresh asks again.
+_PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
+_FIELDS = (
+    *("seed", "model", "drawn", "picture", "permalink", "kept", "image", "file_name"),
+    *("trouble", "hide_face"),
+)
+_PROBLEM = "application/problem+json"
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+
+
+class WebPage:
+    """Handlers of requests for the page; its files are read once."""
+
+    def __init__(self, service: ImageService, faces: FreshFaces) -> None:
+        folder = importlib.resources.files(__package__).joinpath("web")
+        self._registry = service.registry
+        self._faces = faces
+        self._files = {
+            f"/{name}": _File.of(name, folder.joinpath(name).read_bytes())
+            for name in ("style.css", "app.js", "icon.svg")
+        }
+        self._template = Template(folder.joinpath("index.html").read_text("utf-8"))
+
+    async def page(self, request: Request) -> Response:
+        """The page with the face that the query names, or else with a fresh one."""
+        return self._rendered(request, await self._face(request))
+
+    def readable(self, endpoint: Handler) -> Handler:
+        """An endpoint whose problems are said on the page, to people who came for a face."""
+
+        async def answer(request: Request) -> Response:
+            response = await endpoint(request)
+            if response.media_type != _PROBLEM:
+                return response
+            detail = json.loads(bytes(response.body))["detail"]
+            fields = {"trouble": escape(f"{detail[:1].upper()}{detail[1:]}."), "hide_face": "hidden"}
+            page = self._rendered(request, fields, response.status_code)
+            for name in ("Retry-After", "WWW-Authenticate", REQUEST_ID_KEY):
+                if name in response.headers:
+                    page.headers[name] = response.headers[name]
+            return page
+
+        return answer
+
+    async def file(self, request: Request) -> Response:
+        """A file of the page: for ever where its hash is asked for, else to be asked after each time."""
+        file = self._files[request.url.path]
+        zipped = _takes_gzip(request.headers)
+        tag = f'"{file.tag}{"-gzip" if zipped else ""}"'
+        lasting = request.query_params.get("v") == file.tag
+        headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": _FOREVER if lasting else "no-cache"}
+        known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
+        if tag in known:
+            return Response(status_code=304, headers=headers)
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return Response(file.zipped if zipped else file.data, headers=headers, media_type=file.media_type)
+
+    def _rendered(self, request: Request, fields: dict[str, str], status: int = 200) -> Response:
+        """The template with what is escaped already; what is missing is empty."""
+        models = self._registry.loaded
+        several = len(models) > 1
+        blank = dict.fromkeys(_FIELDS, "")
+        own = {
+            "psi": _DEFAULT_PSI,
+            "hide_models": "" if several else "hidden",
+            "disable_models": "" if several else "disabled",
+            "models": "\n".join(_option(model, fields.get("model")) for model in models),
+            "licence": escape(_licence(models, fields.get("model"))),
+            "style": f"/style.css?v={self._files['/style.css'].tag}",
+            "script": f"/app.js?v={self._files['/app.js'].tag}",
+        }
+        data = self._template.substitute({**blank, **own, **fields}).encode()
+        headers = dict(_PAGE_HEADERS)
+        if _takes_gzip(request.headers):
+            data = gzip.compress(data, 6, mtime=0)
+            headers["Content-Encoding"] = "gzip"
+        return Response(data, status, headers, media_type="text/html")
+
+    async def _face(self, request: Request) -> dict[str, str]:
+        """What the template says of a face, escaped."""
+        seed = request.query_params.get("seed", "").strip()
+        query = [(name, value) for name, value in request.query_params.multi_items() if name in _KNOWN]
+        # What is the default is left out: only plain faces are made ahead.
+        query = [pair for pair in query if pair != ("psi", _DEFAULT_PSI)]
+        if seed:
+            address = ImageAddress.parse(seed, "jpg", query)
+        else:
+            address, _ = self._faces.take(ImageAddress.fresh(query))
+        wanted = address.request
+        async with self._registry.use(address.model) as model:
+            model.check(wanted)
+            path = address.path(model.name, model.build_id(wanted.encode)[:BUILD_DIGITS])
+            side, name = model.manifest.resolution, model.name
+        psi = f"{wanted.psi:.7g}"
+        mixes = [pair for pair in query if pair[0] == "mix"]
+        several = [("model", name)] if len(self._registry.loaded) > 1 else []
+        # `after` makes an address of its own, so that Back finds this page where there is no script.
+        kept = [("after", str(address.seed)), *([("psi", psi)] if psi != _DEFAULT_PSI else []), *several]
+        shown = urlencode([("seed", str(address.seed)), ("psi", psi), *several, *mixes], safe=":")
+        fields = {
+            "seed": str(address.seed),
+            "psi": psi,
+            "model": name,
+            "drawn": "" if seed else "drawn",
+            "permalink": f"/?{shown}",
+            "image": path,
+            "file_name": address.file_name,
+        }
+        escaped = {key: escape(value) for key, value in fields.items()}
+        escaped["picture"] = (
+            f'<img id="face" src="{escape(path)}" alt="{_ALT}" width="{side}" height="{side}" fetchpriority="high">'
+        )
+        escaped["kept"] = "".join(f'<input type="hidden" name="{key}" value="{escape(value)}">' for key, value in kept)
+        return escaped
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file of the page, as it is and compressed."""
+
+    data: bytes
+    zipped: bytes
+    tag: str
+    media_type: str
+
+    @classmethod
+    def of(cls, name: str, data: bytes) -> _File:
+        tag = hashlib.sha256(data).hexdigest()[:16]
+        return cls(data, gzip.compress(data, 9, mtime=0), tag, _MEDIA_TYPES[name.rpartition(".")[2]])
+
+
+def _option(model: LoadedModel, chosen: str | None) -> str:
+    """A model to choose, and what the page has to know of it."""
+    manifest = model.manifest
+    facts = {
+        "value": model.name,
+        "data-resolution": str(manifest.resolution),
+        "data-ws": str(manifest.num_ws),
+        "data-backend": model.generator.session.identity,
+        "data-licence": manifest.source.licence,
+    }
+    attributes = " ".join(f'{name}="{escape(value)}"' for name, value in facts.items())
+    selected = " selected" if escape(model.name) == chosen else ""
+    return f"<option {attributes}{selected}>{escape(model.name)}</option>"
+
+
+def _licence(models: list[LoadedModel], chosen: str | None) -> str:
+    found = [model for model in models if escape(model.name) == chosen] or models
+    return found[0].manifest.source.licence if found else "unknown while no model is loaded"
+
+
+def _takes_gzip(headers: Headers) -> bool:
+    """Whether the reader takes gzip (RFC 9110, section 12.5.3)."""
+    for part in headers.get("accept-encoding", "").split(","):
+        name, _, weight = part.partition(";")
+        if name.strip().lower() in {"gzip", "*"}:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

@@ -1,0 +1,166 @@
+"""What is under More: nine faces, a walk, mixing, a link, a file, another model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.image_format import ImageFormat
+from nonesuch.server.http.image_address import ImageAddress
+
+from ..conftest import RunServer
+from ..server.conftest import OpenPaced
+from .conftest import WEB
+from .visits import arrive, face_bytes, new_face, open_more, seed_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_of_nine_faces_one_is_kept(page: Page, site: str) -> None:
+    first = await arrive(page, site)
+    await open_more(page)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "priority=bulk" in request.url else None)
+    await page.locator("#grid").click()
+    tiles = page.locator("#tiles button:enabled")
+    await expect(tiles).to_have_count(9)
+    await expect(page.locator("#said")).to_have_text("Nine faces; choose one to keep")
+    # Bulk, so that nobody who waits for one face waits for nine; a model of 64 has nothing smaller to show.
+    assert len({urlsplit(url).path.rpartition("/")[2] for url in asked}) == 9
+    assert not any("size=" in url for url in asked)
+    label = str(await tiles.nth(4).get_attribute("aria-label"))
+    await tiles.nth(4).click()
+    kept = await new_face(page, first)
+    assert label == f"Keep the face of seed {kept}"
+    await expect(page.locator("#tiles")).to_be_hidden()
+    await expect(page.locator("#new")).to_be_focused()
+    await page.locator("#grid").press("Enter")
+    await expect(tiles).to_have_count(9)
+    await expect(tiles.first).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#tiles")).to_be_hidden()
+    assert await seed_of(page) == kept
+
+
+async def test_nine_faces_of_a_large_model_come_small(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
+    open_model, _ = open_paced(resolution=512)
+    async with run_server(open_model=open_model, http=WEB) as server:
+        await arrive(page, f"http://{server.http_address}")
+        await open_more(page)
+        await page.locator("#grid").click()
+        await expect(page.locator("#tiles button:enabled")).to_have_count(9)
+        sizes = await page.locator("#tiles img").evaluate_all("(all) => all.map((one) => one.naturalWidth)")
+        assert sizes == [256] * 9
+
+
+async def test_a_walk_is_drawn_frame_by_frame_and_ends_at_the_other_face(browser: Browser, site: str) -> None:
+    async with await browser.new_context() as moving:
+        page = await moving.new_page()
+        await arrive(page, f"{site}/?seed=1&psi=0.7")
+        await open_more(page)
+        await page.locator("#walk-to").fill("2")
+        await page.locator("#walk-start").click()
+        canvas = page.locator("#canvas")
+        await expect(canvas).to_be_visible()
+        first = await canvas.evaluate("(canvas) => canvas.toDataURL()")
+        await expect(page.locator("#number")).to_have_text("2")
+        await expect(canvas).to_be_hidden()
+        await expect(page.locator("#walk-stop")).to_be_hidden()
+        assert await canvas.evaluate("(canvas) => canvas.toDataURL()") != first
+        assert int(str(await canvas.get_attribute("data-frames"))) == 25
+        await page.go_back()
+        assert await new_face(page, 2) == 1
+
+
+async def test_a_walk_stops_when_it_is_told_to(browser: Browser, site: str) -> None:
+    async with await browser.new_context() as moving:
+        page = await moving.new_page()
+        await arrive(page, f"{site}/?seed=1&psi=0.7")
+        await open_more(page)
+        await page.locator("#walk-start").click()
+        await expect(page.locator("#canvas")).to_be_visible()
+        await page.locator("#walk-stop").click()
+        await expect(page.locator("#canvas")).to_be_hidden()
+        await expect(page.locator("#walk-start")).to_be_focused()
+        assert await seed_of(page) == 1
+        await expect(page.locator("#trouble")).to_be_empty()
+
+
+async def test_who_wants_less_motion_takes_each_step_of_a_walk(page: Page, site: str) -> None:
+    await arrive(page, f"{site}/?seed=1&psi=0.7")
+    await open_more(page)
+    await page.locator("#walk-to").fill("2")
+    await page.locator("#walk-start").click()
+    canvas, step = page.locator("#canvas"), page.locator("#walk-step")
+    await expect(canvas).to_have_attribute("data-frames", "1")
+    for frames in range(2, 10):
+        await step.click()
+        await expect(canvas).to_have_attribute("data-frames", str(frames))
+    await step.click()
+    await expect(page.locator("#number")).to_have_text("2")
+    await expect(step).to_be_hidden()
+
+
+async def test_styles_of_another_seed_are_mixed_in(page: Page, site: str) -> None:
+    await arrive(page, f"{site}/?seed=1&psi=0.7")
+    plain = await face_bytes(page)
+    await open_more(page)
+    await page.locator("#mix-seed").fill("7")
+    await page.locator("#mix-group").select_option("coarse")
+    await page.locator("#mix").click()
+    await expect(page.locator("#line")).to_contain_text("With coarse styles of 7.")
+    mixed = await face_bytes(page)
+    assert mixed != plain
+    assert parse_qs(urlsplit(page.url).query)["mix"] == ["7:coarse"]
+    await page.reload()  # it is a link like any other
+    await expect(page.locator("#line")).to_contain_text("With coarse styles of 7.")
+    assert await face_bytes(page) == mixed
+    await open_more(page)
+    await page.locator("#mix").click()  # with no seed: nothing mixed in
+    await expect(page.locator("#line")).not_to_contain_text("styles")
+    assert await face_bytes(page) == plain
+
+
+async def test_the_link_is_copied(page: Page, site: str) -> None:
+    seed = await arrive(page, site)
+    await open_more(page)
+    await page.locator("#copy").click()
+    await expect(page.locator("#copy")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == f"{site}/?seed={seed}&psi=0.7"
+
+
+async def test_a_picture_is_kept_under_its_name(page: Page, site: str, tmp_path: Path) -> None:
+    await arrive(page, f"{site}/?seed=42&psi=0.7")
+    await open_more(page)
+    async with page.expect_download() as download:
+        await page.locator("#download").click()
+    kept = await download.value
+    assert kept.suggested_filename == "nonesuch-42-psi0.7.jpg" == ImageAddress(42, ImageFormat.JPEG).file_name
+    await kept.save_as(tmp_path / "kept.jpg")
+    assert (tmp_path / "kept.jpg").read_bytes() == await face_bytes(page)
+
+
+async def test_models_are_switched_where_there_are_several(
+    page: Page, run_server: RunServer, artifact: Artifact, stylegan2: Artifact
+) -> None:
+    models = ({"model": str(artifact.folder)}, {"model": str(stylegan2.folder)})
+    async with run_server(models=models, http=WEB) as server:
+        site = f"http://{server.http_address}"
+        seed = await arrive(page, site)
+        await open_more(page)
+        await expect(page.locator("#model")).to_have_value("tiny")
+        await page.locator("#model").select_option("small")
+        await expect(page.locator("#face")).to_have_attribute("width", "64")
+        assert await seed_of(page) == seed
+        await expect(page.locator("#licence")).to_have_text("none <needed> & none given")
+        await page.locator("#new").click()
+        await new_face(page, seed)
+        await expect(page.locator("#face")).to_have_attribute("width", "64")
+        await page.reload()  # another face, of the same model
+        await expect(page.locator("#model")).to_have_value("small")
+        await page.goto(f"{site}/?seed=42&psi=0.7&model=nothing")
+        await expect(page.locator("#trouble")).to_contain_text("nothing")

@@ -1,0 +1,174 @@
+"""The gateway around its pages: health, headers, keys, limits, drain, visitors by the hundred."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from nonesuch.client import AsyncClient
+from nonesuch.engine.errors import UnavailableError
+from nonesuch.server.access.api_keys import hash_of_key, new_key
+from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.http.fresh_faces import FreshFaces
+from nonesuch.server.http.image_address import BUILD_DIGITS, ImageAddress
+from nonesuch.server.settings import ServerSettings
+
+from ...conftest import RunServer
+from ..conftest import OpenPaced
+from .browsing import browsing
+
+
+async def test_health_models_and_metrics(run_server: RunServer) -> None:
+    async with browsing(run_server) as (server, web):
+        assert (await web.get("/healthz")).text == "alive\n"
+        assert (await web.get("/readyz")).text == "ready\n"
+        (model,) = (await web.get("/models")).json()["models"]
+        assert (model["name"], model["resolution"], model["num_ws"]) == ("tiny", 32, 8)
+        await web.get("/face/1.jpg", follow_redirects=True)
+        metrics = (await web.get("/metrics")).text
+        assert 'method="GET /face/{seed}.{extension}"' in metrics  # the route, and nothing that a caller wrote
+        server.registry.draining = True
+        answer = await web.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "draining\n")
+        server.registry.draining = False
+
+
+async def test_every_answer_says_that_nothing_of_it_is_to_be_run_framed_or_indexed(run_server: RunServer) -> None:
+    async with browsing(run_server) as (_, web):
+        for path in ("/face", "/face/1.jpg", "/models", "/healthz", "/nothing", "/face/1.gif"):
+            headers = (await web.get(path)).headers
+            assert headers["content-security-policy"].startswith("default-src 'self'"), path
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["x-robots-tag"] == "noindex"
+            assert "server" not in headers
+            assert "set-cookie" not in headers
+
+
+async def test_other_pages_and_methods_are_problems(run_server: RunServer) -> None:
+    async with browsing(run_server) as (_, web):
+        lost = await web.get("/nothing/here")
+        assert (lost.status_code, lost.json()["title"]) == (404, "NOT_FOUND")
+        posted = await web.post("/face")
+        assert (posted.status_code, posted.headers["allow"]) == (405, "GET, HEAD")
+        assert posted.headers["content-type"] == "application/problem+json"
+
+
+async def test_pages_of_other_origins_may_read_only_where_that_is_wanted(run_server: RunServer) -> None:
+    origin = {"Origin": "http://elsewhere.example"}
+    async with browsing(run_server) as (_, web):
+        assert "access-control-allow-origin" not in (await web.get("/models", headers=origin)).headers
+    async with browsing(run_server, http_cors=True) as (_, web):
+        answer = await web.get("/models", headers=origin)
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "Server-Timing" in answer.headers["access-control-expose-headers"]
+
+
+async def test_keys_are_wanted_here_as_they_are_over_grpc(run_server: RunServer) -> None:
+    key = new_key()
+    keys = ({"name": "alice", "sha256": hash_of_key(key)},)
+    async with browsing(run_server, keys=keys) as (_, web):
+        refused = await web.get("/face/1.jpg")
+        assert refused.status_code == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+        assert key not in refused.text
+        alice = {"Authorization": f"Bearer {key}"}
+        assert (await web.get("/face/1.jpg", headers=alice, follow_redirects=True)).status_code == 200
+        assert (await web.get("/face/1.jpg?priority=bulk", headers=alice, follow_redirects=True)).status_code == 403
+        assert (await web.get("/metrics", headers=alice)).status_code == 403
+        assert (await web.get("/healthz")).status_code == 200
+
+
+async def test_a_limit_of_rate_is_429_with_the_time_to_come_back(run_server: RunServer) -> None:
+    async with browsing(run_server, images_per_s=0.5, burst_images=1) as (_, web):
+        assert (await web.get("/face/1.jpg", follow_redirects=True)).status_code == 200
+        refused = await web.get("/face/2.jpg", follow_redirects=True)
+        assert (refused.status_code, refused.json()["title"]) == (429, "RESOURCE_EXHAUSTED")
+        assert 1 <= int(refused.headers["retry-after"]) <= 2
+        assert refused.headers["cache-control"] == "no-store"
+
+
+async def test_a_draining_server_answers_what_it_took_and_refuses_the_rest(
+    run_server: RunServer, open_paced: OpenPaced
+) -> None:
+    open_model, sessions = open_paced()
+    async with browsing(run_server, open_model=open_model, http_ready_faces=0) as (server, web):
+        location = (await web.get("/face/1.png")).headers["location"]
+        sessions[0].gate.clear()
+        taken = asyncio.create_task(web.get(location))
+        while server.registry.loaded[0].batcher.in_flight == 0:
+            await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(server.stop())
+        refused = await web.get(location)
+        while refused.status_code == 200:  # the drain has not begun
+            refused = await web.get(location)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        sessions[0].gate.set()
+        assert (await taken).status_code == 200
+        await stopping
+
+
+async def test_an_address_that_is_taken_is_one_line(run_server: RunServer) -> None:
+    async with browsing(run_server) as (server, _):
+        models = server.settings.models
+        other = GrpcServer(ServerSettings(grpc="127.0.0.1:0", http=server.http_address, models=models))
+        with pytest.raises(UnavailableError, match=r"cannot listen on .* choose another with --http HOST:PORT"):
+            await other.start()
+        await other.stop()
+
+
+async def test_faces_that_are_made_ahead_are_each_given_to_one_visitor(run_server: RunServer) -> None:
+    async with browsing(run_server, http_ready_faces=3) as (server, web):
+        assert server._web is not None
+        faces = server._web._faces
+        while faces.ready < 3:
+            await asyncio.sleep(0.01)
+        given = [(await web.get("/next")).json() for _ in range(3)]
+        assert given[0]["ready"]
+        assert len({one["seed"] for one in given}) == 3
+        for one in given:
+            first, again = await web.get(one["image"]), await web.get(one["image"])
+            assert first.content == again.content  # made ahead, and made for this request
+        plain = (await web.get("/next?psi=0.5")).json()
+        assert (plain["ready"], plain["psi"]) == (False, 0.5)
+
+
+async def test_a_model_that_was_replaced_leaves_no_faces_of_its_own(run_server: RunServer) -> None:
+    async with run_server() as server:
+        faces = FreshFaces(server.service, 2)
+        faces.refill()
+        while faces.ready < 2:
+            await asyncio.sleep(0.01)
+        before = faces._ready[0]
+        for index, made in enumerate(faces._ready):
+            faces._ready[index] = type(made)(**{**made.__dict__, "build_id": "0" * 16})
+        address, ready = faces.take(ImageAddress(5))
+        assert (address.seed, ready) == (5, False)
+        assert faces.claim(f"/face/tiny@{before.build_id[:BUILD_DIGITS]}/{before.seed}.jpg?psi=0.7") is None
+        await faces.stop()
+
+
+async def test_two_hundred_visitors_at_once_are_served_or_told_when_to_come_back(
+    run_server: RunServer, open_paced: OpenPaced
+) -> None:
+    open_model, _ = open_paced(image_ms=5)
+    async with browsing(run_server, open_model=open_model, queue_limit=64, max_wait_ms=1000) as (server, web):
+        async with (
+            httpx.AsyncClient(
+                base_url=web.base_url, timeout=30, limits=httpx.Limits(max_connections=200), follow_redirects=True
+            ) as crowd,
+            AsyncClient(server.address, retries=False) as client,
+        ):
+            visits = [asyncio.create_task(crowd.get("/face")) for _ in range(200)]
+            beside = [(await client.generate(seed=seed, format="png")).timing.queue_ms for seed in range(5)]
+            answers = await asyncio.gather(*visits)
+        statuses = {answer.status_code for answer in answers}
+        assert statuses <= {200, 429, 503}
+        assert 200 in statuses
+        assert all("retry-after" in answer.headers for answer in answers if answer.status_code != 200)
+        # A caller over gRPC waits in the same queue, which is bounded: at most its 64 images, and those in flight.
+        assert max(beside) < 1000
+        batcher = server.registry.loaded[0].batcher
+        assert (batcher.waiting, batcher.in_flight) == (0, 0)
+        assert (await web.get("/face", follow_redirects=True)).status_code == 200
