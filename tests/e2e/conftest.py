@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
 WEB = "127.0.0.1:0"
-_PATIENCE_MS = 15_000  # a loaded machine is slow, and no test here is about time
+_PATIENCE_MS = 60_000  # a loaded machine is slow, and no test here is about time
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -38,7 +38,7 @@ async def browser() -> AsyncIterator[Browser]:
         _cannot("playwright is not installed; make install has it")
     expect.set_options(timeout=_PATIENCE_MS)
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
         yield browser
         await browser.close()
 

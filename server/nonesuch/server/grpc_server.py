@@ -176,6 +176,8 @@ class GrpcServer:
         gone = self.lost is not None
         await asyncio.sleep(0 if hurry or gone else self.settings.drain_delay_s)
         self.gate.refuse()
+        if self._web:
+            await self._web.rest()
         finished = await self.gate.finish(0 if hurry else _LOST_S if gone else self.settings.drain_s)
         if self._servers:
             # Calls that the transport has, and we have not seen yet, are refused in this moment.
@@ -184,7 +186,7 @@ class GrpcServer:
             # Our handlers are done; the last answers may still be on their way to slow readers.
             await asyncio.gather(*(server.stop(0 if hurry else _LINGER_S) for server in self._servers))
         if self._web:
-            await self._web.stop()
+            await self._web.stop(hurry=hurry)
         await self.service.drain()
         if self._page:
             self._page.stop()

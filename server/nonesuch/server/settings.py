@@ -113,6 +113,9 @@ class ServerSettings(BaseSettings):
     admin: str | None = Field(None, description="address of the admin service, loopback or unix:PATH; unset: none")
     http: str | None = Field(None, description="address of the HTTP API, HOST:PORT, in clear; unset: none")
     http_cors: bool = Field(False, description="let pages of other origins read the HTTP API")
+    http_proxies: str | None = Field(
+        None, description="addresses of proxies, with commas, whose X-Forwarded-For says who calls; unset: of none"
+    )
     http_ready_faces: int = Field(4, ge=0, le=64, description="faces made ahead for visitors of the HTTP API")
     metrics: str | None = Field(None, description="address of the Prometheus page /metrics; unset: none")
     models: tuple[ModelSettings, ...] = Field((), description="the models, the default first")

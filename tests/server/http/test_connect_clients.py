@@ -174,11 +174,11 @@ async def test_calls_of_both_wires_are_counted_together_and_the_drain_lets_them_
 async def test_a_deadline_that_cannot_be_met_is_refused_before_it_costs_a_run(
     run_server: RunServer, open_paced: OpenPaced
 ) -> None:
-    open_model, sessions = open_paced(run_ms=400)
+    open_model, sessions = open_paced(run_ms=3000)
     async with browsing(run_server, open_model=open_model, max_batch_size=1, http_ready_faces=0) as (_, web):
         runs = len(sessions[0].sizes)
         # Longer than a request takes to be read, even here, and shorter than a run.
-        late = await call(web, f"{GENERATION}/Generate", {}, connect_timeout_ms="300")
+        late = await call(web, f"{GENERATION}/Generate", {}, connect_timeout_ms="2000")
         assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
         assert "the deadline passed before the answer was made" not in late.json()["message"]
         assert len(sessions[0].sizes) == runs

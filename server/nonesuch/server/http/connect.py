@@ -114,7 +114,9 @@ class ConnectRoutes:
         headers = [(name.encode(), value.encode()) for name, value in request.headers.items() if name != "content-type"]
         record = CallRecord(path, request_id(dict(request.headers)), self._gate.metrics)
         _CALL.set(_Call(record, peer_of(request)))
-        with suppress(ConnectError):  # one that could not be said any more; the record has it, and the connection ends
+        with suppress(
+            ConnectError, SlowReaderError
+        ):  # one that could not be said any more; the record has it, and the connection ends
             await self._app(
                 {**scope, "headers": [*headers, (b"content-type", kind.encode())]},
                 _in_time(receive, self._limit_s),

@@ -22,7 +22,7 @@ from .image_address import BUILD_DIGITS, ImageAddress
 
 __all__ = ["FreshFaces"]
 
-_MOST_PROMISED = 256  # a visitor who never fetches the picture; the oldest is forgotten, and would be made again
+_MOST_PROMISED = 64  # a visitor who never fetches the picture; the oldest is forgotten, and would be made again
 
 
 class FreshFaces:
@@ -49,7 +49,6 @@ class FreshFaces:
         if address != ImageAddress(address.seed):
             return address, False
         made = self._next()
-        self.refill()
         if made is None or made.seed is None:
             return address, False
         address = replace(address, seed=made.seed)
@@ -59,12 +58,17 @@ class FreshFaces:
         return address, True
 
     def claim(self, path: str) -> MadeImage | None:
-        """The picture of an address that was promised; the second time it is made like any other."""
+        """The picture of an address that was promised; the second time it is made like any other.
+
+        Only whoever fetches a picture, and is charged for it, has another made ahead.
+        """
+        self.refill()
         return self._promised.pop(path, None)
 
     def refill(self) -> None:
         """Make what is missing, in the background."""
-        if not self._stopped and self._refilling is None and len(self._ready) < self._count:
+        missing = len(self._ready) < self._count and self._service.registry.peek("") is not None
+        if missing and not self._stopped and self._refilling is None:
             self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
     async def stop(self) -> None:

@@ -21,6 +21,7 @@ from nonesuch.engine.errors import ModelNotFoundError, UnavailableError
 from ..access.rate_limiter import RateLimiter
 from ..call_gate import CallGate
 from ..service import ImageService
+from .bounded_protocol import bounded_protocol
 from .connect import ALLOWED_HEADERS, EXPOSED_HEADERS, ConnectRoutes
 from .fresh_faces import FreshFaces
 from .http_calls import Handler, HttpCalls
@@ -52,6 +53,7 @@ class HttpGateway:
         """`address` is HOST:PORT; port 0 takes a free one when it starts. `cors`: readable from pages of any origin."""
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
+        self._settings = service.settings
         self._faces = FreshFaces(service, service.settings.http_ready_faces)
         pages = ImagePages(service, limiter, self._faces)
         web = WebPage(service, self._faces)
@@ -97,6 +99,8 @@ class HttpGateway:
                 405: _on_error(calls.endpoint("no such method", _no_method)),
             },
         )
+        # It would answer with the Host that the caller wrote.
+        self._app.router.redirect_slashes = False
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -124,12 +128,15 @@ class HttpGateway:
         self._server = _Server(
             uvicorn.Config(
                 self._app,
-                http="h11",
+                http=bounded_protocol(self._settings.stalled_reader_s),
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,  # the gate has the log
                 server_header=False,
+                proxy_headers=self._settings.http_proxies is not None,
+                forwarded_allow_ips=self._settings.http_proxies or "",
+                limit_concurrency=self._settings.max_connections,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_LINGER_S,
                 h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
@@ -138,19 +145,27 @@ class HttpGateway:
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
         while not self._server.started and not self._serving.done():  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0)
+        if self._serving.done():
+            self._serving.result()
 
     def warm_up(self) -> None:
         """Make the first faces ahead; the models are loaded."""
         self._faces.refill()
 
-    async def stop(self) -> None:
-        """Take no more connections, and end those that are open when their answers are out; twice does nothing."""
+    async def rest(self) -> None:
+        """Make no faces ahead any more: the server drains."""
         await self._faces.stop()
-        server, serving = self._server, self._serving
-        self._server = self._serving = None
-        if server is not None and serving is not None:
-            server.should_exit = True
-            await serving
+
+    async def stop(self, *, hurry: bool = False) -> None:
+        """Take no more connections, and end those that are open when their answers are out; `hurry` waits for none.
+
+        A second call waits for the same end.
+        """
+        await self._faces.stop()
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            self._server.force_exit = self._server.force_exit or hurry
+            await asyncio.shield(self._serving)  # also where the wait is cut short, it closes its sockets
 
 
 class _Server(uvicorn.Server):

@@ -26,7 +26,7 @@ from nonesuch.engine.style_mix import LayerGroup, StyleMix
 from ..batching.request_queue import Priority
 from ..image_request import ImageRequest, fresh_seed
 
-__all__ = ["BUILD_DIGITS", "FORMATS", "ImageAddress"]
+__all__ = ["BUILD_DIGITS", "FORMATS", "ImageAddress", "psi_text"]
 
 BUILD_DIGITS = 8
 FORMATS = {"jpg": ImageFormat.JPEG, "jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG, "webp": ImageFormat.WEBP}
@@ -119,7 +119,7 @@ class ImageAddress:
     @property
     def file_name(self) -> str:
         """What the picture is called when it is kept."""
-        return f"nonesuch-{self.seed}-psi{_number(self._psi)}.{self._extension}"
+        return f"nonesuch-{self.seed}-psi{psi_text(self._psi)}.{self._extension}"
 
     @property
     def _extension(self) -> str:
@@ -131,7 +131,7 @@ class ImageAddress:
 
     def _query(self, psi: bool) -> list[tuple[str, str]]:
         """In one order, so that a picture has one address."""
-        pairs = [("psi", _number(self._psi))] if psi else []
+        pairs = [("psi", psi_text(self._psi))] if psi else []
         for name, value in (("size", self.size), ("quality", self.quality), ("class", self.class_index)):
             if value is not None:
                 pairs.append((name, str(value)))
@@ -143,9 +143,9 @@ def _encoded(pairs: list[tuple[str, str]]) -> str:
     return urlencode(pairs, safe=":")
 
 
-def _number(value: float) -> str:
-    """The shortest text of a number that is multiplied as float32: 0.7, not 0.699999988."""
-    return f"{float(np.float32(value)):.7g}"
+def psi_text(value: float) -> str:
+    """The shortest text that is the same float32, as which it is multiplied: 0.7, not 0.699999988."""
+    return np.format_float_positional(np.float32(value), trim="-")
 
 
 def _short(text: str) -> str:

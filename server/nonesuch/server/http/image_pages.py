@@ -17,7 +17,7 @@ from ..image_request import ImageRequest, MadeImage
 from ..loaded_model import LoadedModel
 from ..service import ImageService
 from .fresh_faces import FreshFaces
-from .image_address import BUILD_DIGITS, ImageAddress
+from .image_address import BUILD_DIGITS, ImageAddress, psi_text
 
 __all__ = ["ImagePages"]
 
@@ -36,7 +36,9 @@ class ImagePages:
 
     async def fresh(self, request: Request) -> Response:
         """303 to the picture of a seed that nobody had before; the answer is never kept."""
-        address, _ = self._faces.take(ImageAddress.fresh(request.query_params.multi_items()))
+        address = ImageAddress.fresh(request.query_params.multi_items())
+        if request.method != "HEAD":
+            address, _ = self._faces.take(address)
         location = await self._lasting(address)
         return RedirectResponse(location, 303, {"Cache-Control": "no-store"})
 
@@ -68,6 +70,8 @@ class ImagePages:
             if address.build != build:
                 raise _gone(address, model.name)
             headers, name = _headers(address, model, wanted), model.name
+            if self._service.settings.keys:  # no proxy may show to one what another was allowed
+                headers["Cache-Control"] = headers["Cache-Control"].replace("public", "private")
         if _is_known(request.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         if request.method == "HEAD":
@@ -130,7 +134,7 @@ def _headers(address: ImageAddress, model: LoadedModel, wanted: ImageRequest) ->
         "Cache-Control": _FOREVER,
         "Content-Disposition": f'inline; filename="{address.file_name}"',
         "Nonesuch-Seed": str(address.seed),
-        "Nonesuch-Psi": f"{wanted.psi:.7g}",
+        "Nonesuch-Psi": psi_text(wanted.psi),
         "Nonesuch-Build": model.build_id(wanted.encode),
     }
 
@@ -144,6 +148,8 @@ def _timing(made: MadeImage) -> dict[str, str]:
         ("encode", timing.encode_ms),
         ("total", timing.total_ms),
     )
+    if made.cached:  # nothing was made for this answer
+        return {"Server-Timing": "cached"}
     return {"Server-Timing": ", ".join(f"{name};dur={value:.1f}" for name, value in parts)}
 
 

@@ -58,7 +58,10 @@ class Operations:
         Raises:
             PermissionDeniedError: neither.
         """
-        if not self._registry.settings.keys and not peer_of(request).startswith(_LOOPBACK):
+        # Through a proxy everybody comes from this machine, and a page of anybody's can be open in its browser.
+        passed_on = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via", "origin"))
+        local = peer_of(request).startswith(_LOOPBACK) and not passed_on
+        if not self._registry.settings.keys and not local:
             raise PermissionDeniedError("metrics are shown to this machine only; give the server --metrics HOST:PORT")
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self._metrics), media_type=content_type, headers=_NO_STORE)

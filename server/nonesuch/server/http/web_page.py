@@ -29,7 +29,7 @@ from ..loaded_model import LoadedModel
 from ..service import ImageService
 from .fresh_faces import FreshFaces
 from .http_calls import Handler
-from .image_address import BUILD_DIGITS, ImageAddress
+from .image_address import BUILD_DIGITS, ImageAddress, psi_text
 
 __all__ = ["WebPage"]
 
@@ -102,6 +102,8 @@ class WebPage:
         blank = dict.fromkeys(_FIELDS, "")
         own = {
             "psi": _DEFAULT_PSI,
+            "default": escape(self._registry.names[0]),
+            "several": "several" if len(self._registry.names) > 1 else "",
             "hide_models": "" if several else "hidden",
             "disable_models": "" if several else "disabled",
             "models": "\n".join(_option(model, fields.get("model")) for model in models),
@@ -131,9 +133,9 @@ class WebPage:
             model.check(wanted)
             path = address.path(model.name, model.build_id(wanted.encode)[:BUILD_DIGITS])
             side, name = model.manifest.resolution, model.name
-        psi = f"{wanted.psi:.7g}"
+        psi = psi_text(wanted.psi)
         mixes = [pair for pair in query if pair[0] == "mix"]
-        several = [("model", name)] if len(self._registry.loaded) > 1 else []
+        several = [("model", name)] if len(self._registry.names) > 1 else []
         # `after` makes an address of its own, so that Back finds this page where there is no script.
         kept = [("after", str(address.seed)), *([("psi", psi)] if psi != _DEFAULT_PSI else []), *several]
         shown = urlencode([("seed", str(address.seed)), ("psi", psi), *several, *mixes], safe=":")

@@ -28,7 +28,7 @@ const facts = (name) => (models.find((one) => one.value === name) ?? models[0])?
 function query({ psi = DEFAULT_PSI, model = "", mix = [] }) {
   const pairs = new URLSearchParams();
   if (psi !== DEFAULT_PSI) pairs.set("psi", psi);
-  if (model && model !== models[0]?.value) pairs.set("model", model);
+  if (model && model !== main.dataset.default) pairs.set("model", model);
   mix.forEach((one) => pairs.append("mix", one));
   return pairs;
 }
@@ -40,7 +40,7 @@ function withQuery(path, pairs) {
 
 function permalink({ seed, psi, model, mix }) {
   const pairs = new URLSearchParams({ seed, psi });
-  if (models.length > 1) pairs.set("model", model);
+  if (main.dataset.several) pairs.set("model", model);
   mix.forEach((one) => pairs.append("mix", one));
   return withQuery("/", pairs);
 }
@@ -286,7 +286,7 @@ async function* frames(request, signal) {
       const message = JSON.parse(new TextDecoder().decode(held.subarray(5, 5 + size)));
       if (held[0] & 2) {
         const code = message.error?.code;
-        if (code === "resource_exhausted") throw new Trouble("The server is busy; try again in 2 s.");
+        if (code === "resource_exhausted") throw new Trouble(`The server is busy; try again in ${reply.headers.get("Retry-After") ?? 2} s.`);
         if (code) throw new Trouble(message.error.message ?? code);
         return;
       }
