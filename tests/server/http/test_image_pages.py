@@ -9,6 +9,7 @@ import httpx
 from PIL import Image
 
 from nonesuch.client import AsyncClient
+from nonesuch.server.batching.request_queue import Priority
 
 from ...conftest import RunServer
 from ..conftest import OpenPaced
@@ -149,3 +150,25 @@ async def test_a_reader_who_goes_takes_the_work_along(run_server: RunServer, ope
         sessions[0].gate.set()
         assert (await web.get(location)).status_code == 200
         assert len(sessions[0].sizes) - before <= 2  # the one that ran, and the last
+
+
+async def test_nine_small_faces_are_nine_runs_that_let_others_go_first(
+    run_server: RunServer, open_paced: OpenPaced
+) -> None:
+    open_model, sessions = open_paced()
+    async with browsing(run_server, open_model=open_model, http_ready_faces=0, max_batch_size=1) as (server, web):
+        batcher = server.registry.loaded[0].batcher
+        sessions[0].gate.clear()
+        before = len(sessions[0].sizes)
+        nine = [
+            asyncio.create_task(web.get(f"/face/{seed}.jpg?size=16&priority=bulk", follow_redirects=True))
+            for seed in range(9)
+        ]
+        async with asyncio.timeout(60):
+            while batcher.waiting < 8:  # one is on the device
+                await asyncio.sleep(0.01)
+        assert {request.priority for request in batcher._queue} == {Priority.BULK}
+        sessions[0].gate.set()
+        answers = await asyncio.gather(*nine)
+        assert [answer.status_code for answer in answers] == [200] * 9
+        assert len(sessions[0].sizes) - before == 9
