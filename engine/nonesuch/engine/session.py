@@ -1,6 +1,6 @@
 """A session runs one synthesis graph on one device; every backend is one subclass with three methods.
 
-    submit(Batch of n) -> padded to an allowed size -> the session's own thread -> BatchResult of n
+    submit(Batch of n) -> padded to an allowed size -> a thread of the session's own -> BatchResult of n
 
 Constructing a session touches no device; `open` (or `with`) does, and `close` gives everything back. A session
 owns its buffers: results are the caller's own copies.
@@ -246,15 +246,15 @@ class Session(ABC):
 
     @abstractmethod
     def _open(self) -> None:
-        """Load the graph; called on the session's thread."""
+        """Load the graph; called on a thread of the session's."""
 
     @abstractmethod
     def _run(self, batch: Batch) -> NDArray[np.uint8]:
-        """Run a batch whose size is one of `batch_sizes`; called on the session's thread."""
+        """Run a batch whose size is one of `batch_sizes`; called on a thread of the session's."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Release what `_open` took; called on the session's thread."""
+        """Release what `_open` took; called on a thread of the session's."""
 
     def __enter__(self) -> Self:
         self.open()

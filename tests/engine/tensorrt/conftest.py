@@ -1,4 +1,4 @@
-"""What the tests of plans share: specs and records without a library, a real library, and an artifact for SM 75."""
+"""What the tests of plans share: specs and records without a library, and a real library."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.home import Home
 from nonesuch.engine.tensorrt.batch_profile import make_profiles
 from nonesuch.engine.tensorrt.build_spec import BuildSpec, TensorSpec
 from nonesuch.engine.tensorrt.library import Library, load_library
 from nonesuch.engine.tensorrt.plan_record import Numerics, PlanRecord
-from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
-
-from ...conftest import TINY_SOURCE
 
 # One other value for every field of a spec: a new field must get one here, or the tests that iterate over them fail.
 OTHER_VALUES: dict[str, object] = {
@@ -82,11 +76,3 @@ def rtx() -> Library:
     """The real TensorRT-RTX, which needs no GPU to build."""
     pytest.importorskip("tensorrt_rtx")
     return load_library("tensorrt-rtx")
-
-
-@pytest.fixture(scope="session")
-def turing_artifact(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The tiny random model with products written as 1x1 convolutions."""
-    out = tmp_path_factory.mktemp("turing") / "tiny"
-    options = VariantOptions(linear="conv1x1")
-    return export_checkpoint(checkpoint, out, name="tiny", source=TINY_SOURCE, variants=[options])

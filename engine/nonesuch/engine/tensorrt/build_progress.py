@@ -65,6 +65,7 @@ class _Phase:
         self.outer, self.steps, self.done = outer, steps, 0
 
     def share(self, inside: float = 0.0) -> float:
+        """Of the whole build, where so much of the step under way is done inside it."""
         own = min((self.done + inside) / self.steps, 1.0)
         return own if self.outer is None else self.outer.share(own)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from nonesuch.engine.errors import InvalidRequestError, NonesuchError, OverloadedError
+from nonesuch.engine.errors import InvalidRequestError, OverloadedError
 
 from ..call_record import CallRecord
 from ..wire_errors import WireStatus
@@ -47,8 +47,6 @@ def problem(record: CallRecord, status: WireStatus, error: BaseException) -> Res
     if isinstance(error, OverloadedError):
         body["retry_after_ms"] = error.retry_after_ms
     headers.update(advice(error))
-    if not isinstance(error, NonesuchError):
-        body["title"] = "INTERNAL"
     return Response(json.dumps(body), http_status, headers, media_type="application/problem+json")
 
 
