@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from nonesuch.engine.errors import NonesuchError
@@ -16,6 +16,7 @@ from nonesuch.v1 import generation_service_pb2_grpc
 from .access.caller import CURRENT_CALLER
 from .access.rate_limiter import RateLimiter
 from .batching.request_queue import Priority
+from .image_request import ImageRequest
 from .service import ImageService
 from .wire import generation_message, image_message, one_request, stream_requests, walk_request
 
@@ -32,13 +33,17 @@ class CallContext(Protocol):
 class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     """Translates, and lets nobody ask for more than is theirs."""
 
-    def __init__(self, service: ImageService, limiter: RateLimiter) -> None:
+    def __init__(
+        self, service: ImageService, limiter: RateLimiter, interactive: Priority = Priority.INTERACTIVE
+    ) -> None:
+        """`interactive` is the class of what is not asked for as bulk."""
         self._service = service
         self._limiter = limiter
+        self._interactive = interactive
 
     async def Generate(self, request: pb.GenerateRequest, context: CallContext) -> pb.GenerateResponse:  # noqa: N802 - the wire's name
         """Make one image."""
-        wanted = one_request(request)
+        wanted = self._ranked(one_request(request))
         with charged(self._limiter, 1, bulk=wanted.priority is Priority.BULK):
             made = await self._service.make(wanted, deadline=deadline_of(context))
         return pb.GenerateResponse(image=image_message(made), generation=generation_message(made))
@@ -47,7 +52,8 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
         self, request: pb.GenerateStreamRequest, context: CallContext
     ) -> AsyncIterator[pb.GenerateStreamResponse]:
         """Make many images."""
-        wanted = stream_requests(request, self._service.settings.max_images_per_stream)
+        requests = stream_requests(request, self._service.settings.max_images_per_stream)
+        wanted = [self._ranked(one) for one in requests]
         bulk = len(wanted) > 1 or wanted[0].priority is Priority.BULK
         with charged(self._limiter, len(wanted), bulk=bulk) as bill:
             async with aclosing(self._service.make_many(wanted, deadline=deadline_of(context))) as images:
@@ -66,6 +72,11 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
                 async for index, made in frames:
                     bill.made += 1
                     yield pb.WalkResponse(index=index, image=image_message(made), generation=generation_message(made))
+
+    def _ranked(self, wanted: ImageRequest) -> ImageRequest:
+        if wanted.priority in {Priority.BULK, self._interactive}:
+            return wanted
+        return replace(wanted, priority=self._interactive)
 
 
 @dataclass

@@ -29,7 +29,8 @@ from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import Batch
 
 from .batching.batch_growth import BatchGrowth, measure_growth
-from .batching.batcher import Batcher, BatcherLimits, Ticket
+from .batching.batcher import Batcher, Ticket
+from .batching.batcher_limits import BatcherLimits
 from .batching.latency_model import LatencyModel
 from .image_request import ImageRequest, ImageTiming, MadeImage
 from .server_metrics import ServerMetrics

@@ -129,7 +129,10 @@ class ServerSettings(BaseSettings):
     queue_delay_ms: float = Field(
         0.0, ge=0, le=10_000, allow_inf_nan=False, description="how long a batch may wait for company on an idle device"
     )
-    queue_limit: int = Field(128, ge=1, le=100_000, description="images that may wait; half of them may be bulk")
+    queue_limit: int = Field(
+        128, ge=1, le=100_000,
+        description="images that may wait; three quarters of them may be of visitors and bulk, half of bulk",
+    )  # fmt: skip
     max_wait_ms: float = Field(
         30_000.0, ge=1, le=3_600_000, allow_inf_nan=False, description="longest wait, by prediction, that is accepted"
     )

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 
 from nonesuch.engine.session import SessionOptions
-from nonesuch.server.batching.batcher import Batcher, BatcherLimits
+from nonesuch.server.batching.batcher import Batcher
+from nonesuch.server.batching.batcher_limits import BatcherLimits
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 
@@ -76,6 +77,25 @@ async def test_bulk_fills_a_batch_only_as_far_as_nobody_waits_for_more_than_one_
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
     fresh = await asyncio.gather(render(batcher, 1), *(render(batcher, n, None, Priority.BULK) for n in range(2, 7)))
     assert fresh[0].batch_size == 6  # it has not waited, so one whole batch is what it may wait
+    await batcher.close()
+    session.close()
+
+
+async def test_visitors_fill_the_batch_of_one_who_goes_before_them(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
+    session.gate.clear()
+    tasks = [asyncio.create_task(render(batcher, 0))]
+    await until(lambda: batcher.in_flight == 1)
+    tasks += [asyncio.create_task(render(batcher, level, None, Priority.VISITOR)) for level in range(1, 21)]
+    await until(lambda: batcher.waiting == 20)
+    caller = asyncio.create_task(render(batcher, 30))
+    await until(lambda: batcher.waiting == 21)
+    session.gate.set()
+    # As many as let the caller have its image within the time of a whole batch: it has waited for some of that.
+    assert 1 < (await caller).batch_size <= 8
+    await asyncio.gather(*tasks)
+    assert sum(session.sizes) == 22
     await batcher.close()
     session.close()
 

@@ -11,7 +11,8 @@ from nonesuch.engine.errors import (
     OverloadedError,
     UnavailableError,
 )
-from nonesuch.server.batching.batcher import Batcher, BatcherLimits, Rendered
+from nonesuch.server.batching.batcher import Batcher, Rendered
+from nonesuch.server.batching.batcher_limits import BatcherLimits
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 
@@ -203,6 +204,36 @@ async def test_an_estimate_that_is_out_of_date_is_tried_again(
         await render(batcher, 4, time.monotonic() + 5)
     monkeypatch.undo()
     assert int((await render(batcher, 5, time.monotonic() + 30)).image[0, 0, 0]) == 5
+    await batcher.close()
+    session.close()
+
+
+async def test_visitors_leave_a_quarter_of_the_queue_and_bulk_half_of_it(
+    paced: Callable[..., PacedSession],
+) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=8))
+    tickets = [batcher.admit(None, Priority.BULK) for _ in range(3)]
+    tickets += [batcher.admit(None, Priority.VISITOR) for _ in range(3)]
+    for priority in (Priority.VISITOR, Priority.BULK):  # six of eight: of bulk there may be four, but not beside these
+        with pytest.raises(OverloadedError):
+            batcher.admit(None, priority)
+    tickets += [batcher.admit() for _ in range(2)]
+    with pytest.raises(OverloadedError):
+        batcher.admit()
+    for ticket in tickets:
+        ticket.leave()
+    await batcher.close()
+    session.close()
+
+
+async def test_a_wait_counts_those_who_go_before(paced: Callable[..., PacedSession]) -> None:
+    session = paced()
+    batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100), LatencyModel({1: 100.0}))
+    tickets = [batcher.admit(None, priority) for priority in Priority]
+    assert [round(batcher.wait_ms(priority)) for priority in Priority] == [100, 200, 300]
+    for ticket in tickets:
+        ticket.leave()
     await batcher.close()
     session.close()
 

@@ -14,15 +14,31 @@ def take(queue: RequestQueue[int], count: int) -> list[int]:
 
 def test_each_class_keeps_its_order_and_interactive_goes_first() -> None:
     queue: RequestQueue[int] = RequestQueue()
-    for request in (1, 2, 3):
+    assert queue.front == 0
+    for request in (1, 2):
         queue.add(request, Priority.BULK)
-        queue.add(10 * request, Priority.INTERACTIVE)
-    assert list(queue) == [10, 20, 30, 1, 2, 3]
-    assert queue.oldest() == 10
-    assert queue.remove(20)
-    assert not queue.remove(20)
-    assert take(queue, 4) == [10, 30, 1, 2]
+        queue.add(10 * request, Priority.VISITOR)
+        queue.add(100 * request, Priority.INTERACTIVE)
+    assert list(queue) == [100, 200, 10, 20, 1, 2]
+    assert (queue.oldest(), queue.front) == (100, 2)
+    assert queue.remove(200)
+    assert not queue.remove(200)
+    assert queue.front == 1
+    assert take(queue, 4) == [100, 10, 20, 1]
     assert len(queue) == 1
+
+
+def test_each_class_has_a_patience_of_its_own() -> None:
+    queue: RequestQueue[int] = RequestQueue()
+    for request in range(100):
+        queue.add(request, Priority.INTERACTIVE)
+    queue.add(2000, Priority.BULK)
+    for _ in range(PATIENCE // 2):
+        take(queue, 1)
+    queue.add(1000, Priority.VISITOR)
+    taken = [take(queue, 1)[0] for _ in range(PATIENCE + 2)]
+    assert taken.index(2000) == PATIENCE - PATIENCE // 2
+    assert taken.index(1000) == PATIENCE  # a batch that had a place for bulk had none for a visitor
 
 
 def test_bulk_has_the_first_place_after_it_was_passed_over_often_enough() -> None:

@@ -77,7 +77,7 @@ class BatchPlanner:
             return list(self.queue)
         count = self.model.images_in_next(len(self.queue), self.sizes, self.target_size)
         batch = self._gather(count)
-        wanted = min(count, self.queue.count(Priority.INTERACTIVE) or count)  # nobody is dropped to make room for bulk
+        wanted = min(count, self.queue.front)  # nobody is dropped to make room for a lower class
         if len(batch) < wanted and self._images_per_ms(len(batch)) < _WORTH * self._images_per_ms(wanted):
             # Cut so short for its most urgent members that the rest would be late in turn: those are too late now.
             drop(self._late(wanted, trust=trust))
@@ -87,12 +87,13 @@ class BatchPlanner:
     def _gather(self, count: int) -> list[Request]:
         """Up to so many requests, fewer where one more would make one of them late.
 
-        Bulk fills up what interactive requests leave, as far as these still have their images within the time of one
+        A lower class fills up what a higher one leaves, as far as that still has its images within the time of one
         whole batch, what they have waited already included.
         """
         batch: list[Request] = []
         now = time.monotonic()
-        earliest, interactive, first = math.inf, 0, now
+        earliest = math.inf
+        first = dict.fromkeys(Priority, math.inf)  # admitted, of each class
         whole_ms = self.run_ms(self.target_size)
         for request in self.queue.next_first():
             if len(batch) == count:
@@ -101,11 +102,10 @@ class BatchPlanner:
             earliest = min(earliest, math.inf if request.deadline is None else request.deadline)
             if batch and now + self.answer_ms(grown_ms) / 1e3 > earliest:
                 break
-            if request.priority is Priority.INTERACTIVE:
-                interactive += 1
-                first = min(first, request.admitted)
-            elif interactive and (now - first) * 1e3 + grown_ms > whole_ms:
+            before = min((first[one] for one in Priority if one < request.priority), default=math.inf)
+            if (now - before) * 1e3 + grown_ms > whole_ms:  # nobody before it: minus infinity
                 break
+            first[request.priority] = min(first[request.priority], request.admitted)
             batch.append(request)
         return batch
 

@@ -10,7 +10,6 @@ admitted ticket is always answered, also while the batcher drains or when the de
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,32 +19,17 @@ from nonesuch.engine.session import BatchResult, Session
 
 from ..refusals import device_lost, shutting_down
 from .batch_planner import BatchPlanner
+from .batcher_limits import BatcherLimits
 from .device_runs import DeviceRuns, Rendered, Request
 from .latency_model import LatencyModel
 from .request_queue import Priority, RequestQueue
 from .ticket import Ticket
 
-__all__ = ["Batcher", "BatcherLimits", "Rendered", "Ticket"]
+__all__ = ["Batcher", "Rendered", "Ticket"]
 
+_OF = {Priority.INTERACTIVE: "", Priority.VISITOR: " for visitors", Priority.BULK: " of bulk"}
 _PROBE_S = 5.0
 """After so long without a run, an idle device is tried whatever the prediction says: it may be out of date."""
-
-
-@dataclass(frozen=True)
-class BatcherLimits:
-    """The bounds of a batcher."""
-
-    most: int  # images in a batch at most: the largest size that was warmed up
-    queue_limit: int  # tickets that may wait
-    min_gain: float = 0.1  # a batch grows only while twice the size saves this share of the time per image
-    queue_delay_ms: float = 0.0  # how long an incomplete batch may wait while the device is idle
-    max_wait_ms: float = math.inf  # a ticket that would have to wait longer, by prediction, is refused
-    run_timeout_s: float = math.inf  # a run that takes longer means that the device hangs
-
-    @property
-    def bulk_limit(self) -> int:
-        """Tickets of bulk that may be waiting: the rest of the queue is for interactive ones."""
-        return max(1, self.queue_limit // 2)
 
 
 @dataclass(eq=False)
@@ -127,13 +111,12 @@ class Batcher:
         self._check_device()
         waiting = self.waiting
         wait_ms = self.wait_ms(priority)
-        bulk_full = priority is Priority.BULK and self._waiting[priority] >= self.limits.bulk_limit
-        if waiting >= self.limits.queue_limit or bulk_full:
-            raise _overloaded(f"the queue is full: {waiting} images wait, and no more may", wait_ms)
+        if not self._has_room(priority):
+            raise _overloaded(f"the queue is full: {waiting} images wait, and no more{_OF[priority]} may", wait_ms)
         if wait_ms > self.limits.max_wait_ms:
             raise _overloaded(f"the wait would be {wait_ms:.0f} ms, and may be {self.limits.max_wait_ms:g}", wait_ms)
         if deadline is not None:
-            self._check_deadline(deadline, wait_ms)
+            self._check_deadline(deadline, wait_ms, priority)
         return self._take_place(deadline, priority)
 
     async def admit_when_free(self, deadline: float | None = None, priority: Priority = Priority.BULK) -> Ticket:
@@ -153,17 +136,25 @@ class Batcher:
             return self._take_place(deadline, priority)
 
     def _has_room_for_stream(self, priority: Priority) -> bool:
-        """Whether a stream may take a place: bulk beside whatever is interactive, interactive only below the half."""
-        if priority is Priority.BULK:
-            return self._waiting[priority] < self.limits.bulk_limit and self.waiting < self.limits.queue_limit
-        return self.waiting < self.limits.bulk_limit
+        """Whether a stream may take a place: bulk beside whatever goes before it, the others only below the half."""
+        below_half = self.waiting < self.limits.limit(Priority.BULK)
+        return self._has_room(priority) and (priority is Priority.BULK or below_half)
+
+    def _has_room(self, priority: Priority) -> bool:
+        """Whether one more of a class may wait; it counts in its own share of the queue and in those around that."""
+        return all(
+            sum(self._waiting[one] for one in Priority if one >= share) < self.limits.limit(share)
+            for share in Priority
+            if share <= priority
+        )
+
+    def _ahead(self, priority: Priority) -> int:
+        """How many wait that go before one of a class that is admitted now."""
+        return sum(self._waiting[one] for one in Priority if one <= priority)
 
     def wait_ms(self, priority: Priority) -> float:
         """How long a request that is admitted now would wait for its run to start, by prediction."""
-        ahead = self._waiting[Priority.INTERACTIVE]
-        if priority is Priority.BULK:
-            ahead += self._waiting[Priority.BULK]
-        return self._device.remaining_ms() + self._planner.wait_ms(ahead)
+        return self._device.remaining_ms() + self._planner.wait_ms(self._ahead(priority))
 
     async def close(self) -> None:
         """Refuse new tickets and finish all that were admitted."""
@@ -179,7 +170,7 @@ class Batcher:
         if self.lost is not None:
             raise device_lost(self.lost)
 
-    def _check_deadline(self, deadline: float, wait_ms: float) -> None:
+    def _check_deadline(self, deadline: float, wait_ms: float, priority: Priority) -> None:
         remaining_ms = (deadline - time.monotonic()) * 1e3
         if remaining_ms <= 0:
             raise DeadlineError("the deadline had passed when the request arrived; give the call more time")
@@ -191,7 +182,7 @@ class Batcher:
                     "give the call more time"
                 )
             return
-        ahead = self._waiting[Priority.INTERACTIVE] % self.target_size
+        ahead = self._ahead(priority) % self.target_size
         needed_ms = self._planner.answer_ms(wait_ms + self._planner.run_ms(ahead + 1))
         if needed_ms > remaining_ms:
             raise _overloaded(

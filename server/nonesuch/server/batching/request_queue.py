@@ -1,6 +1,6 @@
-"""Who goes first: interactive requests before bulk ones, each in the order in which they came.
+"""Who goes first: interactive requests, then visitors, then bulk, each class in the order in which they came.
 
-Bulk is never starved: after `PATIENCE` batches in a row that left it waiting, the first place of the next one is its.
+No class is starved: after `PATIENCE` batches in a row that left it waiting, the first place of the next one is its.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 __all__ = ["PATIENCE", "Priority", "RequestQueue"]
 
 PATIENCE = 8
-"""Batches that may pass over waiting bulk requests before one of them goes first."""
+"""Batches that may pass over a class that waits before one of it goes first."""
 
 _T = TypeVar("_T")
 
@@ -21,7 +21,8 @@ class Priority(IntEnum):
     """Classes of requests, the first goes first."""
 
     INTERACTIVE = 0  # somebody is waiting for this image
-    BULK = 1  # part of a large job
+    VISITOR = 1  # so is somebody who came over HTTP: anybody may, in crowds
+    BULK = 2  # part of a large job
 
 
 class RequestQueue(Generic[_T]):
@@ -30,7 +31,7 @@ class RequestQueue(Generic[_T]):
     def __init__(self) -> None:
         # Insertion-ordered, and a request that is gone leaves in constant time.
         self._lines: dict[Priority, dict[_T, None]] = {priority: {} for priority in Priority}
-        self._passed_over = 0
+        self._passed_over = dict.fromkeys(Priority, 0)
 
     def __len__(self) -> int:
         return sum(map(len, self._lines.values()))
@@ -39,10 +40,6 @@ class RequestQueue(Generic[_T]):
         """All requests in the order in which they would be taken, were none to wait too long."""
         for line in self._lines.values():
             yield from line
-
-    def count(self, priority: Priority) -> int:
-        """How many of a class there are."""
-        return len(self._lines[priority])
 
     def add(self, request: _T, priority: Priority) -> None:
         """Behind all of its class."""
@@ -56,25 +53,27 @@ class RequestQueue(Generic[_T]):
                 return True
         return False
 
+    @property
+    def front(self) -> int:
+        """How many there are of the first class that has any."""
+        return next(filter(None, map(len, self._lines.values())), 0)
+
     def oldest(self) -> _T:
         """The request that would be taken first."""
         return next(iter(self))
 
     def next_first(self) -> Iterator[_T]:
         """The requests in the order in which a batch takes them now; nothing is taken by looking."""
-        interactive, bulk = self._lines[Priority.INTERACTIVE], self._lines[Priority.BULK]
-        if bulk and self._passed_over >= PATIENCE:
-            first, *rest = bulk
-            yield first
-            yield from interactive
-            yield from rest
-        else:
-            yield from self
+        waited = [next(iter(line)) for one, line in self._lines.items() if line and self._passed_over[one] >= PATIENCE]
+        yield from waited
+        for request in self:
+            if request not in waited:
+                yield request
 
     def taken(self, requests: list[_T]) -> None:
-        """Take out what a batch is made of, and remember whether it had a place for bulk."""
-        bulk = self._lines[Priority.BULK]
-        passed_over = bool(requests and bulk) and not any(request in bulk for request in requests)
+        """Take out what a batch is made of, and remember which classes had no place in it."""
+        for priority, line in self._lines.items():
+            passed_over = bool(requests and line) and not any(request in line for request in requests)
+            self._passed_over[priority] = self._passed_over[priority] + 1 if passed_over else 0
         for request in requests:
             self.remove(request)
-        self._passed_over = self._passed_over + 1 if passed_over else 0

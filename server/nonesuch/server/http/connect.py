@@ -29,6 +29,7 @@ from nonesuch.engine.errors import DeadlineError, SlowReaderError
 from nonesuch.v1 import generation_service_pb2, model_service_pb2
 
 from ..access.rate_limiter import RateLimiter
+from ..batching.request_queue import Priority
 from ..call_gate import CallGate
 from ..call_interceptor import scope_of
 from ..call_record import REQUEST_ID_KEY, CallRecord, request_id
@@ -84,7 +85,7 @@ class ConnectRoutes:
         generation = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"]
         models = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
         self._endpoints = {
-            **_endpoints(generation, GenerationServicer(service, limiter)),
+            **_endpoints(generation, GenerationServicer(service, limiter, Priority.VISITOR)),
             **_endpoints(models, ModelServicer(service.registry)),
         }
         self._app = _Application(

@@ -104,7 +104,7 @@ class ImageAddress:
                 mixing=tuple(StyleMix(seed, group) for seed, group in self.mixing),
             ),
             encode=EncodeOptions(self.format, self.quality, self.size),
-            priority=Priority.BULK if self.bulk else Priority.INTERACTIVE,
+            priority=Priority.BULK if self.bulk else Priority.VISITOR,
         )
 
     def path(self, model: str, build: str) -> str:
