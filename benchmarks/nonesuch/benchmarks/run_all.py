@@ -49,7 +49,7 @@ SUITES = {
     "encoding": Suite("encoding", "Time and size of JPEG, PNG and WebP, alone and beside inference."),
     "tuning": Suite("tuning", "What nonesuch tune chose against a full sweep."),
     "serve": Suite("serve.suite", "A server under load: closed loops, and open loops timed from the schedule."),
-    "overload": Suite("serve.overload", "More load than a server can take, and bulk work beside interactive calls."),
+    "overload": Suite("serve.overload", "More load than a server can take; bulk work or visitors beside callers."),
     "overhead": Suite("overhead", "What serving costs on top of the engine: at saturation, and for one caller."),
     "peers": Suite("peers.suite", "The same artifact behind other servers, each in an environment of its own."),
     "loadgen": Suite("loadgen", "Our load generator against MLPerf LoadGen, unofficial."),

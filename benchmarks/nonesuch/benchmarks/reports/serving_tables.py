@@ -90,9 +90,13 @@ def overload_tables(result: Result) -> list[Grid]:
         [str(one.case["beside"]), middle(one), number(percentile(one.samples, 90)), tail(one, 99)]
         for one in find(result.measurements, "overload", "latency")
     ]
+    crowd = [
+        [str(one.case["visitors"]), middle(one)] for one in find(result.measurements, "overload", "visitors_per_s")
+    ]
     return [
         Grid(["offered, times the capacity", "goodput"], rows),
         without_empty(Grid(["interactive calls beside", "median latency", "p90 ms", "p99 ms"], waits)),
+        Grid(["visitors at the web page", "pictures for all of them"], crowd),
     ]
 
 

@@ -1,7 +1,8 @@
-"""More load than a server can take, and bulk work beside interactive calls: what is left for those who wait.
+"""More load than a server can take, and bulk work or visitors beside interactive calls: what is left for these.
 
     goodput    open loops at 1, 2 and 4 times the closed-loop throughput; each call has the bound of goodput as deadline
-    priority   an open loop of interactive calls at a low rate, alone, and beside a bulk stream that never ends
+    priority   an open loop of interactive calls at a low rate, alone, beside a bulk stream that never ends, and beside
+               a crowd at the web page, each of whom fetches one face after another
 
 Goodput counts answers in time, per second, while the load is on and the queue has settled.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -29,12 +31,15 @@ from .open_loop import run_open_loop
 from .request_record import LoadRun
 from .server_process import ServerProcess
 from .suite import SLO_FACTOR, SUBJECT, check_pictures, expected_pictures
+from .visitors import Visitors
 
 __all__ = ["FULL", "QUICK", "SUITE", "OverloadSettings", "measure"]
 
 SUITE = "overload"
 _ARRIVALS_SEED = 20_250
 _BULK_IMAGES = 1000  # of one stream; when it ends the next begins
+_SHOWN = 200
+_HONEST = {_SHOWN, 429, 503}  # of HTTP: a picture, or the time to come back
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,8 @@ class OverloadSettings:
 
     Attributes:
         loads: offered rates, as shares of the closed-loop throughput.
-        quiet_load: of the interactive calls beside bulk work, likewise.
+        quiet_load: of the interactive calls beside other work, likewise.
+        visitors: in the crowd at the web page.
         run_s: how long a load is on; at least three times the bound of goodput.
         most: requests in a run at most.
         rounds: times everything is done.
@@ -52,6 +58,7 @@ class OverloadSettings:
 
     loads: tuple[float, ...] = (1.0, 2.0, 4.0)
     quiet_load: float = 0.3
+    visitors: int = 200
     run_s: float = 12.0
     most: int = 2000
     rounds: int = 1
@@ -63,7 +70,9 @@ FULL = OverloadSettings(run_s=30.0, rounds=3)
 
 
 def measure(request: Request, settings: OverloadSettings | None = None) -> Outcome:
-    """Samples of goodput_per_s, one a round, case {"load": L}, and of latency, case {"beside": "nothing" or "bulk"}.
+    """Samples of goodput_per_s, latency and visitors_per_s, the pictures that a crowd got.
+
+    The cases: {"load": L}; {"beside": "nothing", "bulk" or "200 visitors"}; {"visitors": 200}.
 
     Raises:
         BenchmarkError: the server does not start, or shows another picture.
@@ -75,8 +84,8 @@ def measure(request: Request, settings: OverloadSettings | None = None) -> Outco
     settings = replace(settings, rounds=request.rounds or settings.rounds)
     expected = expected_pictures(request.model)
     try:
-        with ServerProcess(request.model, settings.server_options) as server:
-            return asyncio.run(_Overload(request, settings).run(server.address, expected))
+        with ServerProcess(request.model, ("--http", "127.0.0.1:0", *settings.server_options)) as server:
+            return asyncio.run(_Overload(request, settings).run(server, expected))
     except ClientError as error:
         raise BenchmarkError(f"the server failed while it was measured: {error}") from error
 
@@ -92,8 +101,8 @@ class _Overload:
         self.detail = ""
         self.flags: list[str] = []
 
-    async def run(self, address: str, expected: NDArray[np.uint8]) -> Outcome:
-        async with AsyncClient(address, retries=False) as client:
+    async def run(self, server: ServerProcess, expected: NDArray[np.uint8]) -> Outcome:
+        async with AsyncClient(server.address, retries=False) as client:
             self.detail = (await client.model()).backend
             await check_pictures(client, expected)
             single = LoadReport.of(await run_closed_loop(client, self.seeds, count=10))
@@ -101,7 +110,9 @@ class _Overload:
             slo_s = SLO_FACTOR * single.latency.p50 / 1e3
             rate_per_s = max(single.achieved_per_s, crowd.achieved_per_s)
             goodput: dict[float, list[float]] = {load: [] for load in self.settings.loads}
-            latency: dict[str, list[float]] = {"nothing": [], "bulk": []}
+            crowded = f"{self.settings.visitors} visitors"
+            latency: dict[str, list[float]] = {"nothing": [], "bulk": [], crowded: []}
+            visited: list[float] = []
             for number in range(self.settings.rounds):
                 self.say(f"overload: round {number + 1} of {self.settings.rounds}, {rate_per_s:.3g} per second is 1")
                 for load, found in goodput.items():
@@ -109,12 +120,20 @@ class _Overload:
                 latency["nothing"] += await self._quiet(client, rate_per_s, slo_s)
                 async with _bulk(client, self.seeds):
                     latency["bulk"] += await self._quiet(client, rate_per_s, slo_s)
+                began = time.monotonic()
+                async with Visitors(server.web, self.settings.visitors) as visitors:
+                    latency[crowded] += await self._quiet(client, rate_per_s, slo_s)
+                visited.append(visitors.answers.get(_SHOWN, 0) / (time.monotonic() - began))
+                if not set(visitors.answers) <= _HONEST:
+                    self.flags.append(f"{SUITE}: the visitors were answered {visitors.answers}")
         why = f"{self.detail}; within {slo_s * 1e3:.0f} ms, {SLO_FACTOR:g} times one image at a time"
         outcome = Outcome(flags=self.flags)
         for load, samples in goodput.items():
             outcome.measurements.append(self._one("goodput_per_s", "1/s", "higher", samples, {"load": load}, why))
         for beside, samples in latency.items():
             outcome.measurements.append(self._one("latency", "ms", "lower", samples, {"beside": beside}, self.detail))
+        case: Case = {"visitors": self.settings.visitors}
+        outcome.measurements.append(self._one("visitors_per_s", "1/s", "higher", visited, case, self.detail))
         return outcome
 
     async def _goodput(self, client: AsyncClient, rate_per_s: float, slo_s: float) -> float:

@@ -36,6 +36,7 @@ from nonesuch.cli.main import main
 main()
 """
 _ADDRESS = re.compile(r"^gRPC\s+(\S+)$", re.MULTILINE)
+_WEB = re.compile(r"^web\s+(\S+?)/?$", re.MULTILINE)
 _POLL_S = 0.05
 _STOP_S = 30.0
 
@@ -48,10 +49,14 @@ class ServerProcess:
 
     Args of the class: `model`, a name or an artifact's folder; `options`, more options of `nonesuch serve`;
     `start_timeout_s`, how long loading may take.
+
+    Attributes:
+        address: of gRPC, HOST:PORT.
+        web: of the web page, a URL; empty without the option --http.
     """
 
     def __init__(self, model: str | Path, options: Sequence[str] = (), *, start_timeout_s: float = 300.0) -> None:
-        self.address = ""
+        self.address = self.web = ""
         self._arguments = [
             *("serve", "--grpc", "127.0.0.1:0", "--model", str(model), "--log-level", "error"),
             *("--drain-delay-s", "0", "--drain-s", "10", *options),
@@ -83,6 +88,8 @@ class ServerProcess:
             self.address = self._wait_for_address(time.monotonic() + self._start_timeout_s)
             with Client(self.address) as client:
                 health = client.health(wait_for_ready=True)
+            web = _WEB.search(self._output("out").read_text())
+            self.web = web[1] if web else ""
             if health != "SERVING":
                 raise BenchmarkError(f"the server at {self.address} says {health} after its start; see its log")
         except ClientError as error:
