@@ -114,6 +114,18 @@ async def test_keys_alone_will_do(page: Page, site: str) -> None:
     assert await seed_of(page) == seed
 
 
+async def test_whoever_comes_again_has_nothing_ahead(page: Page, site: str) -> None:
+    seed = await arrive(page, site)
+    await page.locator("#new").click()
+    seed = await new_face(page, seed)
+    await page.go_back()
+    await new_face(page, seed)
+    await expect(page.locator("#next")).to_be_enabled()
+    await arrive(page, f"{site}/?seed=3&psi=0.7")
+    await expect(page.locator("#next")).to_be_disabled()
+    await expect(page.locator("#previous")).to_be_disabled()
+
+
 async def test_without_a_script_it_is_a_page_of_links_and_forms(browser: Browser, site: str) -> None:
     async with await browser.new_context(java_script_enabled=False) as context:
         page = await context.new_page()

@@ -50,6 +50,9 @@ async def test_axe_finds_nothing(browser: Browser, site: str, scheme: Literal["l
         await page.goto(f"{site}/?seed=nobody")
         await expect(page.locator("#retry")).to_be_visible()
         assert await _violations(page) == []
+        await page.goto(f"{site}/docs")
+        assert await _violations(page) == []
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 async def test_the_page_weighs_little_and_comes_compressed(site: str) -> None:
@@ -121,6 +124,14 @@ async def test_it_fits_and_can_be_touched(page: Page, site: str, width: int) -> 
         ".map((one) => one.id)"
     )
     assert small == []
+
+
+async def test_the_foot_leads_to_how_a_picture_is_verified_and_back(page: Page, site: str) -> None:
+    await arrive(page, site)
+    await page.get_by_role("link", name="How to verify a picture").click()
+    await expect(page.get_by_role("heading", name="Is this picture from a machine?")).to_be_in_viewport()
+    await page.get_by_role("link", name="Back to the faces").click()
+    await expect(page.locator("#line")).to_contain_text("Made in")
 
 
 async def test_the_wall_takes_the_hue_of_the_picture(page: Page, site: str) -> None:

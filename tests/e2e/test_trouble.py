@@ -13,6 +13,7 @@ from nonesuch.server.grpc_server import GrpcServer
 
 from ..conftest import RunServer
 from ..server.conftest import OpenPaced, PacedSession
+from ..waiting import until
 from .conftest import WEB
 from .visits import arrive, new_face, open_more, seed_of
 
@@ -33,13 +34,11 @@ async def _occupy(server: GrpcServer, session: PacedSession, page: Page, site: s
     """Two pictures that are not done until the gate opens: one is being made, and one waits for it."""
     session.gate = gate = _WatchedGate()
     first = asyncio.create_task(page.request.get(f"{site}/face/1.jpg"))
-    while not gate.reached:
-        await asyncio.sleep(0.01)
+    await until(lambda: gate.reached)
     second = asyncio.create_task(page.request.get(f"{site}/face/2.jpg"))
     model = server.registry.peek("")
     assert model is not None
-    while not model.batcher.waiting:
-        await asyncio.sleep(0.01)
+    await until(lambda: model.batcher.waiting)
     return [first, second]
 
 

@@ -18,6 +18,7 @@ from nonesuch.engine.style_mix import LayerGroup, StyleMix
 from nonesuch.v1 import generation_service_pb2, generation_service_pb2_grpc, image_pb2, synthesis_pb2
 
 from ..conftest import RunServer
+from ..waiting import until
 
 
 async def test_sixteen_clients_at_once_each_get_the_image_of_their_own_seed(
@@ -179,9 +180,7 @@ async def test_a_stream_that_is_left_early_frees_its_places(run_server: RunServe
             break
         await stream.aclose()
         batcher = server.registry.loaded[0].batcher
-        async with asyncio.timeout(10):
-            while batcher.waiting:
-                await asyncio.sleep(0.005)
+        await until(lambda: not batcher.waiting)
         assert (await client.generate(seed=1)).data
 
 

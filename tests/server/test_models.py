@@ -23,6 +23,7 @@ from nonesuch.server.grpc_server import GrpcServer
 from nonesuch.server.settings import ModelSettings, ServerSettings
 
 from ..conftest import TINY_SOURCE, RunServer, tiny_checkpoint
+from ..waiting import until
 
 T = TypeVar("T")
 
@@ -124,9 +125,7 @@ async def test_a_load_goes_on_when_its_first_caller_goes_and_all_who_wait_share_
     async with run_server(models=models, open_model=open_model, queue_limit=3) as server:
         async with AsyncClient(server.address, retries=False) as client:
             first = asyncio.create_task(client.generate(seed=1))
-            async with asyncio.timeout(10):
-                while not opened:
-                    await asyncio.sleep(0.01)
+            await until(lambda: opened)
             others = [asyncio.create_task(client.generate(seed=seed)) for seed in (2, 3)]
             await asyncio.sleep(0.05)
             with pytest.raises(OverloadedError, match="3 calls wait for model 'tiny' to be loaded"):
@@ -165,9 +164,7 @@ async def test_an_unload_that_its_caller_gives_up_is_finished(run_server: RunSer
             unloading.cancel()
             await asyncio.gather(unloading, return_exceptions=True)
             assert server.registry._leaving
-        async with asyncio.timeout(10):
-            while server.registry._leaving:
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.registry._leaving)
         assert not model.generator.session.is_open
         await server.registry.load("tiny")
         assert (await client.generate(seed=1)).data
@@ -247,9 +244,7 @@ async def test_reload_under_traffic_swaps_in_one_step_and_loses_nobody(
             assert set(seen) == {old_id, new_id}
             # Calls that had begun when the swap was made may still answer with the old one: one for each caller.
             assert old_id not in seen[after + len(callers) :]
-            async with asyncio.timeout(10):
-                while server.registry._leaving:
-                    await asyncio.sleep(0.01)
+            await until(lambda: not server.registry._leaving)
 
 
 async def test_a_damaged_model_stops_the_start_and_two_of_one_name_are_refused(
@@ -275,9 +270,7 @@ async def test_health_says_not_serving_until_the_models_are_loaded(artifact: Art
     settings = ServerSettings(grpc="127.0.0.1:0", models=({"model": str(artifact.folder)},), drain_delay_s=0)
     server = GrpcServer(settings, slow)
     starting = asyncio.create_task(server.start())
-    async with asyncio.timeout(10):
-        while not server.port:
-            await asyncio.sleep(0.01)
+    await until(lambda: server.port)
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service="nonesuch.v1.GenerationService")

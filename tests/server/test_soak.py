@@ -11,6 +11,7 @@ from nonesuch.client import AsyncClient
 from nonesuch.server.resident_memory import resident_mib
 
 from ..conftest import RunServer
+from ..waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -51,8 +52,7 @@ async def test_a_model_that_is_reloaded_again_and_again_leaves_nothing_behind(ru
         async def reload(times: int) -> None:
             for _ in range(times):
                 await server.registry.reload("tiny")
-                while server.registry._leaving:
-                    await asyncio.sleep(0.01)
+                await until(lambda: not server.registry._leaving)
 
         callers = [asyncio.create_task(ask(first)) for first in range(4)]
         await reload(20)  # the first fill arenas and caches

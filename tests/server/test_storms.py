@@ -24,6 +24,7 @@ from nonesuch.engine.generator import Generator
 from nonesuch.server.grpc_server import GrpcServer
 
 from ..conftest import RunServer
+from ..waiting import until
 from .conftest import OpenPaced
 
 W_DIM = 12
@@ -43,9 +44,11 @@ def ask(client: AsyncClient, level: int, **options: object) -> Coroutine[Any, An
 async def settled(server: GrpcServer, tasks: int, files: int) -> None:
     """Everything that the calls took is given back."""
     (model,) = server.registry.loaded
-    async with asyncio.timeout(10):
-        while model.batcher.waiting or model.batcher.in_flight or model.in_use or len(asyncio.all_tasks()) > tasks:
-            await asyncio.sleep(0.01)
+    await until(
+        lambda: (
+            not (model.batcher.waiting or model.batcher.in_flight or model.in_use or len(asyncio.all_tasks()) > tasks)
+        )
+    )
     assert len(os.listdir("/proc/self/fd")) <= files
     assert not model.batcher._tickets
     assert not len(model.batcher._queue)
@@ -128,8 +131,7 @@ async def test_a_reader_that_takes_nothing_is_bounded_and_then_let_go(
         await anext(stream)  # and no more
         (model,) = server.registry.loaded
         async with asyncio.timeout(20):
-            while model.in_use:
-                await asyncio.sleep(0.02)
+            await until(lambda: not model.in_use)
             while server.gate._active:  # the call itself ends too, although nobody reads its status
                 await asyncio.sleep(0.02)
         # Two batches on their way, the messages that the transport had taken, and what ran at the start: not 200.

@@ -117,6 +117,10 @@ class ServerSettings(BaseSettings):
         None, description="addresses of proxies, with commas, whose X-Forwarded-For says who calls; unset: of none"
     )
     http_ready_faces: int = Field(4, ge=0, le=64, description="faces made ahead for visitors of the HTTP API")
+    http_source: str | None = Field(
+        None, pattern=r"^https?://[!-~]+$", max_length=2048,
+        description="URL of the program's source, linked at the foot of the page; unset: not linked",
+    )  # fmt: skip
     metrics: str | None = Field(None, description="address of the Prometheus page /metrics; unset: none")
     models: tuple[ModelSettings, ...] = Field((), description="the models, the default first")
     model_memory_mib: int | None = Field(

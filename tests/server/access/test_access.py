@@ -27,6 +27,7 @@ from nonesuch.server.settings import KeySettings
 from nonesuch.v1 import admin_service_pb2, admin_service_pb2_grpc
 
 from ...conftest import RunServer
+from ...waiting import until
 
 KEYS = {name: new_key() for name in ("alice", "worker", "operator")}
 
@@ -255,9 +256,7 @@ async def test_watches_of_health_are_bounded(run_server: RunServer, monkeypatch:
             await stub.Watch(health_pb2.HealthCheckRequest()).read()
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         watches[0].cancel()
-        async with asyncio.timeout(10):
-            while server._calls._watches == 3:
-                await asyncio.sleep(0.01)
+        await until(lambda: server._calls._watches != 3)
         assert (await stub.Watch(health_pb2.HealthCheckRequest()).read()).status == 1
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import numpy as np
 
 from nonesuch.engine.session import Batch
 from nonesuch.server.batching.batcher import Batcher, Rendered
 from nonesuch.server.batching.request_queue import Priority
+
+from ...waiting import until
 
 
 def one_image(level: int) -> Batch:
@@ -30,9 +31,3 @@ async def start(batcher: Batcher, count: int) -> list[asyncio.Task[Rendered]]:
     tasks += [asyncio.create_task(render(batcher, level)) for level in range(1, count)]
     await until(lambda: batcher.waiting == count - 1)
     return tasks
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)

@@ -10,8 +10,9 @@ from nonesuch.server.batching.batcher_limits import BatcherLimits
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 
+from ...waiting import until
 from ..conftest import PacedSession
-from .rendering import render, start, until
+from .rendering import render, start
 
 
 async def test_interactive_goes_first_and_bulk_is_not_starved(paced: Callable[..., PacedSession]) -> None:

@@ -16,8 +16,9 @@ from nonesuch.server.batching.batcher_limits import BatcherLimits
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 
+from ...waiting import until
 from ..conftest import PacedSession
-from .rendering import render, start, until
+from .rendering import render, start
 
 
 async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_image(

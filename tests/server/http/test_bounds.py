@@ -12,10 +12,10 @@ from nonesuch.server.access.api_keys import hash_of_key, new_key
 from nonesuch.server.http.image_address import psi_text
 
 from ...conftest import RunServer
+from ...waiting import LONG_S, until
 from .browsing import browsing
 
 PATIENCE_S = 0.5
-LONG_S = 60  # for what ends by itself, on any machine
 
 
 async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -84,17 +84,13 @@ async def test_faces_are_made_ahead_for_those_who_fetch_them_only(run_server: Ru
     async with browsing(run_server, http_ready_faces=2) as (server, web):
         assert server._web is not None
         faces = server._web._faces
-        async with asyncio.timeout(LONG_S):
-            while faces.ready < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: faces.ready >= 2)
         for _ in range(5):
             await web.get("/face")
             await web.head("/face")
         assert (faces.ready, faces._refilling) == (0, None)
         await web.get("/face", follow_redirects=True)
-        async with asyncio.timeout(LONG_S):
-            while faces.ready < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: faces.ready >= 2)
 
 
 async def test_a_model_that_is_loaded_on_demand_is_not_loaded_for_faces_that_nobody_asked_for(

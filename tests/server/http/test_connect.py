@@ -7,6 +7,7 @@ import base64
 import json
 import socket
 import struct
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from nonesuch.server.transport_options import MAX_REQUEST_BYTES
 from nonesuch.v1 import generation_service_pb2, image_pb2, synthesis_pb2
 
 from ...conftest import RunServer
+from ...waiting import until
 from ..conftest import OpenPaced
 from .browsing import browsing
 from .connect_calls import GENERATION, MODELS, call, envelope, envelopes, stream
@@ -39,11 +41,8 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
     return records
 
 
-async def _until(condition: object) -> None:
-    """Wait for a condition; a test that waits for ever is ended by the bound, whose length is not what is tested."""
-    async with asyncio.timeout(30):
-        while not condition():  # type: ignore[operator]
-            await asyncio.sleep(0.01)
+def _is_longer(records: list[CallRecord], count: int) -> bool:
+    return len(records) > count
 
 
 async def test_json_and_binary_have_the_picture_that_grpc_has(
@@ -255,11 +254,11 @@ async def test_a_client_that_goes_away_cancels_its_work(
             before = len(ended)
             headers = {"content-type": kind}
             calling = asyncio.create_task(web.post(f"{GENERATION}/{path}", content=body, headers=headers))
-            await _until(lambda: server.gate._active == 1)
+            await until(lambda: server.gate._active == 1)
             calling.cancel()
-            await _until(lambda count=before: len(ended) > count)
+            await until(partial(_is_longer, ended, before))
             assert ended[-1].code == "CANCELLED"
-            await _until(lambda: server.gate._active == 0)
+            await until(lambda: server.gate._active == 0)
         sessions[0].gate.set()
         assert (await call(web, f"{GENERATION}/Generate", {})).status_code == 200
         # Of 202; what was in a run when its reader went is rendered, and the last call's is one.
@@ -283,7 +282,7 @@ async def test_who_sends_or_reads_too_slowly_loses_the_call(
         with socket.create_connection((host, int(port))) as stalled:
             stalled.sendall(b"POST /nonesuch.v1.GenerationService/GenerateStream HTTP/1.1\r\nHost: x\r\n")
             stalled.sendall(b"Content-Type: application/connect+json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-            await _until(lambda: len(ended) == 2)
+            await until(lambda: len(ended) == 2)
             assert ended[-1].code == "ABORTED"
             assert 0 < ended[-1].messages < 200
         assert (await call(web, f"{GENERATION}/Generate", {})).status_code == 200

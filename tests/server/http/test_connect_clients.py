@@ -19,6 +19,7 @@ from nonesuch.server.access.api_keys import hash_of_key, new_key
 from nonesuch.server.settings import KeySettings
 
 from ...conftest import REPOSITORY, RunServer
+from ...waiting import until
 from ..conftest import OpenPaced
 from .browsing import browsing
 from .connect_calls import GENERATION, MODELS, call, stream
@@ -152,16 +153,12 @@ async def test_calls_of_both_wires_are_counted_together_and_the_drain_lets_them_
     async with browsing(run_server, open_model=open_model, max_calls=1, http_ready_faces=0) as (server, web):
         sessions[0].gate.clear()
         running = asyncio.create_task(call(web, f"{GENERATION}/Generate", {}))
-        async with asyncio.timeout(30):
-            while server.gate._active == 0:
-                await asyncio.sleep(0.01)
+        await until(lambda: server.gate._active != 0)
         refused = await call(web, f"{GENERATION}/Generate", {})
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
         assert refused.json()["message"] == "1 calls run, and no more may; try again in 1000 ms"
         stopping = asyncio.create_task(server.stop())
-        async with asyncio.timeout(30):
-            while not server.gate._refusing:
-                await asyncio.sleep(0.01)
+        await until(lambda: server.gate._refusing)
         late = await call(web, f"{GENERATION}/Generate", {})
         assert (late.status_code, late.json()["code"]) == (503, "unavailable")
         assert "shutting down" in late.json()["message"]

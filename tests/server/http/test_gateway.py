@@ -16,10 +16,10 @@ from nonesuch.server.http.image_address import BUILD_DIGITS, ImageAddress
 from nonesuch.server.settings import ServerSettings
 
 from ...conftest import RunServer
+from ...waiting import LONG_S, until
 from ..conftest import OpenPaced
 from .browsing import browsing
 
-LONG_S = 60  # for what ends by itself, on any machine
 _GENERATE = "nonesuch.v1.GenerationService/Generate"
 
 
@@ -100,11 +100,11 @@ async def test_a_draining_server_answers_what_it_took_and_refuses_the_rest(
         location = (await web.get("/face/1.png")).headers["location"]
         sessions[0].gate.clear()
         taken = asyncio.create_task(web.get(location))
-        while server.registry.loaded[0].batcher.in_flight == 0:
-            await asyncio.sleep(0.01)
-        stopping = asyncio.create_task(server.stop())
-        refused = await web.get(location)
-        while refused.status_code == 200:  # the drain has not begun
+        async with asyncio.timeout(LONG_S):
+            await until(lambda: server.registry.loaded[0].batcher.in_flight != 0)
+            stopping = asyncio.create_task(server.stop())
+            while (await web.get("/models")).status_code == 200:  # the drain has not begun
+                await asyncio.sleep(0.01)
             refused = await web.get(location)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
         sessions[0].gate.set()
@@ -125,24 +125,25 @@ async def test_faces_that_are_made_ahead_are_each_given_to_one_visitor(run_serve
     async with browsing(run_server, http_ready_faces=3) as (server, web):
         assert server._web is not None
         faces = server._web._faces
-        while faces.ready < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: faces.ready >= 3)
         given = [(await web.get("/next")).json() for _ in range(3)]
         assert given[0]["ready"]
         assert len({one["seed"] for one in given}) == 3
         for one in given:
             first, again = await web.get(one["image"]), await web.get(one["image"])
             assert first.content == again.content  # made ahead, and made for this request
-        plain = (await web.get("/next?psi=0.5")).json()
-        assert (plain["ready"], plain["psi"]) == (False, 0.5)
+        await until(lambda: faces.ready >= 3)
+        for query in ("psi=0.7", "model=tiny", "psi=0.70&model=tiny"):  # what is meant without it, too
+            assert (await web.get(f"/next?{query}")).json()["ready"], query
+        other = (await web.get("/next?psi=0.5")).json()
+        assert (other["ready"], other["psi"]) == (False, 0.5)
 
 
 async def test_a_model_that_was_replaced_leaves_no_faces_of_its_own(run_server: RunServer) -> None:
     async with run_server() as server:
         faces = FreshFaces(server.service, 2)
         faces.refill()
-        while faces.ready < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: faces.ready >= 2)
         before = faces._ready[0]
         for index, made in enumerate(faces._ready):
             faces._ready[index] = type(made)(**{**made.__dict__, "build_id": "0" * 16})
@@ -173,9 +174,7 @@ async def test_a_caller_over_grpc_goes_before_a_crowd_of_visitors(run_server: Ru
         running = batcher.in_flight
         assert (batcher.waiting, running) == (12, 1)
         caller = asyncio.create_task(client.generate(w=[77.0] * 12, psi=1, format="png"))
-        async with asyncio.timeout(LONG_S):
-            while batcher.waiting < 13:
-                await asyncio.sleep(0.01)
+        await until(lambda: batcher.waiting >= 13)
         session.gate.set()
         await caller
         answers = await asyncio.gather(*half)

@@ -12,6 +12,7 @@ from nonesuch.client import AsyncClient
 from nonesuch.server.batching.request_queue import Priority
 
 from ...conftest import RunServer
+from ...waiting import until
 from ..conftest import OpenPaced
 from .browsing import browsing
 
@@ -107,6 +108,7 @@ REFUSED = [
     ("/face/1.jpg?priority=first", "priority"),
     ("/face/1.jpg?psi=1&psi=1", "psi"),
     ("/face/1.jpg?evil=1", "evil"),
+    ("/face/tiny/1.jpg?psi=1", "build"),
 ]
 
 
@@ -141,12 +143,10 @@ async def test_a_reader_who_goes_takes_the_work_along(run_server: RunServer, ope
         before = len(sessions[0].sizes)
         waiting = [asyncio.create_task(web.get(location)) for _ in range(3)]
         batcher = server.registry.loaded[0].batcher
-        while batcher.waiting < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: batcher.waiting >= 2)
         for task in waiting:
             task.cancel()
-        while batcher.waiting:
-            await asyncio.sleep(0.01)
+        await until(lambda: not batcher.waiting)
         sessions[0].gate.set()
         assert (await web.get(location)).status_code == 200
         assert len(sessions[0].sizes) - before <= 2  # the one that ran, and the last

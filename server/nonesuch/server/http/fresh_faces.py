@@ -14,6 +14,7 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 
 from nonesuch.engine.errors import NonesuchError
+from nonesuch.engine.latents import DEFAULT_PSI
 
 from ..batching.request_queue import Priority
 from ..image_request import ImageRequest, MadeImage, fresh_seed
@@ -46,7 +47,13 @@ class FreshFaces:
 
         `address` says what the visitor wants and has a fresh seed, which it keeps where nothing of the kind is ready.
         """
-        if address != ImageAddress(address.seed):
+        default = self._service.registry.names[0]
+        plain = replace(
+            address,
+            psi=None if address.psi == DEFAULT_PSI else address.psi,
+            model="" if address.model == default else address.model,
+        )
+        if plain != ImageAddress(address.seed):
             return address, False
         made = self._next()
         if made is None or made.seed is None:

@@ -23,10 +23,12 @@ from ..call_gate import CallGate
 from ..service import ImageService
 from .bounded_protocol import bounded_protocol
 from .connect import ALLOWED_HEADERS, EXPOSED_HEADERS, ConnectRoutes
+from .docs_page import DocsPage
 from .fresh_faces import FreshFaces
 from .http_calls import Handler, HttpCalls
 from .image_pages import ImagePages
 from .operations import Operations
+from .web_files import WebFiles
 from .web_page import WebPage
 
 __all__ = ["HttpGateway"]
@@ -56,7 +58,10 @@ class HttpGateway:
         self._settings = service.settings
         self._faces = FreshFaces(service, service.settings.http_ready_faces)
         pages = ImagePages(service, limiter, self._faces)
-        web = WebPage(service, self._faces)
+        files = WebFiles()
+        web = WebPage(service, self._faces, files)
+        methods = ConnectRoutes(service, limiter, gate).routes
+        docs = DocsPage(files, [method.path for method in methods], service.settings.http_source)
         operations = Operations(service.registry, service.metrics.registry)
         calls = HttpCalls(gate)
 
@@ -66,7 +71,8 @@ class HttpGateway:
         self._app = Starlette(
             routes=[
                 Route("/", web.readable(calls.endpoint("GET /", web.page)), methods=["GET"]),
-                *(Route(path, web.file, methods=["GET"]) for path in ("/style.css", "/app.js", "/icon.svg")),
+                Route("/docs", docs.page, methods=["GET"]),
+                *(Route(path, files.file, methods=["GET"]) for path in files.paths),
                 route("/face", pages.fresh, "generate"),
                 route("/next", pages.next, "generate"),
                 route("/face/{seed}.{extension}", pages.seed, "generate"),
@@ -76,7 +82,7 @@ class HttpGateway:
                 route("/metrics", operations.metrics, "admin"),
                 Route("/healthz", operations.alive),
                 Route("/readyz", operations.ready),
-                *ConnectRoutes(service, limiter, gate).routes,
+                *methods,
             ],
             middleware=[
                 Middleware(_PlainHeaders),
@@ -199,7 +205,9 @@ def _on_error(handler: Handler) -> Callable[[Request, Exception], Awaitable[Resp
 
 
 async def _no_page(request: Request) -> Response:
-    raise ModelNotFoundError("there is no such page; there are /face, /face/SEED.jpg, /models, /healthz and /readyz")
+    raise ModelNotFoundError(
+        "there is no such page; there are /face, /face/SEED.jpg, /models and others, which /docs lists"
+    )
 
 
 async def _no_method(request: Request) -> Response:

@@ -75,7 +75,10 @@ class ImageAddress:
             raise InvalidRequestError(FieldViolation("format", problem))
         address = cls(check_seed(_whole("seed", seed)), FORMATS[extension])
         if build is not None:
-            model, _, digits = build.rpartition("@")
+            model, at, digits = build.rpartition("@")
+            if not at:
+                problem = f"{_short(build)!r} is no MODEL@BUILD; {address.short_path()} leads to today's"
+                raise InvalidRequestError(FieldViolation("build", problem))
             address = replace(address, model=model, build=digits)
         seen: set[str] = set()
         for name, value in query:

@@ -108,6 +108,7 @@ def openapi_document() -> dict[str, Any]:
             "/healthz": _get("Whether the process lives.", {"200": _TEXT}),
             "/readyz": _get("Whether calls are taken.", {"200": _TEXT, "503": _TEXT}),
             "/metrics": _get("Prometheus' page.", {"200": _TEXT}),
-            "/openapi.json": _get("This document.", {"200": _JSON}),
+            "/docs": _get("How to verify a picture, and this for people.", {"200": {"description": "HTML."}}),
+            "/openapi.json": _get("This for machines.", {"200": _JSON}),
         },
     }

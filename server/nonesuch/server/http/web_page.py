@@ -1,8 +1,7 @@
-"""The page that visitors see: one face of nobody, rendered by the server, and the two files that it needs.
+"""The page that visitors see: one face of nobody, rendered by the server.
 
     /                          a face that nobody had before
     /?seed=42&psi=0.7          always that face
-    /style.css  /app.js        kept for ever where the address carries the hash of the file
 
 The page works as it stands; app.js only saves it from being loaded again.
 """
@@ -10,15 +9,10 @@ The page works as it stands; app.js only saves it from being loaded again.
 from __future__ import annotations
 
 import gzip
-import hashlib
-import importlib.resources
 import json
-from dataclasses import dataclass
 from html import escape
-from string import Template
 from urllib.parse import urlencode
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,13 +24,13 @@ from ..service import ImageService
 from .fresh_faces import FreshFaces
 from .http_calls import Handler
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
+from .web_files import WebFiles, takes_gzip
 
 __all__ = ["WebPage"]
 
 _ALT = "Computer-generated face of a person who does not exist"
 _DEFAULT_PSI = f"{DEFAULT_PSI:g}"
 _KNOWN = ("psi", "model", "mix")  # anything else in the query is somebody's tracking, and none of ours
-_FOREVER = "public, max-age=31536000, immutable"
 # Back shows the page as it was, and a refresh asks again.
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
 _FIELDS = (
@@ -44,21 +38,21 @@ _FIELDS = (
     *("trouble", "hide_face"),
 )
 _PROBLEM = "application/problem+json"
-_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 class WebPage:
-    """Handlers of requests for the page; its files are read once."""
+    """Handlers of requests for the page."""
 
-    def __init__(self, service: ImageService, faces: FreshFaces) -> None:
-        folder = importlib.resources.files(__package__).joinpath("web")
+    def __init__(self, service: ImageService, faces: FreshFaces, files: WebFiles) -> None:
         self._registry = service.registry
         self._faces = faces
-        self._files = {
-            f"/{name}": _File.of(name, folder.joinpath(name).read_bytes())
-            for name in ("style.css", "app.js", "icon.svg")
+        self._template = files.template("index.html")
+        source = service.settings.http_source
+        self._fixed = {
+            "style": files.lasting("/style.css"),
+            "script": files.lasting("/app.js"),
+            "source": f' (<a href="{escape(source)}">source</a>)' if source else "",
         }
-        self._template = Template(folder.joinpath("index.html").read_text("utf-8"))
 
     async def page(self, request: Request) -> Response:
         """The page with the face that the query names, or else with a fresh one."""
@@ -81,20 +75,6 @@ class WebPage:
 
         return answer
 
-    async def file(self, request: Request) -> Response:
-        """A file of the page: for ever where its hash is asked for, else to be asked after each time."""
-        file = self._files[request.url.path]
-        zipped = _takes_gzip(request.headers)
-        tag = f'"{file.tag}{"-gzip" if zipped else ""}"'
-        lasting = request.query_params.get("v") == file.tag
-        headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": _FOREVER if lasting else "no-cache"}
-        known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
-        if tag in known:
-            return Response(status_code=304, headers=headers)
-        if zipped:
-            headers["Content-Encoding"] = "gzip"
-        return Response(file.zipped if zipped else file.data, headers=headers, media_type=file.media_type)
-
     def _rendered(self, request: Request, fields: dict[str, str], status: int = 200) -> Response:
         """The template with what is escaped already; what is missing is empty."""
         models = self._registry.loaded
@@ -108,12 +88,10 @@ class WebPage:
             "disable_models": "" if several else "disabled",
             "models": "\n".join(_option(model, fields.get("model")) for model in models),
             "licence": escape(_licence(models, fields.get("model"))),
-            "style": f"/style.css?v={self._files['/style.css'].tag}",
-            "script": f"/app.js?v={self._files['/app.js'].tag}",
         }
-        data = self._template.substitute({**blank, **own, **fields}).encode()
+        data = self._template.substitute({**blank, **self._fixed, **own, **fields}).encode()
         headers = dict(_PAGE_HEADERS)
-        if _takes_gzip(request.headers):
+        if takes_gzip(request.headers):
             data = gzip.compress(data, 6, mtime=0)
             headers["Content-Encoding"] = "gzip"
         return Response(data, status, headers, media_type="text/html")
@@ -122,8 +100,6 @@ class WebPage:
         """What the template says of a face, escaped."""
         seed = request.query_params.get("seed", "").strip()
         query = [(name, value) for name, value in request.query_params.multi_items() if name in _KNOWN]
-        # What is the default is left out: only plain faces are made ahead.
-        query = [pair for pair in query if pair != ("psi", _DEFAULT_PSI)]
         if seed:
             address = ImageAddress.parse(seed, "jpg", query)
         else:
@@ -156,21 +132,6 @@ class WebPage:
         return escaped
 
 
-@dataclass(frozen=True)
-class _File:
-    """A file of the page, as it is and compressed."""
-
-    data: bytes
-    zipped: bytes
-    tag: str
-    media_type: str
-
-    @classmethod
-    def of(cls, name: str, data: bytes) -> _File:
-        tag = hashlib.sha256(data).hexdigest()[:16]
-        return cls(data, gzip.compress(data, 9, mtime=0), tag, _MEDIA_TYPES[name.rpartition(".")[2]])
-
-
 def _option(model: LoadedModel, chosen: str | None) -> str:
     """A model to choose, and what the page has to know of it."""
     manifest = model.manifest
@@ -189,12 +150,3 @@ def _option(model: LoadedModel, chosen: str | None) -> str:
 def _licence(models: list[LoadedModel], chosen: str | None) -> str:
     found = [model for model in models if escape(model.name) == chosen] or models
     return found[0].manifest.source.licence if found else "unknown while no model is loaded"
-
-
-def _takes_gzip(headers: Headers) -> bool:
-    """Whether the reader takes gzip (RFC 9110, section 12.5.3)."""
-    for part in headers.get("accept-encoding", "").split(","):
-        name, _, weight = part.partition(";")
-        if name.strip().lower() in {"gzip", "*"}:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False

@@ -325,7 +325,13 @@ async function walk(to) {
       keyframes: [{ seed: from.seed }, { seed: to }],
       framesPerStep: stepwise ? WALK_FRAMES / 3 : WALK_FRAMES,
       image: { format: "IMAGE_FORMAT_WEBP", size: canvas.width },
-      synthesis: { psi: from.psi },
+      synthesis: {
+        psi: from.psi,
+        mixing: from.mix.map((one) => {
+          const [seed, group] = one.split(":");
+          return { source: { seed: Number(seed) }, group: `LAYER_GROUP_${group.toUpperCase()}` };
+        }),
+      },
     };
     for await (const data of frames(request, ending.signal)) {
       const bitmap = await createImageBitmap(new Blob([data], { type: "image/webp" }));
@@ -336,7 +342,7 @@ async function walk(to) {
       await new Promise((next) => (stepwise ? (step = next) : setTimeout(next, FRAME_MS)));
       if (ending.signal.aborted) return;
     }
-    load({ seed: to, psi: from.psi, model: from.model, drawn: from.drawn }, "push");
+    load({ ...from, seed: to }, "push");
   } catch (error) {
     if (ending.signal.aborted) return;
     stop();
@@ -423,6 +429,7 @@ addEventListener("popstate", (event) => {
 async function begin() {
   document.querySelectorAll("[data-js]").forEach((one) => (one.hidden = false));
   const { seed, psi, model, drawn } = main.dataset;
+  if (!history.state) remember(0); // whatever was ahead in this tab is gone
   const kept = history.state?.face;
   if (kept && performance.getEntriesByType("navigation")[0]?.type === "back_forward") return load(kept, "none");
   if (!seed) return fail(new Trouble($("trouble").textContent), () => load({}, "replace"));

@@ -1,0 +1,61 @@
+"""The page for people who want to verify a picture, or to call the HTTP API: /docs, made from the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .openapi import PICTURE_PARAMETERS, openapi_document
+from .web_files import WebFile, WebFiles
+
+__all__ = ["DocsPage"]
+
+
+class DocsPage:
+    """Handler of requests for the page, which is the same for everybody."""
+
+    def __init__(self, files: WebFiles, calls: Sequence[str], source: str | None) -> None:
+        """`calls` are the paths of the methods that may be called; `source` is where the program's source is."""
+        pages = {path: item["get"]["summary"] for path, item in openapi_document()["paths"].items()}
+        fields = {
+            "style": files.lasting("/style.css"),
+            "pages": _terms(pages),
+            "queries": _terms({one["name"]: f"{one['description']} {_values(one)}" for one in PICTURE_PARAMETERS}),
+            "calls": "\n".join(f"<li><code>POST {escape(path)}</code></li>" for path in calls),
+            "source": f'<a href="{escape(source)}">source</a>' if source else "source",
+        }
+        self._page = WebFile.of("docs.html", files.template("docs.html").substitute(fields).encode())
+
+    async def page(self, request: Request) -> Response:
+        """The page."""
+        return self._page.answer(request)
+
+
+def _terms(described: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"<dt><code>{escape(name)}</code></dt><dd>{escape(about.strip())}</dd>" for name, about in described.items()
+    )
+
+
+def _values(parameter: Mapping[str, Any]) -> str:
+    """What a query may hold, in words."""
+    schema: Mapping[str, Any] = parameter["schema"]
+    said = []
+    if "enum" in schema:
+        said.append(_listed(schema["enum"]))
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None:
+        said.append(f"{low:g} to {high:g}" if high is not None else f"{low:g} or more")
+    if "default" in schema:
+        said.append(f"{schema['default']} where none is given")
+    text = ", ".join(said)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _listed(values: Iterable[object]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} or {last}" if first else last
