@@ -160,6 +160,7 @@ async def test_styles_of_another_seed_are_mixed_in(page: Page, site: str) -> Non
     mixed = await face_bytes(page)
     assert mixed != plain
     assert parse_qs(urlsplit(page.url).query)["mix"] == ["7:coarse"]
+    assert await page.locator("#download").get_attribute("download") == "nonesuch-1-psi0.7-coarse7.jpg"
     await page.reload()  # it is a link like any other
     await expect(page.locator("#line")).to_contain_text("With coarse styles of 7.")
     assert await face_bytes(page) == mixed

@@ -126,6 +126,26 @@ async def test_whoever_comes_again_has_nothing_ahead(page: Page, site: str) -> N
     await expect(page.locator("#previous")).to_be_disabled()
 
 
+async def test_the_way_back_through_other_pages_knows_what_was_ahead(page: Page, site: str) -> None:
+    seeds = [await arrive(page, site)]
+    for _ in range(2):
+        await page.locator("#new").click()
+        seeds.append(await new_face(page, seeds[-1]))
+    await page.goto(f"{site}/docs")
+    await page.get_by_role("link", name="Back to the faces").click()
+    await expect(page.locator("#line")).to_contain_text("Made in")
+    seed = await seed_of(page)
+    await page.go_back()
+    await page.go_back()
+    assert await new_face(page, seed) == seeds[2]
+    await expect(page.locator("#next")).to_be_disabled()
+    await open_more(page)
+    await page.locator("#previous").click()
+    assert await new_face(page, seeds[2]) == seeds[1]
+    await page.locator("#next").click()
+    assert await new_face(page, seeds[1]) == seeds[2]
+
+
 async def test_without_a_script_it_is_a_page_of_links_and_forms(browser: Browser, site: str) -> None:
     async with await browser.new_context(java_script_enabled=False) as context:
         page = await context.new_page()

@@ -8,7 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nonesuch.engine import __version__
+from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.provenance import DIGITAL_SOURCE_TYPE, ImageRecord
+from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
 DESCRIPTION = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description"
 SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
@@ -53,6 +55,19 @@ def test_the_fields_hold_what_makes_the_image_again() -> None:
     assert "nonesuch:seed" not in ImageRecord("faces", MODEL_ID).fields
     # Seed 0 is a seed.
     assert ImageRecord("faces", MODEL_ID, 0).fields["nonesuch:seed"] == "0"
+
+
+def test_what_else_shaped_the_picture_is_said() -> None:
+    mixing = (StyleMix(3, LayerGroup.COARSE), StyleMix(None, (2, 1, 2), w=[0.0]))
+    words = PictureOptions(0.5, 4, 2, mixing, 9, (0.1, 0), 30).words
+    record = ImageRecord("faces", MODEL_ID, 7, 0.5, words)
+    assert record.fields["nonesuch:shaped_by"] == (
+        "class 2, psi in the first 4 layers, coarse styles of seed 3, layers 1, 2 of a latent, noise of seed 9, "
+        "moved by 0.1, 0, turned by 30 degrees"
+    )
+    assert f"seed 7, psi 0.5, {record.fields['nonesuch:shaped_by']}. Nobody" in record.text
+    assert PictureOptions(0.5).words == ()
+    assert "nonesuch:shaped_by" not in ImageRecord("faces", MODEL_ID, 7).fields
 
 
 def test_keywords_are_those_that_png_allows() -> None:

@@ -92,8 +92,10 @@ def command(
         applied_psi = psi if psi is not None else DEFAULT_PSI if w_file is None else 1.0
         images = _images(generator, map(moved, source.batches(generator, picture)), source.count)
 
+        shaped_by = (*picture.words, *(f"{size:g} along direction {number}" for _, number, size in directions))
+
         def record(seed: int | None) -> ImageRecord:
-            return ImageRecord(manifest.name, manifest.model_id, seed, applied_psi)
+            return ImageRecord(manifest.name, manifest.model_id, seed, applied_psi, shaped_by)
 
         def pictures() -> Iterator[Picture]:
             for index, image in enumerate(track(images, "images", source.count)):

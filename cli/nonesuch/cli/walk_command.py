@@ -69,7 +69,9 @@ def command(
         picture = PictureOptions(psi, cutoff, class_index)
         frames = walk_frames(generator.latents, walk, picture)
         images = track(_images(generator, frames, replace(picture, psi=frames.psi)), "frames", count)
-        write_animation(out, images, fps, ImageRecord(manifest.name, manifest.model_id, None, frames.psi))
+        write_animation(
+            out, images, fps, ImageRecord(manifest.name, manifest.model_id, None, frames.psi, picture.words)
+        )
         click.echo(out)
 
 

@@ -37,6 +37,16 @@ class PictureOptions:
     translate: tuple[float, float] | None = None  # (x, y) in widths of the picture; StyleGAN3 only
     rotate_degrees: float | None = None  # StyleGAN3 only
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All but psi that is given, for people: what `ImageRecord.shaped_by` says."""
+        found = [] if self.class_index is None else [f"class {self.class_index}"]
+        found += [] if self.cutoff is None else [f"psi in the first {self.cutoff} layers"]
+        found += [mix.text for mix in self.mixing]
+        found += [] if self.noise_seed is None else [f"noise of seed {self.noise_seed}"]
+        found += [] if self.translate is None else [f"moved by {self.translate[0]:g}, {self.translate[1]:g}"]
+        return (*found, *([] if self.rotate_degrees is None else [f"turned by {self.rotate_degrees:g} degrees"]))
+
 
 class LatentPipeline:
     """Prepares batches for one artifact and variant."""

@@ -48,6 +48,14 @@ class StyleMix:
     z: ArrayLike | None = None  # [z_dim]; instead of the seed
     w: ArrayLike | None = None  # [w_dim], or [num_ws, w_dim]; instead of the seed
 
+    @property
+    def text(self) -> str:
+        """In words, such as "coarse styles of seed 7" or "layers 3, 4 of a latent"."""
+        origin = "a latent" if self.seed is None else f"seed {self.seed}"
+        if isinstance(self.layers, LayerGroup):
+            return f"{self.layers} styles of {origin}"
+        return f"layers {', '.join(map(str, sorted(set(self.layers))))} of {origin}"
+
     def indices(self, manifest: Manifest) -> list[int]:
         """The layers as indices into ws.
 

@@ -29,8 +29,7 @@ from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import Batch
 
 from .batching.batch_growth import BatchGrowth, measure_growth
-from .batching.batcher import Batcher, Ticket
-from .batching.batcher_limits import BatcherLimits
+from .batching.batcher import Batcher, BatcherLimits, Ticket
 from .batching.latency_model import LatencyModel
 from .image_request import ImageRequest, ImageTiming, MadeImage
 from .server_metrics import ServerMetrics
@@ -170,7 +169,8 @@ class LoadedModel:
         with ticket:
             batch = await self.on_mapping_thread(partial(self._prepare, request))
             rendered = await ticket.render(batch)
-        record = ImageRecord(self.name, self.manifest.model_id, request.seed, request.psi)
+        shaped_by = request.picture.words
+        record = ImageRecord(self.name, self.manifest.model_id, request.seed, request.psi, shaped_by)
         encoding = time.monotonic()
         data = await asyncio.wrap_future(self._encoders.submit(rendered.image, request.encode, record))
         finished = time.monotonic()

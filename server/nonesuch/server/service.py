@@ -149,7 +149,7 @@ class ImageService:
     ) -> AsyncGenerator[tuple[int, MadeImage], None]:
         """`make_many` behind the checks; `first` is the first image's place."""
         batcher = model.batcher
-        window = min(2 * batcher.target_size, batcher.limits.limit(Priority.BULK))
+        window = min(2 * batcher.target_size, batcher.most_streamed)
         tasks: dict[asyncio.Task[MadeImage], int] = {}
         remaining = iter(enumerate(requests))
         place: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()

@@ -5,8 +5,7 @@ import time
 from collections.abc import Callable
 
 from nonesuch.engine.session import SessionOptions
-from nonesuch.server.batching.batcher import Batcher
-from nonesuch.server.batching.batcher_limits import BatcherLimits
+from nonesuch.server.batching.batcher import Batcher, BatcherLimits
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 
@@ -84,7 +83,7 @@ async def test_bulk_fills_a_batch_only_as_far_as_nobody_waits_for_more_than_one_
 
 async def test_visitors_fill_the_batch_of_one_who_goes_before_them(paced: Callable[..., PacedSession]) -> None:
     session = paced()
-    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
+    batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 3e4, 8: 1e5}))
     session.gate.clear()
     tasks = [asyncio.create_task(render(batcher, 0))]
     await until(lambda: batcher.in_flight == 1)
@@ -93,7 +92,7 @@ async def test_visitors_fill_the_batch_of_one_who_goes_before_them(paced: Callab
     caller = asyncio.create_task(render(batcher, 30))
     await until(lambda: batcher.waiting == 21)
     session.gate.set()
-    # As many as let the caller have its image within the time of a whole batch: it has waited for some of that.
+    # As many as let the caller have its image within the time of a whole batch, which is long here: it waits for some.
     assert 1 < (await caller).batch_size <= 8
     await asyncio.gather(*tasks)
     assert sum(session.sizes) == 22

@@ -11,8 +11,7 @@ from nonesuch.engine.errors import (
     OverloadedError,
     UnavailableError,
 )
-from nonesuch.server.batching.batcher import Batcher, Rendered
-from nonesuch.server.batching.batcher_limits import BatcherLimits
+from nonesuch.server.batching.batcher import Batcher, BatcherLimits, Rendered
 from nonesuch.server.batching.latency_model import LatencyModel
 from nonesuch.server.batching.request_queue import Priority
 

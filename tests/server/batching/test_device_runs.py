@@ -16,8 +16,7 @@ from nonesuch.engine.errors import (
     UnavailableError,
 )
 from nonesuch.engine.session import Batch, SessionOptions
-from nonesuch.server.batching.batcher import Batcher
-from nonesuch.server.batching.batcher_limits import BatcherLimits
+from nonesuch.server.batching.batcher import Batcher, BatcherLimits
 
 from ..conftest import PacedSession
 from .rendering import render, start

@@ -41,6 +41,19 @@ def test_each_class_has_a_patience_of_its_own() -> None:
     assert taken.index(1000) == PATIENCE  # a batch that had a place for bulk had none for a visitor
 
 
+def test_a_batch_begins_with_one_class_out_of_patience_at_most() -> None:
+    queue: RequestQueue[int] = RequestQueue()
+    for request in range(100):
+        queue.add(request, Priority.INTERACTIVE)
+    queue.add(1000, Priority.VISITOR)
+    queue.add(2000, Priority.BULK)
+    for _ in range(PATIENCE):
+        take(queue, 4)
+    assert take(queue, 4) == [1000, 32, 33, 34]
+    assert take(queue, 4) == [2000, 35, 36, 37]
+    assert take(queue, 4) == [38, 39, 40, 41]
+
+
 def test_bulk_has_the_first_place_after_it_was_passed_over_often_enough() -> None:
     queue: RequestQueue[int] = RequestQueue()
     for request in range(100):

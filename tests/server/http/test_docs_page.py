@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.server.http.openapi import PICTURE_PARAMETERS, openapi_document
+from nonesuch.server.http.openapi import FRESH_PARAMETERS, openapi_document
 from nonesuch.server.settings import ServerSettings
 
 from ...conftest import RunServer
@@ -24,7 +24,7 @@ async def test_it_names_every_page_query_and_call(run_server: RunServer) -> None
         assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
         assert "$" not in answer.text
         named = {html.unescape(name) for name in re.findall(r"<dt><code>(.*?)</code></dt>", answer.text)}
-        assert named == set(openapi_document()["paths"]) | {one["name"] for one in PICTURE_PARAMETERS}
+        assert named == set(openapi_document()["paths"]) | {one["name"] for one in FRESH_PARAMETERS}
         assert "-2 to 2, 0.7 where none is given." in answer.text
         calls = re.findall(r"<code>POST (.*?)</code>", answer.text)
         assert "/nonesuch.v1.GenerationService/Walk" in calls

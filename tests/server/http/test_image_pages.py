@@ -131,6 +131,9 @@ async def test_mixing_and_an_unknown_model(run_server: RunServer) -> None:
         assert mixed.status_code == 200
         assert mixed.content != plain.content
         assert mixed.url.query.endswith(b"mix=2:coarse")
+        assert 'filename="nonesuch-1-psi0.7-coarse2.png"' in mixed.headers["content-disposition"]
+        said = Image.open(io.BytesIO(mixed.content)).info
+        assert (said["nonesuch:seed"], said["nonesuch:shaped_by"]) == ("1", "coarse styles of seed 2")
         lost = await web.get("/face/1.png?model=none")
         assert (lost.status_code, lost.json()["title"]) == (404, "NOT_FOUND")
 

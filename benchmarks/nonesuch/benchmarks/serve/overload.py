@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -120,10 +119,9 @@ class _Overload:
                 latency["nothing"] += await self._quiet(client, rate_per_s, slo_s)
                 async with _bulk(client, self.seeds):
                     latency["bulk"] += await self._quiet(client, rate_per_s, slo_s)
-                began = time.monotonic()
                 async with Visitors(server.web, self.settings.visitors) as visitors:
                     latency[crowded] += await self._quiet(client, rate_per_s, slo_s)
-                visited.append(visitors.answers.get(_SHOWN, 0) / (time.monotonic() - began))
+                visited.append(visitors.answers.get(_SHOWN, 0) / visitors.elapsed_s)
                 if not set(visitors.answers) <= _HONEST:
                     self.flags.append(f"{SUITE}: the visitors were answered {visitors.answers}")
         why = f"{self.detail}; within {slo_s * 1e3:.0f} ms, {SLO_FACTOR:g} times one image at a time"

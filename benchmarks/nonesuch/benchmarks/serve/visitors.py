@@ -24,10 +24,12 @@ class Visitors:
 
     Attributes:
         answers: how often each HTTP status was answered; known behind the block.
+        elapsed_s: from the first answer to the end, seconds; likewise.
     """
 
     def __init__(self, url: str, count: int) -> None:
         self.answers: dict[int, int] = {}
+        self.elapsed_s = 0.0
         self._arguments = ["-m", "nonesuch.benchmarks.serve.visitor_crowd", url, str(count)]
         self._process: asyncio.subprocess.Process | None = None
 
@@ -50,7 +52,8 @@ class Visitors:
             await process.communicate()
             raise
         if not here:
-            raise await self._failed()
+            _, complained = await process.communicate()
+            raise BenchmarkError(f"the visitors got no answer: {_last_line(complained)}")
         return self
 
     async def __aexit__(
@@ -59,18 +62,19 @@ class Visitors:
         process = self._process
         assert process is not None  # noqa: S101 - the block was entered
         try:
-            said, _ = await asyncio.wait_for(process.communicate(b"."), _END_S)
+            said, complained = await asyncio.wait_for(process.communicate(b"."), _END_S)
         except BaseException:
             process.kill()
             await process.wait()
             raise
         if process.returncode and error is None:
-            raise BenchmarkError(f"the visitors ended with code {process.returncode}; see the server's log")
+            raise BenchmarkError(f"the visitors went away: {_last_line(complained)}")
         if not process.returncode:
-            self.answers = {int(status): count for status, count in json.loads(said).items()}
+            found = json.loads(said)
+            self.answers = {int(status): count for status, count in found["answers"].items()}
+            self.elapsed_s = found["elapsed_s"]
 
-    async def _failed(self) -> BenchmarkError:
-        assert self._process is not None  # noqa: S101 - it has ended
-        _, said = await self._process.communicate()
-        lines = said.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        return BenchmarkError(f"the visitors got no answer: {lines[-1]}")
+
+def _last_line(said: bytes) -> str:
+    lines = said.decode(errors="replace").strip().splitlines() or ["nothing was said"]
+    return lines[-1]

@@ -10,6 +10,7 @@ admitted ticket is always answered, also while the batcher drains or when the de
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,17 +20,29 @@ from nonesuch.engine.session import BatchResult, Session
 
 from ..refusals import device_lost, shutting_down
 from .batch_planner import BatchPlanner
-from .batcher_limits import BatcherLimits
 from .device_runs import DeviceRuns, Rendered, Request
 from .latency_model import LatencyModel
+from .places import Places
 from .request_queue import Priority, RequestQueue
 from .ticket import Ticket
 
-__all__ = ["Batcher", "Rendered", "Ticket"]
+__all__ = ["Batcher", "BatcherLimits", "Rendered", "Ticket"]
 
 _OF = {Priority.INTERACTIVE: "", Priority.VISITOR: " for visitors", Priority.BULK: " of bulk"}
 _PROBE_S = 5.0
 """After so long without a run, an idle device is tried whatever the prediction says: it may be out of date."""
+
+
+@dataclass(frozen=True)
+class BatcherLimits:
+    """The bounds of a batcher."""
+
+    most: int  # images in a batch at most: the largest size that was warmed up
+    queue_limit: int  # tickets that may wait
+    min_gain: float = 0.1  # a batch grows only while twice the size saves this share of the time per image
+    queue_delay_ms: float = 0.0  # how long an incomplete batch may wait while the device is idle
+    max_wait_ms: float = math.inf  # a ticket that would have to wait longer, by prediction, is refused
+    run_timeout_s: float = math.inf  # a run that takes longer means that the device hangs
 
 
 @dataclass(eq=False)
@@ -57,18 +70,24 @@ class Batcher:
         allowed = tuple(size for size in sizes if size <= self.limits.most) or sizes[:1]
         self._planner = BatchPlanner(self._queue, self.model, allowed, self.limits.min_gain)
         self._tickets: dict[Request, Ticket] = {}
-        self._waiting = dict.fromkeys(Priority, 0)  # tickets admitted and not yet in a batch
+        self._places = Places(self.limits.queue_limit)
         self._closing = False
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
-        self._line = asyncio.Lock()  # its waiters are served in the order in which they came
+        # Streams of a class are served in the order in which they came, and wait for none of another class.
+        self._lines = {priority: asyncio.Lock() for priority in Priority}
         self._idle = asyncio.Event()
         self._dispatcher = asyncio.get_running_loop().create_task(self._dispatch())
 
     @property
     def waiting(self) -> int:
         """Tickets that are admitted and not yet in a batch."""
-        return sum(self._waiting.values())
+        return self._places.taken
+
+    @property
+    def most_streamed(self) -> int:
+        """Tickets that streams of one class may have."""
+        return self._places.most_streamed
 
     @property
     def in_flight(self) -> int:
@@ -111,7 +130,7 @@ class Batcher:
         self._check_device()
         waiting = self.waiting
         wait_ms = self.wait_ms(priority)
-        if not self._has_room(priority):
+        if not self._places.has_room(priority):
             raise _overloaded(f"the queue is full: {waiting} images wait, and no more{_OF[priority]} may", wait_ms)
         if wait_ms > self.limits.max_wait_ms:
             raise _overloaded(f"the wait would be {wait_ms:.0f} ms, and may be {self.limits.max_wait_ms:g}", wait_ms)
@@ -122,39 +141,22 @@ class Batcher:
     async def admit_when_free(self, deadline: float | None = None, priority: Priority = Priority.BULK) -> Ticket:
         """Like `admit`, but wait for room instead of being refused: for the later images of an accepted stream.
 
-        Streams fill half of the queue at the most, so that they never shut out single images, and wait in line. It
-        takes places also while the batcher drains, because the stream that asks was accepted before.
+        Streams of a class wait in line. It takes places also while the batcher drains, because the stream that asks
+        was accepted before.
 
         Raises:
             UnavailableError: the device is lost.
         """
-        async with self._line:
-            while not self._has_room_for_stream(priority) and self.lost is None:
+        async with self._lines[priority]:
+            while not self._places.has_room(priority, streamed=True) and self.lost is None:
                 self._room.clear()
                 await self._room.wait()
             self._check_device()
-            return self._take_place(deadline, priority)
-
-    def _has_room_for_stream(self, priority: Priority) -> bool:
-        """Whether a stream may take a place: bulk beside whatever goes before it, the others only below the half."""
-        below_half = self.waiting < self.limits.limit(Priority.BULK)
-        return self._has_room(priority) and (priority is Priority.BULK or below_half)
-
-    def _has_room(self, priority: Priority) -> bool:
-        """Whether one more of a class may wait; it counts in its own share of the queue and in those around that."""
-        return all(
-            sum(self._waiting[one] for one in Priority if one >= share) < self.limits.limit(share)
-            for share in Priority
-            if share <= priority
-        )
-
-    def _ahead(self, priority: Priority) -> int:
-        """How many wait that go before one of a class that is admitted now."""
-        return sum(self._waiting[one] for one in Priority if one <= priority)
+            return self._take_place(deadline, priority, streamed=True)
 
     def wait_ms(self, priority: Priority) -> float:
         """How long a request that is admitted now would wait for its run to start, by prediction."""
-        return self._device.remaining_ms() + self._planner.wait_ms(self._ahead(priority))
+        return self._device.remaining_ms() + self._planner.wait_ms(self._places.ahead(priority))
 
     async def close(self) -> None:
         """Refuse new tickets and finish all that were admitted."""
@@ -182,7 +184,7 @@ class Batcher:
                     "give the call more time"
                 )
             return
-        ahead = self._ahead(priority) % self.target_size
+        ahead = self._places.ahead(priority) % self.target_size
         needed_ms = self._planner.answer_ms(wait_ms + self._planner.run_ms(ahead + 1))
         if needed_ms > remaining_ms:
             raise _overloaded(
@@ -190,9 +192,9 @@ class Batcher:
                 max(wait_ms, needed_ms - remaining_ms),
             )
 
-    def _take_place(self, deadline: float | None, priority: Priority) -> Ticket:
-        self._waiting[priority] += 1
-        return Ticket(self, deadline, priority)
+    def _take_place(self, deadline: float | None, priority: Priority, *, streamed: bool = False) -> Ticket:
+        self._places.take(priority, streamed=streamed)
+        return Ticket(self, deadline, priority, streamed=streamed)
 
     def enqueue(self, request: Request, ticket: Ticket) -> None:
         """As `ticket.Line`."""
@@ -210,9 +212,9 @@ class Batcher:
         if ticket is not None:
             ticket.leave()
 
-    def left(self, priority: Priority) -> None:
+    def left(self, ticket: Ticket) -> None:
         """As `ticket.Line`."""
-        self._waiting[priority] -= 1
+        self._places.leave(ticket.priority, streamed=ticket.streamed)
         self._room.set()
         self._idle.set()
 

@@ -64,10 +64,13 @@ class RequestQueue(Generic[_T]):
 
     def next_first(self) -> Iterator[_T]:
         """The requests in the order in which a batch takes them now; nothing is taken by looking."""
-        waited = [next(iter(line)) for one, line in self._lines.items() if line and self._passed_over[one] >= PATIENCE]
-        yield from waited
+        waited = [one for one, line in self._lines.items() if line and self._passed_over[one] >= PATIENCE]
+        first = None
+        if waited:  # one of one class: those that go before it follow in the same batch
+            first = next(iter(self._lines[max(waited, key=lambda one: self._passed_over[one])]))
+            yield first
         for request in self:
-            if request not in waited:
+            if request is not first:
                 yield request
 
     def taken(self, requests: list[_T]) -> None:

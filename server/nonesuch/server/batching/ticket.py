@@ -23,15 +23,16 @@ class Line(Protocol):
     def forget(self, request: Request) -> None:
         """The request needs nothing more; it leaves the queue if it is still there."""
 
-    def left(self, priority: Priority) -> None:
-        """A place of that class is free again."""
+    def left(self, ticket: Ticket) -> None:
+        """The ticket's place is free again."""
 
 
 class Ticket:
     """A place in the queue. Leaving the `with` block gives it back if it was not used."""
 
-    def __init__(self, line: Line, deadline: float | None, priority: Priority) -> None:
+    def __init__(self, line: Line, deadline: float | None, priority: Priority, *, streamed: bool = False) -> None:
         self.priority = priority
+        self.streamed = streamed  # of a stream, behind its first
         self._line = line
         self._deadline = deadline
         self._admitted = time.monotonic()
@@ -56,7 +57,7 @@ class Ticket:
         """Give the place back if it is still held; a second call does nothing."""
         if self._waiting:
             self._waiting = False
-            self._line.left(self.priority)
+            self._line.left(self)
 
     def __enter__(self) -> Self:
         return self

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .openapi import PICTURE_PARAMETERS, openapi_document
+from .openapi import FRESH_PARAMETERS, openapi_document
 from .web_files import WebFile, WebFiles
 
 __all__ = ["DocsPage"]
@@ -24,7 +24,7 @@ class DocsPage:
         fields = {
             "style": files.lasting("/style.css"),
             "pages": _terms(pages),
-            "queries": _terms({one["name"]: f"{one['description']} {_values(one)}" for one in PICTURE_PARAMETERS}),
+            "queries": _terms({one["name"]: f"{one['description']} {_values(one)}" for one in FRESH_PARAMETERS}),
             "calls": "\n".join(f"<li><code>POST {escape(path)}</code></li>" for path in calls),
             "source": f'<a href="{escape(source)}">source</a>' if source else "source",
         }

@@ -122,7 +122,8 @@ class ImageAddress:
     @property
     def file_name(self) -> str:
         """What the picture is called when it is kept."""
-        return f"nonesuch-{self.seed}-psi{psi_text(self._psi)}.{self._extension}"
+        mixes = "".join(f"-{group}{seed}" for seed, group in self.mixing)
+        return f"nonesuch-{self.seed}-psi{psi_text(self._psi)}{mixes}.{self._extension}"
 
     @property
     def _extension(self) -> str:

@@ -10,7 +10,7 @@ from nonesuch.engine.style_mix import LayerGroup
 
 from .image_address import FORMATS
 
-__all__ = ["PICTURE_PARAMETERS", "openapi_document"]
+__all__ = ["FRESH_PARAMETERS", "PICTURE_PARAMETERS", "openapi_document"]
 
 _SEED = {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}
 _EXTENSION = {"type": "string", "enum": [*FORMATS, "json"]}
@@ -36,6 +36,10 @@ PICTURE_PARAMETERS = [
         "SEED:GROUP, styles of some layers from another seed; may be given again.",
     ),
     _query("priority", {"type": "string", "enum": ["interactive", "bulk"]}, "Bulk waits for everybody else."),
+]
+FRESH_PARAMETERS = [
+    *PICTURE_PARAMETERS,
+    _query("format", {"type": "string", "enum": [*FORMATS], "default": "jpg"}, "For /face and /next."),
 ]
 _PROBLEM = {
     "description": "What was asked, what there is, what to do, in one line.",
@@ -81,7 +85,6 @@ def openapi_document() -> dict[str, Any]:
     seed, extension = _path("seed", _SEED, "The seed."), _path("extension", _EXTENSION, "Format, or json.")
     build = _path("build", {"type": "string", "pattern": "^.+@[0-9a-f]{8}$"}, "MODEL@BUILD.")
     moved = {"description": "The address that carries the build."}
-    fresh = [*PICTURE_PARAMETERS, _query("format", {"type": "string", "enum": [*FORMATS]}, "Of the picture.")]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -92,8 +95,10 @@ def openapi_document() -> dict[str, Any]:
         },
         "paths": {
             "/": _get("The page.", {"200": {"description": "HTML."}}),
-            "/face": _get("A fresh picture.", {"303": moved}, fresh),
-            "/next": _get("A fresh picture's description, and whether it is made already.", {"200": _JSON}, fresh),
+            "/face": _get("A fresh picture.", {"303": moved}, FRESH_PARAMETERS),
+            "/next": _get(
+                "A fresh picture's description, and whether it is made already.", {"200": _JSON}, FRESH_PARAMETERS
+            ),
             "/face/{seed}.{extension}": _get(
                 "The picture of a seed on today's build.",
                 {"200": _JSON, "302": moved},

@@ -10,6 +10,7 @@ const WALK_SIDE = 512;
 const WALK_FRAMES = 24;
 const FRAME_MS = 80;
 
+const run = history.state?.run ?? crypto.getRandomValues(new Uint32Array(1))[0];
 const main = $("main");
 const stage = $("stage");
 const models = [...$("model").options];
@@ -144,30 +145,32 @@ function show(got, reply, how) {
   $("model").value = model;
   $("licence").textContent = known.licence;
   $("download").href = reply.url;
-  $("download").download = `nonesuch-${seed}-psi${psi}.jpg`;
+  const mixes = mix.map((one) => one.replace(/(.*):(.*)/, "-$2$1")).join("");
+  $("download").download = `nonesuch-${seed}-psi${psi}${mixes}.jpg`;
   $("mixing").hidden = !(Number(known.ws) > 1);
   const at = history.state?.at ?? 0;
   if (how === "push") {
-    history.pushState({ face: got, at: at + 1 }, "", place(got));
+    history.pushState({ face: got, at: at + 1, run }, "", place(got));
     remember(at + 1);
   } else if (how === "replace") {
-    history.replaceState({ face: got, at }, "", place(got));
+    history.replaceState({ face: got, at, run }, "", place(got));
   }
   $("previous").disabled = !history.state?.at;
   $("next").disabled = (history.state?.at ?? 0) >= last();
   paint($("face"));
 }
 
-// How far the history of this tab goes; where nothing can be kept, Next does nothing at its end.
+// How far the history goes that began where this page was opened, its run; where nothing can be kept, Next does
+// nothing at its end.
 function remember(at) {
   try {
-    sessionStorage.setItem("last", at);
+    sessionStorage.setItem(`last ${run}`, at);
   } catch {}
 }
 
 function last() {
   try {
-    return Number(sessionStorage.getItem("last"));
+    return Number(sessionStorage.getItem(`last ${run}`));
   } catch {
     return Infinity;
   }
@@ -429,7 +432,6 @@ addEventListener("popstate", (event) => {
 async function begin() {
   document.querySelectorAll("[data-js]").forEach((one) => (one.hidden = false));
   const { seed, psi, model, drawn } = main.dataset;
-  if (!history.state) remember(0); // whatever was ahead in this tab is gone
   const kept = history.state?.face;
   if (kept && performance.getEntriesByType("navigation")[0]?.type === "back_forward") return load(kept, "none");
   if (!seed) return fail(new Trouble($("trouble").textContent), () => load({}, "replace"));
