@@ -74,7 +74,7 @@ def cli() -> None:
 def main() -> None:
     """The console script."""
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="nonesuch", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.UsageError as error:
