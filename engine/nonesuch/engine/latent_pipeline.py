@@ -40,12 +40,19 @@ class PictureOptions:
     @property
     def words(self) -> tuple[str, ...]:
         """All but psi that is given, for people: what `ImageRecord.shaped_by` says."""
-        found = [] if self.class_index is None else [f"class {self.class_index}"]
-        found += [] if self.cutoff is None else [f"psi in the first {self.cutoff} layers"]
+        found = []
+        if self.class_index is not None:
+            found.append(f"class {self.class_index}")
+        if self.cutoff is not None:
+            found.append(f"psi in the first {self.cutoff} layers")
         found += [mix.text for mix in self.mixing]
-        found += [] if self.noise_seed is None else [f"noise of seed {self.noise_seed}"]
-        found += [] if self.translate is None else [f"moved by {self.translate[0]:g}, {self.translate[1]:g}"]
-        return (*found, *([] if self.rotate_degrees is None else [f"turned by {self.rotate_degrees:g} degrees"]))
+        if self.noise_seed is not None:
+            found.append(f"noise of seed {self.noise_seed}")
+        if self.translate is not None:
+            found.append(f"moved by {self.translate[0]:g}, {self.translate[1]:g}")
+        if self.rotate_degrees is not None:
+            found.append(f"turned by {self.rotate_degrees:g} degrees")
+        return tuple(found)
 
 
 class LatentPipeline:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import html
+import io
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image
 
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.server.http.openapi import FRESH_PARAMETERS, openapi_document
@@ -38,6 +40,7 @@ async def test_a_picture_is_verified_as_the_page_says(run_server: RunServer, tmp
     async with browsing(run_server) as (server, web):
         (command,) = re.findall(r"<code>(curl .*cmp .*)</code>", (await web.get("/docs")).text)
         kept = await web.get("/face/42.jpg?psi=0.7", follow_redirects=True)
+        assert "seed 42, psi 0.7" in Image.open(io.BytesIO(kept.content)).getexif()[ExifTags.Base.ImageDescription]
         (tmp_path / "nonesuch-42-psi0.7.jpg").write_bytes(kept.content)
         script = html.unescape(command).replace("SERVER", server.http_address)
         assert await _ends_with(script, tmp_path) == 0

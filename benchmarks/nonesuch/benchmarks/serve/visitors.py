@@ -47,6 +47,10 @@ class Visitors:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         try:
             here = await asyncio.wait_for(process.stdout.readline(), _START_S)
+        except TimeoutError:
+            process.kill()
+            await process.communicate()
+            raise BenchmarkError(f"the visitors got no answer within {_START_S:g} s; see the server's log") from None
         except BaseException:
             process.kill()
             await process.communicate()
@@ -63,6 +67,10 @@ class Visitors:
         assert process is not None  # noqa: S101 - the block was entered
         try:
             said, complained = await asyncio.wait_for(process.communicate(b"."), _END_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise BenchmarkError(f"the visitors did not go within {_END_S:g} s; the machine is overloaded") from error
         except BaseException:
             process.kill()
             await process.wait()

@@ -1,10 +1,10 @@
 """The places of a batcher's queue: how many there are, who may have one, and how they are shared out.
 
-interactive                 all of them
-visitors and bulk           three quarters together
-bulk                        half
-streams                     half for those of a class, behind the first image of each
-all but single interactive  seven eighths, so that no stream and no crowd shuts these out
+    interactive                 all of them
+    visitors and bulk           three quarters together
+    bulk                        half
+    streams                     half for those of a class, behind the first image of each
+    all but single interactive  seven eighths, so that no stream and no crowd shuts these out
 
 A place counts in all of these that it belongs to.
 """
@@ -20,7 +20,11 @@ __all__ = ["Places"]
 
 
 class Places:
-    """Counts the tickets that wait."""
+    """Counts the tickets that wait.
+
+    Attributes:
+        most_streamed: how many the streams of a class may have.
+    """
 
     def __init__(self, limit: int) -> None:
         """`limit`: how many may wait in all, 1 or more."""
@@ -30,7 +34,7 @@ class Places:
             Priority.VISITOR: math.ceil(limit * 3 / 4),
             Priority.BULK: max(1, limit // 2),
         }
-        self._most_streamed = max(1, limit // 2)
+        self.most_streamed = max(1, limit // 2)
         self._most_beside_singles = math.ceil(limit * 7 / 8)
         self._taken = Counter[tuple[Priority, bool]]()
 
@@ -38,11 +42,6 @@ class Places:
     def taken(self) -> int:
         """How many wait."""
         return self._taken.total()
-
-    @property
-    def most_streamed(self) -> int:
-        """How many the streams of a class may have."""
-        return self._most_streamed
 
     def ahead(self, priority: Priority) -> int:
         """How many wait that go before one of a class that comes now."""
@@ -55,7 +54,7 @@ class Places:
         return (
             all(self._of_share(share) < most for share, most in self._shares.items() if share <= priority)
             and (single or beside_singles < self._most_beside_singles)
-            and (not streamed or self._taken[priority, True] < self._most_streamed)
+            and (not streamed or self._taken[priority, True] < self.most_streamed)
         )
 
     def take(self, priority: Priority, *, streamed: bool = False) -> None:

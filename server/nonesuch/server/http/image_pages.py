@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
@@ -18,6 +17,7 @@ from ..loaded_model import LoadedModel
 from ..service import ImageService
 from .fresh_faces import FreshFaces
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
+from .request_headers import is_known
 
 __all__ = ["ImagePages"]
 
@@ -72,7 +72,7 @@ class ImagePages:
             headers, name = _headers(address, model, wanted), model.name
             if self._service.settings.keys:  # no proxy may show to one what another was allowed
                 headers["Cache-Control"] = headers["Cache-Control"].replace("public", "private")
-        if _is_known(request.headers, headers["ETag"]):
+        if is_known(request.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         if request.method == "HEAD":
             answer = Response(headers=headers, media_type=_MEDIA_TYPES[wanted.encode.format])
@@ -151,10 +151,3 @@ def _timing(made: MadeImage) -> dict[str, str]:
     if made.cached:  # nothing was made for this answer
         return {"Server-Timing": "cached"}
     return {"Server-Timing": ", ".join(f"{name};dur={value:.1f}" for name, value in parts)}
-
-
-def _is_known(headers: Headers, tag: str) -> bool:
-    """Whether the reader has these bytes (RFC 9110, section 13.1.2; weak comparison)."""
-    given = headers.get("if-none-match", "")
-    known = {one.strip().removeprefix("W/") for one in given.split(",")}
-    return tag in known or given.strip() == "*"

@@ -12,11 +12,12 @@ import importlib.resources
 from dataclasses import dataclass
 from string import Template
 
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["WebFile", "WebFiles", "takes_gzip"]
+from .request_headers import is_known, takes_gzip
+
+__all__ = ["WebFile", "WebFiles"]
 
 _NAMES = ("style.css", "app.js", "icon.svg")
 _FOREVER = "public, max-age=31536000, immutable"
@@ -44,8 +45,7 @@ class WebFile:
         tag = f'"{self.tag}{"-gzip" if zipped else ""}"'
         lasting = request.query_params.get("v") == self.tag
         headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": _FOREVER if lasting else "no-cache"}
-        known = {one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")}
-        if tag in known:
+        if is_known(request.headers, tag):
             return Response(status_code=304, headers=headers)
         if zipped:
             headers["Content-Encoding"] = "gzip"
@@ -75,12 +75,3 @@ class WebFiles:
     async def file(self, request: Request) -> Response:
         """The file of the request's path."""
         return self._files[request.url.path].answer(request)
-
-
-def takes_gzip(headers: Headers) -> bool:
-    """Whether the reader takes gzip (RFC 9110, section 12.5.3)."""
-    for part in headers.get("accept-encoding", "").split(","):
-        name, _, weight = part.partition(";")
-        if name.strip().lower() in {"gzip", "*"}:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False

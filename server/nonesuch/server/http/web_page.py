@@ -24,7 +24,8 @@ from ..service import ImageService
 from .fresh_faces import FreshFaces
 from .http_calls import Handler
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
-from .web_files import WebFiles, takes_gzip
+from .request_headers import takes_gzip
+from .web_files import WebFiles
 
 __all__ = ["WebPage"]
 
