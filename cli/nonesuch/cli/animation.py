@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nonesuch.engine.errors import BackendUnavailableError, FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import BackendUnavailableError, InvalidRequestError
 from nonesuch.engine.provenance import ImageRecord
 
 __all__ = ["check_animation", "write_animation"]
@@ -33,13 +33,15 @@ def check_animation(path: Path, frames: int, resolution: int) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
-        problem = f"{path.name!r} names no animation; it ends in one of {', '.join(_SUFFIXES)}"
-        raise InvalidRequestError(FieldViolation("--out", problem))
+        raise InvalidRequestError.of(
+            "--out", f"{path.name!r} names no animation; it ends in one of {', '.join(_SUFFIXES)}"
+        )
     if suffix == ".mp4":
         _load_av()
     elif frames * resolution**2 > _MAX_PIXELS_IN_MEMORY:
-        problem = f"{frames} frames of {resolution}x{resolution} are too many for {suffix}; write an .mp4"
-        raise InvalidRequestError(FieldViolation("--out", problem))
+        raise InvalidRequestError.of(
+            "--out", f"{frames} frames of {resolution}x{resolution} are too many for {suffix}; write an .mp4"
+        )
 
 
 def write_animation(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, record: ImageRecord) -> None:

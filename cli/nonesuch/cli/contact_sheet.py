@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nonesuch.engine.encoder import EncodeOptions, encode_image
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 
@@ -31,8 +31,9 @@ def sheet_format(path: Path) -> ImageFormat:
         return ImageFormat.parse(path.suffix.removeprefix("."))
     except InvalidRequestError as error:
         known = ", ".join(member.suffix for member in ImageFormat)
-        problem = f"the suffix of {str(path)!r} names no format; there are {known}"
-        raise InvalidRequestError(FieldViolation("--grid", problem)) from error
+        raise InvalidRequestError.of(
+            "--grid", f"the suffix of {str(path)!r} names no format; there are {known}"
+        ) from error
 
 
 class ContactSheet:

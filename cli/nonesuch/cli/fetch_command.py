@@ -156,7 +156,7 @@ class _Source:
 
     def __post_init__(self) -> None:
         if self.count == 0:
-            raise InvalidRequestError(FieldViolation("--w", "the file holds no latents"))
+            raise InvalidRequestError.of("--w", "the file holds no latents")
 
     @property
     def count(self) -> int:

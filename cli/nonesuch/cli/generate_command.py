@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.directions import Directions
 from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
@@ -115,7 +115,7 @@ class _Source:
         self.seeds, self.kind, self.rows = seeds, kind, rows
         self.count = len(seeds) if seeds is not None else 0 if rows is None else len(rows)
         if self.count == 0:
-            raise InvalidRequestError(FieldViolation("--w", "the file holds no latents"))
+            raise InvalidRequestError.of("--w", "the file holds no latents")
 
     def batches(self, generator: Generator, picture: PictureOptions) -> Iterator[Batch]:
         step = generator.session.preferred_batch_size

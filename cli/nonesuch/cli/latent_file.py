@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 
 __all__ = ["read_latents"]
 
@@ -28,12 +28,13 @@ def read_latents(path: Path) -> tuple[str, NDArray[np.float32]]:
         with path.open("rb") as stream:  # numpy would leave it open if it is a damaged .npz
             array = _float32(_array(stream))
     except Exception as error:  # numpy and zipfile set no bound on what a damaged file raises
-        raise InvalidRequestError(FieldViolation("--w", f"{path} has no latents ({_reason(error)})")) from error
+        raise InvalidRequestError.of("--w", f"{path} has no latents ({_reason(error)})") from error
     if array.ndim == 1:
         array = array[None]
     if array.ndim not in {2, 3}:
-        problem = f"{path} has an array of shape {array.shape}; it takes [N, w_dim] or [N, num_ws, w_dim]"
-        raise InvalidRequestError(FieldViolation("--w", problem))
+        raise InvalidRequestError.of(
+            "--w", f"{path} has an array of shape {array.shape}; it takes [N, w_dim] or [N, num_ws, w_dim]"
+        )
     return ("w" if array.ndim == 2 else "ws"), array
 
 

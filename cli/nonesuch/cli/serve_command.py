@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from nonesuch.engine.errors import DeviceLostError, FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import DeviceLostError, InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.server.settings import ModelSettings, ServerSettings
 
@@ -106,8 +106,9 @@ def _check_address(name: str, address: str) -> None:
     # gRPC would listen on port 443 where none is given, and on the rest of a division by 65536 where it is too high.
     host, _, port = address.rpartition(":")
     if not (host and port.isascii() and port.isdecimal() and int(port) <= _MAX_PORT):
-        problem = f"{address!r} is no address; write HOST:PORT, with a port of 0 to {_MAX_PORT}, such as 127.0.0.1:0"
-        raise InvalidRequestError(FieldViolation(name, problem))
+        raise InvalidRequestError.of(
+            name, f"{address!r} is no address; write HOST:PORT, with a port of 0 to {_MAX_PORT}, such as 127.0.0.1:0"
+        )
 
 
 def _program() -> str:

@@ -31,8 +31,9 @@ def source_of(*, seed: int | None, z: Latent | None, w: Latent | None, where: st
     """
     given = [name for name, value in (("seed", seed), ("z", z), ("w", w)) if value is not None]
     if len(given) > 1:
-        problem = f"an image starts from one of seed, z and w; {' and '.join(given)} were given"
-        raise RequestError.of(where + given[1], problem)
+        raise RequestError.of(
+            where + given[1], f"an image starts from one of seed, z and w; {' and '.join(given)} were given"
+        )
     if seed is not None:
         return synthesis_pb2.Source(seed=uint32(seed, f"{where}seed"))
     if z is not None:
@@ -58,8 +59,10 @@ def row_sources(**given: Iterable[Any] | None) -> list[synthesis_pb2.Source]:
     """
     present = {name: values for name, values in given.items() if values is not None}
     if len(present) != 1:
-        problem = f"give one of {', '.join(given)}; {' and '.join(present) or 'none'} were given"
-        raise RequestError.of([*(present or given)][-1 if present else 0], problem)
+        raise RequestError.of(
+            [*(present or given)][-1 if present else 0],
+            f"give one of {', '.join(given)}; {' and '.join(present) or 'none'} were given",
+        )
     ((name, values),) = present.items()
     sources = [_item_source(item, name, index) for index, item in enumerate(items(values, name))]
     if not sources:

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
-from .errors import BackendUnavailableError, FieldViolation, InvalidRequestError
+from .errors import BackendUnavailableError, InvalidRequestError
 
 __all__ = ["Driver", "Gpu", "device_ordinal", "find_driver", "require_gpu"]
 
@@ -113,7 +113,7 @@ def device_ordinal(device: str, kinds: tuple[str, ...] = ("cuda",)) -> int:
     if kind in kinds and ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= 3:
         return int(ordinal)
     forms = ", ".join(f"{kind} or {kind}:N" for kind in kinds)
-    raise InvalidRequestError(FieldViolation("device", f"{device!r} is no GPU; it is auto, {forms}"))
+    raise InvalidRequestError.of("device", f"{device!r} is no GPU; it is auto, {forms}")
 
 
 def require_gpu(ordinal: int) -> Gpu:

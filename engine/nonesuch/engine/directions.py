@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 
 __all__ = ["MAX_STRENGTH", "Directions", "factorize"]
 
@@ -42,8 +42,10 @@ class Directions:
             InvalidRequestError: they are of another.
         """
         if model_id != self.model_id:
-            problem = f"the directions are of model {self.model_id[:12]}, not of {model_id[:12]}; find this model's own"
-            raise InvalidRequestError(FieldViolation("direction", problem))
+            raise InvalidRequestError.of(
+                "direction",
+                f"the directions are of model {self.model_id[:12]}, not of {model_id[:12]}; find this model's own",
+            )
 
     def move(self, ws: NDArray[np.float32], index: int, strength: float) -> NDArray[np.float32]:
         """Styles ws [N, num_ws, w_dim], moved by `strength` along one direction in its layers.
@@ -52,15 +54,16 @@ class Directions:
             InvalidRequestError: there is no such direction, it is of another model's shape, or the strength is absurd.
         """
         if not abs(strength) <= MAX_STRENGTH:
-            raise InvalidRequestError(
-                FieldViolation("strength", f"{strength} is not within [-{MAX_STRENGTH}, {MAX_STRENGTH}]")
-            )
+            raise InvalidRequestError.of("strength", f"{strength} is not within [-{MAX_STRENGTH}, {MAX_STRENGTH}]")
         if not 0 <= index < len(self.vectors):
-            problem = f"{index} is out of range; there are 0 to {len(self.vectors) - 1}"
-            raise InvalidRequestError(FieldViolation("direction", problem))
+            raise InvalidRequestError.of(
+                "direction", f"{index} is out of range; there are 0 to {len(self.vectors) - 1}"
+            )
         if self.vectors.shape[1] != ws.shape[2] or max(self.layers) >= ws.shape[1]:
-            problem = f"the directions are for w of {self.vectors.shape[1]} values, the model's has {ws.shape[2]}"
-            raise InvalidRequestError(FieldViolation("direction", problem))
+            raise InvalidRequestError.of(
+                "direction",
+                f"the directions are for w of {self.vectors.shape[1]} values, the model's has {ws.shape[2]}",
+            )
         moved = ws.copy()
         moved[:, list(self.layers)] += np.float32(strength) * self.vectors[index]
         return moved
@@ -94,11 +97,13 @@ class Directions:
                     model_id=str(content["model_id"]),
                 )
         except _UNREADABLE as error:
-            problem = f"{path} has no directions ({error}); make it with nonesuch directions"
-            raise InvalidRequestError(FieldViolation("direction", problem)) from error
+            raise InvalidRequestError.of(
+                "direction", f"{path} has no directions ({error}); make it with nonesuch directions"
+            ) from error
         if found.vectors.ndim != 2 or not found.layers or min(found.layers) < 0 or not np.isfinite(found.vectors).all():
-            problem = f"{path} has no directions of shape [count, w_dim]; make it with nonesuch directions"
-            raise InvalidRequestError(FieldViolation("direction", problem))
+            raise InvalidRequestError.of(
+                "direction", f"{path} has no directions of shape [count, w_dim]; make it with nonesuch directions"
+            )
         return found
 
 
@@ -113,7 +118,7 @@ def factorize(affines: Sequence[NDArray[np.float32]], layers: Sequence[int], cou
     stacked = np.concatenate(affines).astype(np.float64)
     w_dim = stacked.shape[1]
     if not 1 <= count <= w_dim:
-        raise InvalidRequestError(FieldViolation("count", f"{count} is out of range; w has {w_dim} values"))
+        raise InvalidRequestError.of("count", f"{count} is out of range; w has {w_dim} values")
     eigenvalues, eigenvectors = np.linalg.eigh(stacked.T @ stacked)
     vectors = eigenvectors[:, ::-1].T[:count]
     peaks = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)

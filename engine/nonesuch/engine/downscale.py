@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 
 __all__ = ["check_size", "downscale"]
 
@@ -27,8 +27,9 @@ def check_size(size: int, resolution: int) -> None:
         InvalidRequestError: the size is no power of two, or larger than the resolution.
     """
     if size < 1 or size & (size - 1) or size > resolution:
-        problem = f"{size} is no size to be had; it is a power of two up to the model's resolution, {resolution}"
-        raise InvalidRequestError(FieldViolation("size", problem))
+        raise InvalidRequestError.of(
+            "size", f"{size} is no size to be had; it is a power of two up to the model's resolution, {resolution}"
+        )
 
 
 def downscale(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from .downscale import downscale
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 from .image_format import ImageFormat
 from .package_version import package_version
 from .png import write_png
@@ -43,9 +43,9 @@ class EncodeOptions:
         if self.quality is None:
             return
         if not self.format.has_quality:
-            raise InvalidRequestError(FieldViolation("quality", f"{self.format} is lossless and takes no quality"))
+            raise InvalidRequestError.of("quality", f"{self.format} is lossless and takes no quality")
         if not 1 <= self.quality <= 100:
-            raise InvalidRequestError(FieldViolation("quality", f"{self.quality} is out of range; it is 1 to 100"))
+            raise InvalidRequestError.of("quality", f"{self.quality} is out of range; it is 1 to 100")
 
     @property
     def identity(self) -> str:

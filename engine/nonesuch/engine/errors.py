@@ -86,6 +86,11 @@ class InvalidRequestError(NonesuchError):
         self.violations = tuple(violations)
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in self.violations))
 
+    @classmethod
+    def of(cls, field: str, description: str) -> InvalidRequestError:
+        """The refusal of one field, by the engine's name for it; each wire says its own name in its place."""
+        return cls(FieldViolation(field, description))
+
     def under(self, prefix: str) -> InvalidRequestError:
         """The same violations, where the fields are part of something: `prefix` goes before their names."""
         return InvalidRequestError([FieldViolation(prefix + v.field, v.description) for v in self.violations])

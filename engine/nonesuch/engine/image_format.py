@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 
 __all__ = ["ImageFormat"]
 
@@ -39,5 +39,4 @@ class ImageFormat(StrEnum):
         try:
             return cls(wanted)
         except ValueError as error:
-            problem = f"{name!r} is unknown; there are {', '.join(cls)}"
-            raise InvalidRequestError(FieldViolation("format", problem)) from error
+            raise InvalidRequestError.of("format", f"{name!r} is unknown; there are {', '.join(cls)}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 
 __all__ = ["MAX_WALK_FRAMES", "frame_count", "lerp_path", "slerp_path"]
 
@@ -24,13 +24,12 @@ def frame_count(keyframes: int, frames_per_step: int, *, closed: bool) -> int:
         InvalidRequestError: fewer than two key frames, no frames, or more than MAX_WALK_FRAMES.
     """
     if keyframes < 2:
-        raise InvalidRequestError(FieldViolation("keyframes", f"{keyframes} given; a walk goes through at least 2"))
+        raise InvalidRequestError.of("keyframes", f"{keyframes} given; a walk goes through at least 2")
     if frames_per_step < 1:
-        raise InvalidRequestError(FieldViolation("frames_per_step", f"{frames_per_step} is out of range; at least 1"))
+        raise InvalidRequestError.of("frames_per_step", f"{frames_per_step} is out of range; at least 1")
     count = keyframes * frames_per_step if closed else (keyframes - 1) * frames_per_step + 1
     if count > MAX_WALK_FRAMES:
-        problem = f"{count} frames in all; a walk has at most {MAX_WALK_FRAMES}"
-        raise InvalidRequestError(FieldViolation("frames_per_step", problem))
+        raise InvalidRequestError.of("frames_per_step", f"{count} frames in all; a walk has at most {MAX_WALK_FRAMES}")
     return count
 
 

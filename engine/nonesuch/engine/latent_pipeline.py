@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .artifact import Artifact
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 from .latents import DEFAULT_PSI, noise_from_seed, transform_matrix, truncate, truncate_ws, z_from_seeds
 from .manifest import GraphInput, Variant
 from .mapping import Mapper
@@ -105,7 +105,7 @@ class LatentPipeline:
     ) -> NDArray[np.float32]:
         """The per-layer styles float32 [N, num_ws, w_dim]; as `batch`."""
         if sum(source is not None for source in (seeds, z, w, ws)) != 1:
-            raise InvalidRequestError(FieldViolation("source", "give exactly one of seeds, z, w and ws"))
+            raise InvalidRequestError.of("source", "give exactly one of seeds, z, w and ws")
         manifest, psi = self._manifest, options.psi
         if psi is None:
             psi = DEFAULT_PSI if seeds is not None or z is not None else 1.0
@@ -117,8 +117,7 @@ class LatentPipeline:
             mapped = self.map(options, seeds=seeds, z=z, w=w)
             rows = truncate(mapped, self._w_avg, manifest.num_ws, psi, options.cutoff)
         if len(options.mixing) > MAX_MIXES:
-            problem = f"{len(options.mixing)} mixes; a picture takes at most {MAX_MIXES}"
-            raise InvalidRequestError(FieldViolation("mixing", problem))
+            raise InvalidRequestError.of("mixing", f"{len(options.mixing)} mixes; a picture takes at most {MAX_MIXES}")
         for mix in options.mixing:
             rows = self._mix(rows, mix, replace(options, mixing=()))
         return rows
@@ -163,8 +162,9 @@ class LatentPipeline:
             return self._latent("w", np.reshape(values, (1, w_dim)), (w_dim,)), None
         if size == num_ws * w_dim:
             return None, self._latent("w", np.reshape(values, (1, num_ws, w_dim)), (num_ws, w_dim))
-        problem = f"has {size} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
-        raise InvalidRequestError(FieldViolation("w", problem))
+        raise InvalidRequestError.of(
+            "w", f"has {size} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
+        )
 
     def warm_up(self) -> None:
         """Load the mapping network now rather than at the first seed."""
@@ -192,38 +192,40 @@ class LatentPipeline:
             default = inputs[0].default if inputs else ()
             return np.array(default or np.eye(3).ravel(), dtype=np.float32).reshape(3, 3)
         if not inputs:
-            problem = f"model {self._manifest.name!r} ({self._manifest.family}) cannot move its picture; leave it out"
-            raise InvalidRequestError(FieldViolation("transform", problem))
+            raise InvalidRequestError.of(
+                "transform",
+                f"model {self._manifest.name!r} ({self._manifest.family}) cannot move its picture; leave it out",
+            )
         return transform_matrix(options.translate or (0.0, 0.0), options.rotate_degrees or 0.0)
 
     def _check_class(self, class_index: int | None, *, needed: bool) -> None:
         classes, name = self._manifest.c_dim, self._manifest.name
         if class_index is None:
             if classes and needed:
-                problem = f"model {name!r} needs a class, 0 to {classes - 1}"
-                raise InvalidRequestError(FieldViolation("class_index", problem))
+                raise InvalidRequestError.of("class_index", f"model {name!r} needs a class, 0 to {classes - 1}")
         elif not classes:
-            raise InvalidRequestError(FieldViolation("class_index", f"model {name!r} has no classes"))
+            raise InvalidRequestError.of("class_index", f"model {name!r} has no classes")
         elif not 0 <= class_index < classes:
-            problem = f"{class_index} is out of range; model {name!r} has the classes 0 to {classes - 1}"
-            raise InvalidRequestError(FieldViolation("class_index", problem))
+            raise InvalidRequestError.of(
+                "class_index", f"{class_index} is out of range; model {name!r} has the classes 0 to {classes - 1}"
+            )
 
     def _latent(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
         try:
             array = np.asarray(value, dtype=np.float32)
         except (TypeError, ValueError) as error:
-            raise InvalidRequestError(FieldViolation(field, f"is no array of numbers ({error})")) from error
+            raise InvalidRequestError.of(field, f"is no array of numbers ({error})") from error
         if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
             expected = ", ".join(["N", *map(str, shape)])
-            raise InvalidRequestError(FieldViolation(field, f"shape {array.shape} does not fit [{expected}]"))
+            raise InvalidRequestError.of(field, f"shape {array.shape} does not fit [{expected}]")
         if not np.isfinite(array).all():
-            raise InvalidRequestError(FieldViolation(field, "has values that are not finite"))
+            raise InvalidRequestError.of(field, "has values that are not finite")
         return array
 
     def _mix(self, rows: NDArray[np.float32], mix: StyleMix, options: PictureOptions) -> NDArray[np.float32]:
         layers = mix.indices(self._manifest)
         if sum(source is not None for source in (mix.seed, mix.z, mix.w)) != 1:
-            raise InvalidRequestError(FieldViolation("mixing.source", "give exactly one of seed, z and w"))
+            raise InvalidRequestError.of("mixing.source", "give exactly one of seed, z and w")
         try:
             if mix.seed is not None:
                 other = self.styles(options, seeds=[mix.seed])

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 
 __all__ = [
     "DEFAULT_PSI",
@@ -42,7 +42,7 @@ def check_seed(seed: int, field: str = "seed") -> int:
         InvalidRequestError: it is not.
     """
     if not 0 <= seed <= MAX_SEED:
-        raise InvalidRequestError(FieldViolation(field, f"{seed} is out of range; seeds are 0 to {MAX_SEED}"))
+        raise InvalidRequestError.of(field, f"{seed} is out of range; seeds are 0 to {MAX_SEED}")
     return int(seed)
 
 
@@ -53,7 +53,7 @@ def check_psi(psi: float, field: str = "psi") -> float:
         InvalidRequestError: it is not.
     """
     if not math.isfinite(psi) or abs(psi) > PSI_LIMIT:
-        raise InvalidRequestError(FieldViolation(field, f"{psi} is not within [-{PSI_LIMIT:g}, {PSI_LIMIT:g}]"))
+        raise InvalidRequestError.of(field, f"{psi} is not within [-{PSI_LIMIT:g}, {PSI_LIMIT:g}]")
     return float(psi)
 
 
@@ -92,7 +92,7 @@ def truncate_ws(
     check_psi(psi)
     num_ws = ws.shape[1]
     if cutoff is not None and not 0 <= cutoff <= num_ws:
-        raise InvalidRequestError(FieldViolation("cutoff", f"{cutoff} is out of range; the model has {num_ws} layers"))
+        raise InvalidRequestError.of("cutoff", f"{cutoff} is out of range; the model has {num_ws} layers")
     if psi == 1.0:
         return ws
     pulled = w_avg + np.float32(psi) * (ws[:, :cutoff] - w_avg)
@@ -121,8 +121,9 @@ def transform_matrix(translate: tuple[float, float], rotate_degrees: float) -> N
         InvalidRequestError: a value is not within [-1000, 1000].
     """
     if not all(abs(value) <= MAX_MOVE for value in (*translate, rotate_degrees)):
-        problem = f"{translate} and {rotate_degrees} degrees are not all within [-{MAX_MOVE}, {MAX_MOVE}]"
-        raise InvalidRequestError(FieldViolation("transform", problem))
+        raise InvalidRequestError.of(
+            "transform", f"{translate} and {rotate_degrees} degrees are not all within [-{MAX_MOVE}, {MAX_MOVE}]"
+        )
     angle = math.radians(rotate_degrees)
     motion = np.array(
         [

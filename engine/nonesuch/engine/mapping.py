@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .artifact import MAPPING_FILE, Artifact
 from .backends.onnxruntime import inference_session
-from .errors import BackendError, FieldViolation, InvalidRequestError
+from .errors import BackendError, InvalidRequestError
 from .session import SessionOptions
 
 __all__ = ["Mapper"]
@@ -41,9 +41,9 @@ class Mapper:
         """
         manifest = self._artifact.manifest
         if z.ndim != 2 or z.shape[1] != manifest.z_dim:
-            raise InvalidRequestError(FieldViolation("z", f"shape {z.shape} does not fit [N, {manifest.z_dim}]"))
+            raise InvalidRequestError.of("z", f"shape {z.shape} does not fit [N, {manifest.z_dim}]")
         if not np.isfinite(z).all():
-            raise InvalidRequestError(FieldViolation("z", "has values that are not finite"))
+            raise InvalidRequestError.of("z", "has values that are not finite")
         feeds: dict[str, NDArray[np.float32]] = {}
         if manifest.c_dim:
             feeds["c"] = np.zeros((1, manifest.c_dim), dtype=np.float32)

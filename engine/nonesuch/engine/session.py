@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .artifact import Artifact
-from .errors import BackendError, BackendUnavailableError, FieldViolation, InvalidRequestError, NonesuchError
+from .errors import BackendError, BackendUnavailableError, InvalidRequestError, NonesuchError
 from .manifest import Variant
 
 __all__ = ["Batch", "BatchResult", "Session", "SessionOptions"]
@@ -47,11 +47,10 @@ class SessionOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch_size <= 1024:
-            problem = f"{self.max_batch_size} is out of range; it is 1 to 1024"
-            raise InvalidRequestError(FieldViolation("max_batch_size", problem))
+            raise InvalidRequestError.of("max_batch_size", f"{self.max_batch_size} is out of range; it is 1 to 1024")
         for name, value in (("threads", self.threads), ("lanes", self.lanes)):
             if value is not None and not 1 <= value <= 1024:
-                raise InvalidRequestError(FieldViolation(name, f"{value} is out of range; it is 1 to 1024"))
+                raise InvalidRequestError.of(name, f"{value} is out of range; it is 1 to 1024")
 
     @property
     def variant_choice(self) -> dict[str, str | None]:
@@ -205,16 +204,16 @@ class Session(ABC):
             try:
                 feeds[name] = np.asarray(array, dtype=np.float32, order="C")
             except (TypeError, ValueError) as error:
-                raise InvalidRequestError(FieldViolation(name, f"is no array of numbers ({error})")) from error
+                raise InvalidRequestError.of(name, f"is no array of numbers ({error})") from error
         if feeds.keys() != shapes.keys():
-            problem = f"has the inputs {', '.join(feeds)}; this variant takes {', '.join(shapes)}"
-            raise InvalidRequestError(FieldViolation("batch", problem))
+            raise InvalidRequestError.of(
+                "batch", f"has the inputs {', '.join(feeds)}; this variant takes {', '.join(shapes)}"
+            )
         n = feeds["ws"].shape[0] if feeds["ws"].ndim else 0
         for name, array in feeds.items():
             if array.shape != (n, *shapes[name]) or not 1 <= n <= most:
                 expected = ", ".join([f"1 to {most}", *map(str, shapes[name])])
-                problem = f"shape {array.shape} does not fit; this session takes [{expected}]"
-                raise InvalidRequestError(FieldViolation(name, problem))
+                raise InvalidRequestError.of(name, f"shape {array.shape} does not fit; this session takes [{expected}]")
         return Batch(feeds.pop("ws"), feeds)
 
     def _timed(self, batch: Batch) -> BatchResult:

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from numpy.typing import ArrayLike
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 from .manifest import Manifest
 
 __all__ = ["LayerGroup", "StyleMix"]
@@ -34,8 +34,10 @@ class LayerGroup(StrEnum):
         found = tuple(e.index for e in manifest.ws_layout if e.consumers and low <= e.resolution <= high)
         if not found:
             there = sorted({entry.resolution for entry in manifest.ws_layout if entry.consumers})
-            problem = f"model {manifest.name!r} has no {self} layers; its layers act at {', '.join(map(str, there))}"
-            raise InvalidRequestError(FieldViolation("mixing.layers", problem))
+            raise InvalidRequestError.of(
+                "mixing.layers",
+                f"model {manifest.name!r} has no {self} layers; its layers act at {', '.join(map(str, there))}",
+            )
         return found
 
 
@@ -64,6 +66,7 @@ class StyleMix:
         """
         layers = self.layers.layers(manifest) if isinstance(self.layers, LayerGroup) else self.layers
         if not layers or not all(0 <= layer < manifest.num_ws for layer in layers):
-            problem = f"layers {list(layers)}; the model's layers are 0 to {manifest.num_ws - 1}"
-            raise InvalidRequestError(FieldViolation("mixing.layers", problem))
+            raise InvalidRequestError.of(
+                "mixing.layers", f"layers {list(layers)}; the model's layers are 0 to {manifest.num_ws - 1}"
+            )
         return list(layers)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import FieldViolation, InvalidRequestError
+from .errors import InvalidRequestError
 from .interpolation import frame_count, lerp_path, slerp_path
 from .latent_pipeline import LatentPipeline, PictureOptions
 from .latents import DEFAULT_PSI, z_from_seeds
@@ -72,7 +72,7 @@ def walk_frames(latents: LatentPipeline, walk: Walk, options: PictureOptions) ->
 
 def _z(latents: LatentPipeline, keyframe: Keyframe) -> NDArray[np.float32]:
     if keyframe.w is not None:
-        raise InvalidRequestError(FieldViolation("keyframes", "a w is no point of z; walk linearly in w"))
+        raise InvalidRequestError.of("keyframes", "a w is no point of z; walk linearly in w")
     if keyframe.seed is not None:
         return z_from_seeds([keyframe.seed], latents.z_dim)
     latents.check(z=keyframe.z)
@@ -86,4 +86,4 @@ def _w(latents: LatentPipeline, keyframe: Keyframe, options: PictureOptions) -> 
         return latents.map(options, z=np.asarray(keyframe.z)[None])
     if keyframe.w is not None:
         return latents.map(options, w=np.asarray(keyframe.w)[None])
-    raise InvalidRequestError(FieldViolation("keyframes", "a key frame is exactly one of seed, z and w"))
+    raise InvalidRequestError.of("keyframes", "a key frame is exactly one of seed, z and w")

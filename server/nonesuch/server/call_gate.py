@@ -108,6 +108,7 @@ class CallGate:
             caller.require(scope)
         most = self._settings.max_calls
         if self._active > most and counted:
-            problem = f"{most} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms"
-            raise OverloadedError(problem, retry_after_ms=_BUSY_RETRY_MS)
+            raise OverloadedError(
+                f"{most} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms", retry_after_ms=_BUSY_RETRY_MS
+            )
         CURRENT_CALLER.set(caller)

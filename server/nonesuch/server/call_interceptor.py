@@ -11,7 +11,6 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from nonesuch.engine.errors import (
-    FieldViolation,
     InvalidRequestError,
     SlowReaderError,
 )
@@ -146,8 +145,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             async with asyncio.timeout(limit_s):
                 await context.write(response)
         except TimeoutError as error:
-            problem = f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
-            raise SlowReaderError(problem) from error
+            raise SlowReaderError(
+                f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
+            ) from error
 
     @asynccontextmanager
     async def _call(self, method: str, context: _Context) -> AsyncIterator[CallRecord]:
@@ -181,8 +181,7 @@ def _message(read: Any, data: bytes) -> Any:
     try:
         return read(data)
     except DecodeError as error:
-        problem = f"its {len(data)} bytes are no message of this method"
-        raise InvalidRequestError(FieldViolation("request", problem)) from error
+        raise InvalidRequestError.of("request", f"its {len(data)} bytes are no message of this method") from error
 
 
 def _texts(context: _Context) -> dict[str, str]:

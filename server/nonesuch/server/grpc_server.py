@@ -17,7 +17,6 @@ from grpc_reflection.v1alpha import reflection
 from nonesuch.engine.errors import (
     BackendUnavailableError,
     DeviceLostError,
-    FieldViolation,
     InvalidRequestError,
     UnavailableError,
 )
@@ -82,7 +81,7 @@ class GrpcServer:
             NonesuchError: a model is not here, or an extra is not installed.
         """
         if not settings.models:
-            raise InvalidRequestError(FieldViolation("models", "there are none; a server has at least one"))
+            raise InvalidRequestError.of("models", "there are none; a server has at least one")
         self.settings = settings
         self.port = self.admin_port = 0
         self.ending = asyncio.Event()  # an operator, or the loss of the device, wants the end
@@ -160,7 +159,7 @@ class GrpcServer:
             InvalidRequestError: the last key would go, and with it all protection, or the first would come.
         """
         if bool(keys) != bool(self.settings.keys):
-            raise InvalidRequestError(FieldViolation("keys", "whether keys are wanted is not changed while running"))
+            raise InvalidRequestError.of("keys", "whether keys are wanted is not changed while running")
         self.gate.keys = KeyRing(keys)
         _log.info("keys replaced", keys=[key.name for key in keys])
 

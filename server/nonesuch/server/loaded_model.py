@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.downscale import check_size
 from nonesuch.engine.encoder import EncodeOptions, EncoderPool
-from nonesuch.engine.errors import DeviceLostError, FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import DeviceLostError, InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.manifest import Manifest
@@ -147,8 +147,9 @@ class LoadedModel:
             raise error.under(where) from error
         noise = self.generator.session.variant.noise
         if request.noise_mode not in {None, noise}:
-            problem = f"{request.noise_mode} noise is not served; the model is loaded with {noise} noise"
-            raise InvalidRequestError(FieldViolation("noise_mode", problem))
+            raise InvalidRequestError.of(
+                "noise_mode", f"{request.noise_mode} noise is not served; the model is loaded with {noise} noise"
+            )
         if request.encode.size is not None:
             check_size(request.encode.size, self.manifest.resolution)
 

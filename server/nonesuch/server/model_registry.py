@@ -21,7 +21,6 @@ from nonesuch.engine.artifact import find_artifact
 from nonesuch.engine.encoder import EncoderPool
 from nonesuch.engine.errors import (
     DeviceLostError,
-    FieldViolation,
     InvalidRequestError,
     ModelNotFoundError,
     NonesuchError,
@@ -63,8 +62,7 @@ class ModelRegistry:
         for model in settings.models:
             name = model.name or find_artifact(model.model).manifest.name
             if name in self._configured:
-                problem = f"two models are called {name!r}; give one of them another name"
-                raise InvalidRequestError(FieldViolation("models", problem))
+                raise InvalidRequestError.of("models", f"two models are called {name!r}; give one of them another name")
             self._configured[name] = model
         self.draining = False
         self._loaded: dict[str, LoadedModel] = {}
@@ -211,8 +209,10 @@ class ModelRegistry:
         if self.draining:
             raise shutting_down()
         if self._waiting[name] >= self.settings.queue_limit:
-            problem = f"{self._waiting[name]} calls wait for model {name!r} to be loaded; try again in a few seconds"
-            raise OverloadedError(problem, retry_after_ms=_LOADING_RETRY_MS)
+            raise OverloadedError(
+                f"{self._waiting[name]} calls wait for model {name!r} to be loaded; try again in a few seconds",
+                retry_after_ms=_LOADING_RETRY_MS,
+            )
         self._waiting[name] += 1
         try:
             return await self.load(name)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.walk import Walk, WalkFrames, walk_frames
 
 from .batching.batcher import Ticket
@@ -80,7 +80,7 @@ class ImageService:
         """
         most = self.settings.max_images_per_stream
         if not 1 <= len(requests) <= most:
-            raise InvalidRequestError(FieldViolation("sources", f"{len(requests)} images; a stream has 1 to {most}"))
+            raise InvalidRequestError.of("sources", f"{len(requests)} images; a stream has 1 to {most}")
         async with self.registry.use(requests[0].model) as model:
             for index, request in enumerate(requests):
                 model.check(request, f"sources[{index}].")
@@ -107,10 +107,10 @@ class ImageService:
                 except InvalidRequestError as error:
                     raise error.under(f"keyframes[{index}].") from error
                 if keyframe.w is not None and np.size(keyframe.w) != model.manifest.w_dim:
-                    problem = (
-                        f"has {np.size(keyframe.w)} values; a walk goes through points of w, {model.manifest.w_dim}"
+                    raise InvalidRequestError.of(
+                        f"keyframes[{index}].w",
+                        f"has {np.size(keyframe.w)} values; a walk goes through points of w, {model.manifest.w_dim}",
                     )
-                    raise InvalidRequestError(FieldViolation(f"keyframes[{index}].w", problem))
             with model.batcher.admit(deadline, request.priority) as ticket:
                 frames = await model.on_mapping_thread(partial(walk_frames, latents, walk, request.picture))
                 async with aclosing(self._in_order(model, frames, request, ticket, deadline)) as ordered:

@@ -183,7 +183,7 @@ class ServerSettings(BaseSettings):
         except ValidationError as error:
             raise InvalidRequestError(_violations(error)) from error
         except SettingsError as error:  # a list or a table in the environment that is no JSON
-            raise InvalidRequestError(FieldViolation("environment", f"{error}; write it as JSON")) from error
+            raise InvalidRequestError.of("environment", f"{error}; write it as JSON") from error
 
     @classmethod
     def settings_customise_sources(
@@ -218,9 +218,9 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
         try:
             written = tomllib.loads(file.read_text())
         except OSError as error:
-            raise InvalidRequestError(FieldViolation("config", f"{file} cannot be read ({error.strerror})")) from error
+            raise InvalidRequestError.of("config", f"{file} cannot be read ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequestError(FieldViolation("config", f"{file} is no TOML: {error}")) from error
+            raise InvalidRequestError.of("config", f"{file} is no TOML: {error}") from error
 
     token = _FILE.set(written)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.interpolation import frame_count
 from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
@@ -70,14 +70,15 @@ def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most:
     sources: Sequence[synthesis_pb2.Source] = message.sources
     if message.HasField("seed_range"):
         if sources:
-            raise InvalidRequestError(FieldViolation("seed_range", "is given together with sources; give one of them"))
+            raise InvalidRequestError.of("seed_range", "is given together with sources; give one of them")
         first, count = message.seed_range.first, message.seed_range.count
         if not 1 <= count <= most or first + count > 1 << 32:
-            problem = f"{count} seeds from {first}; a stream has 1 to {most}, and seeds end at {(1 << 32) - 1}"
-            raise InvalidRequestError(FieldViolation("seed_range", problem))
+            raise InvalidRequestError.of(
+                "seed_range", f"{count} seeds from {first}; a stream has 1 to {most}, and seeds end at {(1 << 32) - 1}"
+            )
         sources = [synthesis_pb2.Source(seed=seed) for seed in range(first, first + count)]
     elif not 1 <= len(sources) <= most:
-        raise InvalidRequestError(FieldViolation("sources", f"{len(sources)} images; a stream has 1 to {most}"))
+        raise InvalidRequestError.of("sources", f"{len(sources)} images; a stream has 1 to {most}")
     priority = _priority(message.priority, Priority.BULK if len(sources) > 1 else Priority.INTERACTIVE)
     common = _request(message.model, synthesis_pb2.Source(seed=0), message.synthesis, encode, priority)
     return [_from_source(common, source) for source in sources]
@@ -91,12 +92,10 @@ def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tupl
     """
     if message.interpolation not in _INTERPOLATIONS:
         known = ", ".join(generation_service_pb2.Interpolation.Name(number) for number in _INTERPOLATIONS)
-        raise InvalidRequestError(
-            FieldViolation("interpolation", f"{message.interpolation} is unknown; there are {known}")
-        )
+        raise InvalidRequestError.of("interpolation", f"{message.interpolation} is unknown; there are {known}")
     count = frame_count(len(message.keyframes), message.frames_per_step, closed=message.closed)
     if count > most:
-        raise InvalidRequestError(FieldViolation("frames_per_step", f"{count} frames in all; a stream has 1 to {most}"))
+        raise InvalidRequestError.of("frames_per_step", f"{count} frames in all; a stream has 1 to {most}")
     walk = Walk(
         [_keyframe(source) for source in message.keyframes],
         message.frames_per_step,
@@ -165,7 +164,7 @@ def _from_source(common: ImageRequest, source: synthesis_pb2.Source) -> ImageReq
 def _keyframe(source: synthesis_pb2.Source) -> Keyframe:
     origin = source.WhichOneof("origin")
     if origin is None:
-        raise InvalidRequestError(FieldViolation("keyframes", "each key frame is exactly one of seed, z and w"))
+        raise InvalidRequestError.of("keyframes", "each key frame is exactly one of seed, z and w")
     return Keyframe(
         seed=source.seed if origin == "seed" else None,
         z=source.z.values if origin == "z" else None,
@@ -175,8 +174,7 @@ def _keyframe(source: synthesis_pb2.Source) -> Keyframe:
 
 def _picture(synthesis: synthesis_pb2.SynthesisOptions) -> PictureOptions:
     if len(synthesis.mixing) > MAX_MIXES:
-        problem = f"{len(synthesis.mixing)} mixes; a picture takes at most {MAX_MIXES}"
-        raise InvalidRequestError(FieldViolation("mixing", problem))
+        raise InvalidRequestError.of("mixing", f"{len(synthesis.mixing)} mixes; a picture takes at most {MAX_MIXES}")
     move = synthesis.transform if synthesis.HasField("transform") else None
     return PictureOptions(
         psi=synthesis.psi if synthesis.HasField("psi") else None,
@@ -191,17 +189,17 @@ def _picture(synthesis: synthesis_pb2.SynthesisOptions) -> PictureOptions:
 def _noise_mode(mode: synthesis_pb2.NoiseMode) -> str | None:
     if mode not in _NOISE_MODES:
         known = ", ".join(synthesis_pb2.NoiseMode.Name(number) for number in _NOISE_MODES)
-        raise InvalidRequestError(FieldViolation("noise_mode", f"{mode} is unknown; there are {known}"))
+        raise InvalidRequestError.of("noise_mode", f"{mode} is unknown; there are {known}")
     return _NOISE_MODES[mode]
 
 
 def _mix(mixing: synthesis_pb2.Mixing) -> StyleMix:
     origin = mixing.source.WhichOneof("origin")
     if bool(mixing.layers) == bool(mixing.group):
-        raise InvalidRequestError(FieldViolation("mixing.layers", "give either layers or a group"))
+        raise InvalidRequestError.of("mixing.layers", "give either layers or a group")
     if mixing.group not in {synthesis_pb2.LAYER_GROUP_UNSPECIFIED, *_LAYER_GROUPS}:
         known = ", ".join(synthesis_pb2.LayerGroup.Name(number) for number in _LAYER_GROUPS)
-        raise InvalidRequestError(FieldViolation("mixing.group", f"{mixing.group} is unknown; there are {known}"))
+        raise InvalidRequestError.of("mixing.group", f"{mixing.group} is unknown; there are {known}")
     return StyleMix(
         seed=mixing.source.seed if origin == "seed" else None,
         layers=_LAYER_GROUPS[mixing.group] if mixing.group else tuple(mixing.layers),
@@ -213,7 +211,7 @@ def _mix(mixing: synthesis_pb2.Mixing) -> StyleMix:
 def _encode_options(options: image_pb2.ImageOptions) -> EncodeOptions:
     if options.format not in _FORMATS:
         known = ", ".join(image_pb2.ImageFormat.Name(number) for number in _WIRE_FORMATS.values())
-        raise InvalidRequestError(FieldViolation("format", f"{options.format} is unknown; there are {known}"))
+        raise InvalidRequestError.of("format", f"{options.format} is unknown; there are {known}")
     return EncodeOptions(
         _FORMATS[options.format],
         options.quality if options.HasField("quality") else None,
@@ -226,5 +224,5 @@ def _priority(priority: synthesis_pb2.Priority, default: Priority) -> Priority:
         return default
     if priority not in _PRIORITIES:
         known = ", ".join(synthesis_pb2.Priority.Name(number) for number in _PRIORITIES)
-        raise InvalidRequestError(FieldViolation("priority", f"{priority} is unknown; there are {known}"))
+        raise InvalidRequestError.of("priority", f"{priority} is unknown; there are {known}")
     return _PRIORITIES[priority]

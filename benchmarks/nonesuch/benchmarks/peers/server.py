@@ -134,6 +134,7 @@ def _load_psutil() -> Any:
     try:
         import psutil  # type: ignore[import-untyped, unused-ignore]
     except ImportError as error:
-        problem = "psutil, which watches the servers, is not installed"
-        raise BenchmarkError(f"{problem}; install it with: pip install 'nonesuch[bench]'") from error
+        raise BenchmarkError(
+            "psutil, which watches the servers, is not installed; install it with: pip install 'nonesuch[bench]'"
+        ) from error
     return psutil

@@ -47,8 +47,10 @@ def read_pins(name: str) -> list[str]:
         try:
             pins.append(f"{package}=={metadata.version(package)}")
         except metadata.PackageNotFoundError as error:
-            problem = f"{name} is compared with the same {package} as nonesuch, and there is none here"
-            raise BenchmarkError(f"{problem}; install it with: pip install {package}") from error
+            raise BenchmarkError(
+                f"{name} is compared with the same {package} as nonesuch, and there is none here; install it with: "
+                f"pip install {package}",
+            ) from error
     return pins
 
 

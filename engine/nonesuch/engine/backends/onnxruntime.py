@@ -92,8 +92,10 @@ class OnnxRuntimeBackend:
         gpu = None
         if provider is not None:
             if (options.lanes or 1) > 1:  # one is what there is without lanes
-                problem = f"lanes are for CPUs, and device {options.device} is {provider.name}"
-                raise BackendUnavailableError(f"{problem}; leave lanes out, or use device cpu")
+                raise BackendUnavailableError(
+                    f"lanes are for CPUs, and device {options.device} is {provider.name}; leave lanes out, or use "
+                    "device cpu",
+                )
             gpu = require_provider(ort, provider)
         # Any graph of ours runs on both CPU runtimes; the order says which one this was made for.
         variant = artifact.variant((self.name, "openvino"), **options.variant_choice)

@@ -68,8 +68,10 @@ def gpu_session(
     session.disable_fallback()
     there = session.get_providers()
     if provider.name not in there:
-        problem = f"device {provider.device} needs {provider.name}, and onnxruntime {ort.__version__} opened"
-        raise BackendUnavailableError(f"{problem} {', '.join(there)} instead; see what it printed, or use --device cpu")
+        raise BackendUnavailableError(
+            f"device {provider.device} needs {provider.name}, and onnxruntime {ort.__version__} opened "
+            f"{', '.join(there)} instead; see what it printed, or use --device cpu",
+        )
     return session
 
 
@@ -102,8 +104,10 @@ def private_folder(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)  # it may have been there; only its owner may do this
     except OSError as error:
-        problem = f"{path} cannot be made a private folder for engines ({error.strerror or type(error).__name__})"
-        raise BackendUnavailableError(f"{problem}; point NONESUCH_HOME at a folder of your own") from error
+        raise BackendUnavailableError(
+            f"{path} cannot be made a private folder for engines ({error.strerror or type(error).__name__}); point "
+            "NONESUCH_HOME at a folder of your own",
+        ) from error
     return path
 
 
@@ -150,6 +154,8 @@ def _plugin_device(ort: Any, provider: GpuProvider) -> Any:
     _register_plugin(ort, provider.name)
     devices = [device for device in ort.get_ep_devices() if device.ep_name == provider.name]
     if provider.ordinal >= len(devices):
-        problem = f"device {provider.device}: {provider.name} can use {len(devices)} of the GPUs of this machine"
-        raise BackendUnavailableError(f"{problem}, counted from 0; it needs an RTX GPU, of Ampere or later")
+        raise BackendUnavailableError(
+            f"device {provider.device}: {provider.name} can use {len(devices)} of the GPUs of this machine, counted "
+            "from 0; it needs an RTX GPU, of Ampere or later",
+        )
     return devices[provider.ordinal]

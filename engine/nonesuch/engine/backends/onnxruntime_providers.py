@@ -14,7 +14,7 @@ from typing import Any
 
 from ..artifact import Artifact
 from ..cuda_driver import Gpu, device_ordinal, find_driver, require_gpu
-from ..errors import BackendUnavailableError, FieldViolation, InvalidRequestError
+from ..errors import BackendUnavailableError, InvalidRequestError
 from ..home import Home
 from ..machine import machine_id
 from ..manifest import Variant
@@ -75,8 +75,9 @@ def choose_provider(ort: Any, device: str) -> GpuProvider | None:
         ordinal = device_ordinal(device, tuple(_NAMES))
     except InvalidRequestError as error:
         forms = ", ".join(f"{kind}, {kind}:N" for kind in _NAMES)
-        problem = f"{device!r} is no device of onnxruntime; it is auto, cpu, {forms}"
-        raise InvalidRequestError(FieldViolation("device", problem)) from error
+        raise InvalidRequestError.of(
+            "device", f"{device!r} is no device of onnxruntime; it is auto, cpu, {forms}"
+        ) from error
     return GpuProvider(device.partition(":")[0], ordinal)
 
 
@@ -88,12 +89,14 @@ def require_provider(ort: Any, provider: GpuProvider) -> Gpu:
     """
     if provider.is_plugin:
         if find_spec(PLUGIN_MODULE) is None:
-            problem = f"device {provider.device} needs {provider.name}, a plug-in that is not installed"
-            raise BackendUnavailableError(f"{problem}; install it with: pip install 'nonesuch[{PLUGIN_EXTRA}]'")
-        if not hasattr(ort, "get_ep_devices"):
-            problem = f"onnxruntime {ort.__version__} takes no plug-ins such as {provider.name}"
             raise BackendUnavailableError(
-                f"{problem}; install a newer one with: pip install 'nonesuch[{PLUGIN_EXTRA}]'"
+                f"device {provider.device} needs {provider.name}, a plug-in that is not installed; install it with: "
+                f"pip install 'nonesuch[{PLUGIN_EXTRA}]'",
+            )
+        if not hasattr(ort, "get_ep_devices"):
+            raise BackendUnavailableError(
+                f"onnxruntime {ort.__version__} takes no plug-ins such as {provider.name}; install a newer one with: "
+                f"pip install 'nonesuch[{PLUGIN_EXTRA}]'",
             )
     elif provider.name not in (there := ort.get_available_providers()):
         # Both builds own one folder, so whichever is installed over the other must first be gone.

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import msgspec
 
-from ..errors import FieldViolation, InvalidRequestError
+from ..errors import InvalidRequestError
 
 __all__ = ["MAX_BATCH_SIZE", "BatchProfile", "BatchSize", "default_batch_sizes", "make_profiles", "profile_of"]
 
@@ -71,8 +71,8 @@ def profile_of(profiles: Sequence[BatchProfile], batch_size: int) -> int:
         if profile.least <= batch_size <= profile.most:
             return index
     there = ", ".join(f"{profile.least} to {profile.most}" for profile in profiles)
-    raise InvalidRequestError(
-        FieldViolation("batch", f"{batch_size} images are outside every profile of the plan, which has {there}")
+    raise InvalidRequestError.of(
+        "batch", f"{batch_size} images are outside every profile of the plan, which has {there}"
     )
 
 
@@ -80,5 +80,5 @@ def _checked(batch_sizes: Sequence[int]) -> tuple[int, ...]:
     sizes = tuple(sorted(set(batch_sizes)))
     if not sizes or not 1 <= sizes[0] <= sizes[-1] <= MAX_BATCH_SIZE:
         given = ", ".join(map(str, batch_sizes)) or "nothing"
-        raise InvalidRequestError(FieldViolation("batch", f"{given}; batch sizes are 1 to {MAX_BATCH_SIZE}"))
+        raise InvalidRequestError.of("batch", f"{given}; batch sizes are 1 to {MAX_BATCH_SIZE}")
     return sizes

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 
 from ..checkpoint import Checkpoint
 from .parameters import non_negative, parameter, positive
@@ -70,9 +70,9 @@ class MappingNetwork(nn.Module):
         x = _normalise(z)
         if self.embed is None:
             if c is not None:
-                raise InvalidRequestError(FieldViolation("c", "the network knows no classes"))
+                raise InvalidRequestError.of("c", "the network knows no classes")
         elif c is None:
-            raise InvalidRequestError(FieldViolation("c", f"the network needs one, of {self.c_dim} numbers"))
+            raise InvalidRequestError.of("c", f"the network needs one, of {self.c_dim} numbers")
         else:
             x = torch.cat([x, _normalise(self.embed(c))], dim=1)
         for layer in self.layers:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 
 from ..checkpoint import Checkpoint
 from .mapping import MappingNetwork
@@ -87,9 +87,9 @@ class StyleGAN2(nn.Module):
             InvalidRequestError: noise for a layer that there is not, or an unknown mode.
         """
         if noise_mode not in ("const", "none", "random"):
-            raise InvalidRequestError(FieldViolation("noise_mode", f"{noise_mode!r} is not const, none or random"))
+            raise InvalidRequestError.of("noise_mode", f"{noise_mode!r} is not const, none or random")
         if unknown := (noise or {}).keys() - self.noise_shapes:
-            raise InvalidRequestError(FieldViolation("noise", f"the network has no layer {', '.join(sorted(unknown))}"))
+            raise InvalidRequestError.of("noise", f"the network has no layer {', '.join(sorted(unknown))}")
         source = Noise(noise or {}, noise_mode)
         x = self.input.expand(ws.shape[0], -1, -1, -1)
         image: Tensor | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import structlog
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 
 from ..settings import TlsSettings
 
@@ -41,7 +41,7 @@ class _Files:
         try:
             self.configuration = self._read()
         except ValueError as error:
-            raise InvalidRequestError(FieldViolation("tls", str(error))) from error
+            raise InvalidRequestError.of("tls", str(error)) from error
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
         """What is in the files now, if that is something new; None keeps what was. Asked at every handshake."""

@@ -81,5 +81,6 @@ def _run_ms(session: Session, batch: Batch, timeout_s: float | None) -> float:
     try:
         return session.submit(batch).result(timeout_s).inference_ms
     except TimeoutError as error:
-        problem = f"{session.identity} hangs: a batch of {len(batch)} has not come back in {timeout_s:g} s"
-        raise DeviceLostError(problem) from error
+        raise DeviceLostError(
+            f"{session.identity} hangs: a batch of {len(batch)} has not come back in {timeout_s:g} s"
+        ) from error

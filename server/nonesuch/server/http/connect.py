@@ -255,7 +255,8 @@ def _taken_in_time(send: Send, limit_s: float) -> Send:
             async with asyncio.timeout(limit_s):
                 await send(message)
         except TimeoutError as error:
-            problem = f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
-            raise SlowReaderError(problem) from error
+            raise SlowReaderError(
+                f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
+            ) from error
 
     return sending

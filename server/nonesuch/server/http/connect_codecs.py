@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from google.protobuf.message import DecodeError, Message
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 
 __all__ = ["CODECS", "MAX_JSON_BYTES", "BinaryCodec", "JsonCodec"]
 
@@ -37,8 +37,7 @@ class BinaryCodec:
         try:
             return message_class.FromString(bytes(data))
         except DecodeError as error:
-            problem = f"its {len(data)} bytes are no message of this method"
-            raise InvalidRequestError(FieldViolation("request", problem)) from error
+            raise InvalidRequestError.of("request", f"its {len(data)} bytes are no message of this method") from error
 
 
 class JsonCodec:
@@ -59,12 +58,13 @@ class JsonCodec:
             InvalidRequestError: it is none of this method, or too long.
         """
         if len(data) > MAX_JSON_BYTES:
-            problem = f"{len(data)} bytes of JSON; it may have {MAX_JSON_BYTES}, and more as application/proto"
-            raise InvalidRequestError(FieldViolation("request", problem))
+            raise InvalidRequestError.of(
+                "request", f"{len(data)} bytes of JSON; it may have {MAX_JSON_BYTES}, and more as application/proto"
+            )
         try:
             return Parse(bytes(data), message_class())
         except (ParseError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidRequestError(FieldViolation("request", " ".join(str(error).split()).rstrip("."))) from error
+            raise InvalidRequestError.of("request", " ".join(str(error).split()).rstrip(".")) from error
 
 
 CODECS: tuple[Any, ...] = (BinaryCodec(), JsonCodec())

@@ -11,7 +11,6 @@ from protobuf.wkt import Any as AnyMessage
 
 from nonesuch.engine.errors import (
     DeadlineError,
-    FieldViolation,
     InvalidRequestError,
     NonesuchError,
     UnsupportedError,
@@ -57,4 +56,4 @@ def our_error(error: Exception) -> BaseException:
         return UnsupportedError(error.message)
     if error.code is Code.UNKNOWN and error.__cause__ is not None:  # a failure that is our own
         return error.__cause__
-    return InvalidRequestError(FieldViolation("request", error.message))
+    return InvalidRequestError.of("request", error.message)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 
 from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
 from nonesuch.engine.latents import DEFAULT_PSI, check_psi, check_seed
@@ -71,22 +71,21 @@ class ImageAddress:
             InvalidRequestError: a part that cannot be, or a name in the query that is not known.
         """
         if extension not in FORMATS:
-            problem = f"{_short(extension)!r} is none of {', '.join(FORMATS)}"
-            raise InvalidRequestError(FieldViolation("format", problem))
+            raise InvalidRequestError.of("format", f"{_short(extension)!r} is none of {', '.join(FORMATS)}")
         address = cls(check_seed(_whole("seed", seed)), FORMATS[extension])
         if build is not None:
             model, at, digits = build.rpartition("@")
             if not at:
-                problem = f"{_short(build)!r} is no MODEL@BUILD; {address.short_path()} leads to today's"
-                raise InvalidRequestError(FieldViolation("build", problem))
+                raise InvalidRequestError.of(
+                    "build", f"{_short(build)!r} is no MODEL@BUILD; {address.short_path()} leads to today's"
+                )
             address = replace(address, model=model, build=digits)
         seen: set[str] = set()
         for name, value in query:
             if name not in _READERS:
-                problem = f"is not known; there are {', '.join(_READERS)}"
-                raise InvalidRequestError(FieldViolation(_short(name), problem))
+                raise InvalidRequestError.of(_short(name), f"is not known; there are {', '.join(_READERS)}")
             if name in seen and name != "mix":
-                raise InvalidRequestError(FieldViolation(name, "is given more than once"))
+                raise InvalidRequestError.of(name, "is given more than once")
             seen.add(name)
             address = _READERS[name](address, value)
         return address
@@ -158,7 +157,7 @@ def _short(text: str) -> str:
 
 def _whole(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        raise InvalidRequestError(FieldViolation(name, f"{_short(text)!r} is no whole number"))
+        raise InvalidRequestError.of(name, f"{_short(text)!r} is no whole number")
     return int(text)
 
 
@@ -166,7 +165,7 @@ def _real(name: str, text: str) -> float:
     try:
         return float(text[:_LONGEST_TEXT])
     except ValueError as error:
-        raise InvalidRequestError(FieldViolation(name, f"{_short(text)!r} is no number")) from error
+        raise InvalidRequestError.of(name, f"{_short(text)!r} is no number") from error
 
 
 def _psi(address: ImageAddress, text: str) -> ImageAddress:
@@ -178,22 +177,23 @@ def _psi(address: ImageAddress, text: str) -> ImageAddress:
 def _mix(address: ImageAddress, text: str) -> ImageAddress:
     seed, colon, group = text.partition(":")
     if not colon or group not in set(LayerGroup):
-        problem = f"{_short(text)!r} is no SEED:GROUP, with one of the groups {', '.join(LayerGroup)}"
-        raise InvalidRequestError(FieldViolation("mix", problem))
+        raise InvalidRequestError.of(
+            "mix", f"{_short(text)!r} is no SEED:GROUP, with one of the groups {', '.join(LayerGroup)}"
+        )
     if len(address.mixing) == MAX_MIXES:
-        raise InvalidRequestError(FieldViolation("mix", f"a picture takes at most {MAX_MIXES}"))
+        raise InvalidRequestError.of("mix", f"a picture takes at most {MAX_MIXES}")
     return replace(address, mixing=(*address.mixing, (check_seed(_whole("mix", seed), "mix"), LayerGroup(group))))
 
 
 def _priority(address: ImageAddress, text: str) -> ImageAddress:
     if text not in {"bulk", "interactive"}:
-        raise InvalidRequestError(FieldViolation("priority", f"{_short(text)!r} is neither bulk nor interactive"))
+        raise InvalidRequestError.of("priority", f"{_short(text)!r} is neither bulk nor interactive")
     return replace(address, bulk=text == "bulk")
 
 
 def _model(address: ImageAddress, text: str) -> ImageAddress:
     if address.build is not None and text != address.model:
-        raise InvalidRequestError(FieldViolation("model", "is in the path already"))
+        raise InvalidRequestError.of("model", "is in the path already")
     return replace(address, model=text)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.latents import MAX_SEED
@@ -85,11 +85,9 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
     outputs = tuple(dict.fromkeys(output.name for output in request.outputs)) or (IMAGE,)
     known = output_shapes(manifest)
     if unknown := [name for name in outputs if name not in known]:
-        raise InvalidRequestError(
-            FieldViolation("outputs", f"{unknown[0][:64]!r} is unknown; there are {', '.join(known)}")
-        )
+        raise InvalidRequestError.of("outputs", f"{unknown[0][:64]!r} is unknown; there are {', '.join(known)}")
     if ENCODED in outputs and len(outputs) > 1:
-        raise InvalidRequestError(FieldViolation("outputs", f"{ENCODED} comes alone; ask for tensors in another call"))
+        raise InvalidRequestError.of("outputs", f"{ENCODED} comes alone; ask for tensors in another call")
     rows = list(_rows(input_arrays(request), manifest, most))
     size = parameters.whole("size")
     if ENCODED in outputs:
@@ -99,7 +97,7 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
     else:
         for name in _OF_ENCODED:
             if parameters.has(name):
-                raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"is for the output {ENCODED} only"))
+                raise InvalidRequestError.of(f"parameters.{name}", f"is for the output {ENCODED} only")
         encode = EncodeOptions(ImageFormat.RAW, None, size)
     _check_answer(len(rows) * manifest.channels * (size or manifest.resolution) ** 2, outputs, raw=raw)
     picture = PictureOptions(
@@ -108,9 +106,7 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
     priority = parameters.choice("priority", {"interactive": Priority.INTERACTIVE, "bulk": Priority.BULK})
     noise_mode = parameters.text("noise_mode")
     if noise_mode not in {None, "const", "none", "random"}:
-        raise InvalidRequestError(
-            FieldViolation("parameters.noise_mode", f"{noise_mode!r} is not const, none or random")
-        )
+        raise InvalidRequestError.of("parameters.noise_mode", f"{noise_mode!r} is not const, none or random")
     requests = [
         ImageRequest(
             request.model_name, noise_mode=noise_mode, picture=picture, encode=encode,
@@ -125,11 +121,17 @@ def _check_answer(values: int, outputs: Sequence[str], *, raw: bool) -> None:
     """Refuse an answer that would be too large, before anything is computed for it."""
     answer_bytes = values * sum(_BYTES[name] for name in outputs)
     if answer_bytes > _MOST_ANSWER_BYTES:
-        problem = f"the answer would have {answer_bytes >> 20} MiB, and {_MOST_ANSWER_BYTES >> 20} is the most"
-        raise InvalidRequestError(FieldViolation("inputs", f"{problem}; ask for fewer images"))
+        raise InvalidRequestError.of(
+            "inputs",
+            f"the answer would have {answer_bytes >> 20} MiB, and {_MOST_ANSWER_BYTES >> 20} is the most; ask for "
+            "fewer images",
+        )
     if answer_bytes and not raw and values > _MOST_TYPED_VALUES:
-        problem = f"the answer would have {values} values, and {_MOST_TYPED_VALUES} is the most in typed contents"
-        raise InvalidRequestError(FieldViolation("inputs", f"{problem}; ask for fewer images, or with raw contents"))
+        raise InvalidRequestError.of(
+            "inputs",
+            f"the answer would have {values} values, and {_MOST_TYPED_VALUES} is the most in typed contents; ask for "
+            "fewer images, or with raw contents",
+        )
 
 
 def _rows(
@@ -139,21 +141,20 @@ def _rows(
     shapes = input_shapes(manifest)
     if len(arrays) != 1 or (name := next(iter(arrays))) not in shapes:
         given = ", ".join(name[:64] for name in arrays) or "none"
-        problem = f"{given} given; a request has exactly one of {', '.join(shapes)}"
-        raise InvalidRequestError(FieldViolation("inputs", problem))
+        raise InvalidRequestError.of("inputs", f"{given} given; a request has exactly one of {', '.join(shapes)}")
     array = arrays[name]
     if name == "seed" and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     shape = shapes[name][1]
     if array.ndim != len(shape) or list(array.shape[1:]) != shape[1:] or not 1 <= len(array) <= most:
         expected = ", ".join([f"1 to {most}", *map(str, shape[1:])])
-        raise InvalidRequestError(FieldViolation(name, f"shape {list(array.shape)} does not fit [{expected}]"))
+        raise InvalidRequestError.of(name, f"shape {list(array.shape)} does not fit [{expected}]")
     if (array.dtype.kind not in "iu") if name == "seed" else (array.dtype != np.float32):
-        raise InvalidRequestError(FieldViolation(name, f"{array.dtype} does not fit; it is {shapes[name][0]}"))
+        raise InvalidRequestError.of(name, f"{array.dtype} does not fit; it is {shapes[name][0]}")
     for row in array:
         if name == "seed":
             if not 0 <= int(row) <= MAX_SEED:
-                raise InvalidRequestError(FieldViolation("seed", f"{row} is out of range; it is 0 to {MAX_SEED}"))
+                raise InvalidRequestError.of("seed", f"{row} is out of range; it is 0 to {MAX_SEED}")
             yield {"seed": int(row)}
         else:
             yield {"z" if name == "z" else "w": row.astype(np.float32).ravel()}
@@ -172,7 +173,7 @@ class _Parameters:
         value = self.values.get(name)
         if value is None or isinstance(value, str):
             return value
-        raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{value!r} is no text"))
+        raise InvalidRequestError.of(f"parameters.{name}", f"{value!r} is no text")
 
     def number(self, name: str) -> float | None:
         value = self.values.get(name)
@@ -181,7 +182,7 @@ class _Parameters:
         except ValueError:
             number = math.nan
         if isinstance(value, bool) or (number is not None and not math.isfinite(number)):
-            raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{str(value)[:64]!r} is no number"))
+            raise InvalidRequestError.of(f"parameters.{name}", f"{str(value)[:64]!r} is no number")
         return number
 
     def whole(self, name: str) -> int | None:
@@ -189,14 +190,15 @@ class _Parameters:
         if number is None:
             return None
         if number != int(number) or not 0 <= number <= MAX_SEED:
-            raise InvalidRequestError(FieldViolation(f"parameters.{name}", f"{number:g} is no whole number from 0"))
+            raise InvalidRequestError.of(f"parameters.{name}", f"{number:g} is no whole number from 0")
         return int(number)
 
     def choice(self, name: str, values: Mapping[str, Priority]) -> Priority | None:
         text = self.text(name)
         if text is not None and text not in values:
-            problem = f"{text[:64]!r} is unknown; there are {', '.join(values)}"
-            raise InvalidRequestError(FieldViolation(f"parameters.{name}", problem))
+            raise InvalidRequestError.of(
+                f"parameters.{name}", f"{text[:64]!r} is unknown; there are {', '.join(values)}"
+            )
         return None if text is None else values[text]
 
 
@@ -206,8 +208,7 @@ def _parameters(given: Mapping[str, pb.InferParameter]) -> _Parameters:
         if name in _NOT_OURS:
             continue
         if name not in _PARAMETERS:
-            problem = f"{name[:64]!r} is unknown; there are {', '.join(_PARAMETERS)}"
-            raise InvalidRequestError(FieldViolation("parameters", problem))
+            raise InvalidRequestError.of("parameters", f"{name[:64]!r} is unknown; there are {', '.join(_PARAMETERS)}")
         kind = parameter.WhichOneof("parameter_choice")
         if kind is not None:
             values[name] = getattr(parameter, kind)

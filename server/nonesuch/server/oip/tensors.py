@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.errors import FieldViolation, InvalidRequestError
+from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.oip import open_inference_service_pb2 as pb
 
 __all__ = ["OutputTensor", "input_arrays", "set_outputs"]
@@ -44,39 +44,42 @@ def input_arrays(request: pb.ModelInferRequest) -> dict[str, NDArray[np.generic]
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
-        problem = f"{len(raw)} for {len(request.inputs)} inputs; there is one for each, or none at all"
-        raise InvalidRequestError(FieldViolation("raw_input_contents", problem))
+        raise InvalidRequestError.of(
+            "raw_input_contents", f"{len(raw)} for {len(request.inputs)} inputs; there is one for each, or none at all"
+        )
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, tensor in enumerate(request.inputs):
         where = f"inputs[{index}]"
         if tensor.name in arrays:
-            raise InvalidRequestError(FieldViolation(f"{where}.name", f"{tensor.name[:64]!r} is there twice"))
+            raise InvalidRequestError.of(f"{where}.name", f"{tensor.name[:64]!r} is there twice")
         if tensor.datatype not in _TYPES:
-            problem = f"{tensor.datatype[:64]!r} is not taken; there are {', '.join(_TYPES)}"
-            raise InvalidRequestError(FieldViolation(f"{where}.datatype", problem))
+            raise InvalidRequestError.of(
+                f"{where}.datatype", f"{tensor.datatype[:64]!r} is not taken; there are {', '.join(_TYPES)}"
+            )
         if raw and tensor.HasField("contents"):
-            problem = "is given beside raw_input_contents; a request has one kind"
-            raise InvalidRequestError(FieldViolation(f"{where}.contents", problem))
+            raise InvalidRequestError.of(
+                f"{where}.contents", "is given beside raw_input_contents; a request has one kind"
+            )
         dtype, field = _TYPES[tensor.datatype]
         if raw:
             size = np.dtype(dtype).itemsize
             if len(raw[index]) % size:
-                problem = f"{len(raw[index])} bytes are no whole number of {tensor.datatype}"
-                raise InvalidRequestError(FieldViolation(f"raw_input_contents[{index}]", problem))
+                raise InvalidRequestError.of(
+                    f"raw_input_contents[{index}]", f"{len(raw[index])} bytes are no whole number of {tensor.datatype}"
+                )
             flat: NDArray[np.generic] = np.frombuffer(raw[index], dtype)
         else:
             try:
                 flat = np.array(getattr(tensor.contents, field), dtype)
             except OverflowError as error:
-                raise InvalidRequestError(
-                    FieldViolation(f"{where}.contents", f"a value is no {tensor.datatype}")
-                ) from error
+                raise InvalidRequestError.of(f"{where}.contents", f"a value is no {tensor.datatype}") from error
         shape = tuple(tensor.shape)
         # Before they are multiplied: a message holds a hundred thousand sides.
         fits = len(shape) <= _MOST_DIMENSIONS and all(0 <= side <= flat.size for side in shape)
         if not fits or math.prod(shape) != flat.size:
-            problem = f"{list(shape[:_MOST_DIMENSIONS])} does not hold the {flat.size} values that came"
-            raise InvalidRequestError(FieldViolation(f"{where}.shape", problem))
+            raise InvalidRequestError.of(
+                f"{where}.shape", f"{list(shape[:_MOST_DIMENSIONS])} does not hold the {flat.size} values that came"
+            )
         arrays[tensor.name] = flat.reshape(shape)
     return arrays
 
