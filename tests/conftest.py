@@ -24,8 +24,8 @@ from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.download import fetch_file
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.named import ExportJob, export_named
-from nonesuch.server.grpc_server import GrpcServer
-from nonesuch.server.open_model import OpenGenerator
+from nonesuch.server.core.open_model import OpenGenerator
+from nonesuch.server.server import Server
 from nonesuch.server.settings import ModelSettings, ServerSettings
 
 REPOSITORY = Path(__file__).parent.parent
@@ -130,7 +130,7 @@ def faces(faces_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Artifac
     return export_named(find_entry("faces"), faces_home, ExportJob(out=tmp_path_factory.mktemp("faces") / "faces"))
 
 
-RunServer = Callable[..., AbstractAsyncContextManager[GrpcServer]]
+RunServer = Callable[..., AbstractAsyncContextManager[Server]]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def run_server(artifact: Artifact) -> RunServer:
         session: SessionOptions | None = None,
         open_model: OpenGenerator | None = None,
         **settings: object,
-    ) -> AsyncIterator[GrpcServer]:
+    ) -> AsyncIterator[Server]:
         options = session or SessionOptions(max_batch_size=8, spinning=False)
 
         def open_generator(asked: ModelSettings, max_batch_size: int) -> Generator:
@@ -161,7 +161,7 @@ def run_server(artifact: Artifact) -> RunServer:
             "drain_delay_s": 0.0,
             **settings,
         }
-        server = GrpcServer(ServerSettings(**values), open_model or open_generator)
+        server = Server(ServerSettings(**values), open_model or open_generator)
         await server.start()
         try:
             yield server

@@ -53,7 +53,7 @@ def test_every_module_says_what_is_public_and_what_it_is(name: str) -> None:
 
 def _constants_first(name: str) -> tuple[int, str]:
     # ruff's isort-style order: CONSTANTS, then Classes, then functions.
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[0].isupper() else 2, name)
 
 
 def test_files_stay_readable() -> None:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from nonesuch.cli.main import cli
-from nonesuch.server.server_metrics import ServerMetrics
+from nonesuch.server.observing.metrics import ServerMetrics
 
 from .conftest import REPOSITORY, RunServer
 from .settings_reference import BEGIN, END, reference

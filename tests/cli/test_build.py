@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.cuda_driver import find_driver
 from nonesuch.engine.home import Home
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.library import load_library
 from nonesuch.engine.tensorrt.plan_cache import PlanCache
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from nonesuch.engine import cuda_driver
-from nonesuch.engine.backends import tensorrt as backends
 from nonesuch.engine.cuda_driver import Driver, Gpu
 from nonesuch.engine.errors import BackendUnavailableError
+from nonesuch.engine.tensorrt import backend as backends
 from nonesuch.engine.tensorrt.flavour import find_flavour
 from nonesuch.engine.tensorrt.library import Library
 

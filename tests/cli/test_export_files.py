@@ -34,7 +34,7 @@ def test_a_checkpoint_is_exported_and_served_with_all_its_controls(
             plain = client.generate(seed=1, format="raw")
             assert client.generate(seed=1, format="raw", cutoff=2).data != plain.data
             ws = np.zeros((model.num_ws, model.w_dim))
-            assert client.generate(w=ws, format="raw").data != plain.data
+            assert client.generate(ws=ws, format="raw").data != plain.data
             with pytest.raises(RequestError, match="has no classes"):
                 client.generate(seed=1, class_index=0)
             with pytest.raises(RequestError, match="has 7 values; the model takes"):

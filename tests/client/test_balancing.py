@@ -10,12 +10,12 @@ import pytest
 
 from nonesuch.client import AsyncClient, Client, RequestError
 from nonesuch.client.channel import call_metadata, target_of
-from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.server import Server
 
 from ..conftest import RunServer
 
 
-async def counts(servers: Sequence[GrpcServer]) -> list[int]:
+async def counts(servers: Sequence[Server]) -> list[int]:
     found = []
     for server in servers:
         (model,) = server.registry.loaded

@@ -33,7 +33,7 @@ def mixes(z: np.ndarray, ws: np.ndarray) -> dict[str, tuple[Mixing, StyleMix]]:
         "middle": (Mixing(seed=2, layers="middle"), StyleMix(2, LayerGroup.MIDDLE)),
         "z": (Mixing(z=z[0], layers="middle"), StyleMix(None, LayerGroup.MIDDLE, z=z[0])),
         "w": (Mixing(w=ws[0, 0], layers=range(4)), StyleMix(None, (0, 1, 2, 3), w=ws[0, 0])),
-        "ws": (Mixing(w=ws[0], layers="coarse"), StyleMix(None, LayerGroup.COARSE, w=ws[0])),
+        "ws": (Mixing(ws=ws[0], layers="coarse"), StyleMix(None, LayerGroup.COARSE, w=ws[0])),
     }
 
 
@@ -56,7 +56,7 @@ async def test_streams_of_latents(run_server: RunServer, generator: Generator, z
         with Client(address) as client:
             streams = {
                 "z": client.stream(zs=z, format="raw"),
-                "w": client.stream(ws=ws[:, 0], format="raw"),
+                "w": client.stream(w=ws[:, 0], format="raw"),
                 "ws": client.stream(ws=ws, format="raw", psi=0.5),
             }
             return {
@@ -69,6 +69,27 @@ async def test_streams_of_latents(run_server: RunServer, generator: Generator, z
     np.testing.assert_array_equal(found["z"], generator.generate(z=z))
     np.testing.assert_array_equal(found["w"], generator.generate(w=ws[:, 0]))
     np.testing.assert_array_equal(found["ws"], generator.generate(ws=ws, psi=0.5))
+
+
+async def test_one_image_of_w_and_of_ws(run_server: RunServer, generator: Generator) -> None:
+    ws = generator.styles([3], psi=1.0)
+    ws[:, 2:] = generator.styles([4], psi=1.0)[:, 2:]
+    asked: list[dict[str, Any]] = [{"w": ws[0, 0]}, {"ws": ws[0]}, {"ws": ws[0].tolist()}]
+
+    def ask(address: str) -> list[np.ndarray]:
+        with Client(address) as client:
+            return [client.generate(format="raw", **source).numpy() for source in asked]
+
+    async with run_server() as server, AsyncClient(server.address) as client:
+        found = await asyncio.to_thread(ask, server.address)
+        awaited = [(await client.generate(format="raw", **source)).numpy() for source in asked]
+        streams = [client.stream(w=ws[:, 0], format="raw"), client.stream(ws=ws, format="raw")]
+        streamed = [image.numpy() for stream in streams async for image in stream]
+    of_w, of_ws = generator.generate(w=ws[:, 0])[0], generator.generate(ws=ws)[0]
+    assert (of_w != of_ws).any()
+    np.testing.assert_array_equal(found, [of_w, of_ws, of_ws])
+    np.testing.assert_array_equal(awaited, found)
+    np.testing.assert_array_equal(streamed, [of_w, of_ws])
 
 
 async def test_walks(run_server: RunServer, generator: Generator, z: np.ndarray) -> None:

@@ -54,20 +54,6 @@ def test_jpeg_has_two_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "latent",
-    [
-        [0.5, -1.0, 0.25, 2.0],
-        [[0.5, -1.0], [0.25, 2.0]],
-        np.array([[0.5, -1.0], [0.25, 2.0]], dtype=np.float32),
-        [np.array([0.5, -1.0]), (0.25, 2)],
-    ],
-)
-def test_latents_are_flattened_row_by_row(latent: Any) -> None:
-    assert list(generate_request(w=latent).source.w.values) == [0.5, -1.0, 0.25, 2.0]
-    assert list(generate_request(z=latent).source.z.values) == [0.5, -1.0, 0.25, 2.0]
-
-
-@pytest.mark.parametrize(
     ("name", "number"),
     [
         ("coarse", synthesis_pb2.LAYER_GROUP_COARSE),
@@ -78,14 +64,6 @@ def test_latents_are_flattened_row_by_row(latent: Any) -> None:
 def test_layers_of_a_mixing_may_be_a_group(name: str, number: int) -> None:
     (mixing,) = generate_request(mixing=[Mixing(3, name)]).synthesis.mixing
     assert (mixing.source.seed, mixing.group, list(mixing.layers)) == (3, number, [])
-
-
-def test_a_mixing_starts_from_a_latent_too() -> None:
-    from_z, from_w = generate_request(
-        mixing=[Mixing(z=np.ones(2), layers=[0]), Mixing(w=[[0.5], [2.0]], layers="fine")]
-    ).synthesis.mixing
-    assert (list(from_z.source.z.values), list(from_z.layers)) == ([1.0, 1.0], [0])
-    assert (list(from_w.source.w.values), from_w.group) == ([0.5, 2.0], synthesis_pb2.LAYER_GROUP_FINE)
 
 
 def test_one_half_of_a_move_leaves_the_other_at_rest() -> None:
@@ -113,7 +91,6 @@ def test_numpy_integers_are_seeds() -> None:
         ({"z": "abc"}, "z"),
         ({"z": 3.0}, "z"),
         ({"z": np.float32(3)}, "z"),
-        ({"w": [[0.0], ["abc"]]}, "w"),
         ({"psi": "much"}, "psi"),
         ({"cutoff": -1}, "cutoff"),
         ({"class_index": 0.5}, "class_index"),
@@ -123,6 +100,7 @@ def test_numpy_integers_are_seeds() -> None:
         ({"mixing": [Mixing(seed=1, layers=3)]}, "mixing[0].layers"),  # type: ignore[arg-type]
         ({"mixing": [Mixing(seed=1, layers="fine"), Mixing(layers="fine")]}, "mixing[1]"),
         ({"mixing": [Mixing(seed=1, w=[0.5], layers="fine")]}, "mixing[0].w"),
+        ({"mixing": [Mixing(w=[0.5], ws=[[0.5]], layers="fine")]}, "mixing[0].ws"),
         ({"mixing": [Mixing(z=["abc"], layers="fine")]}, "mixing[0].z"),
         ({"mixing": [(1, "fine")]}, "mixing[0]"),
         ({"mixing": Mixing(seed=1, layers="fine")}, "mixing"),
@@ -179,32 +157,3 @@ def test_a_range_with_steps_travels_one_by_one() -> None:
 def test_seeds_that_are_none_are_refused(seeds: Any) -> None:
     with pytest.raises(RequestError, match=r"^seeds: "):
         stream_request(seeds)
-
-
-def test_rows_travel_one_by_one() -> None:
-    request = stream_request(zs=np.array([[0.5, 1.0], [2.0, -1.0]]), priority="bulk")
-    assert [list(source.z.values) for source in request.sources] == [[0.5, 1.0], [2.0, -1.0]]
-    assert request.priority == synthesis_pb2.PRIORITY_BULK
-    # A style for each layer, and one for all of them.
-    request = stream_request(ws=[np.array([[0.5, 1.0], [2.0, -1.0]]), [0.25, 0.125]])
-    assert [list(source.w.values) for source in request.sources] == [[0.5, 1.0, 2.0, -1.0], [0.25, 0.125]]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "field"),
-    [
-        ({}, "seeds"),
-        ({"seeds": [1], "zs": [[0.5]]}, "zs"),
-        ({"seeds": range(3), "ws": [[0.5]]}, "ws"),
-        ({"zs": [[0.5]], "ws": [[0.5]]}, "ws"),
-        ({"zs": []}, "zs"),
-        ({"ws": np.empty((0, 4))}, "ws"),
-        ({"zs": [0.5, 1.0]}, "zs[0]"),
-        ({"ws": [[0.5], []]}, "ws[1]"),
-        ({"ws": [[0.5], ["abc"]]}, "ws[1]"),
-    ],
-)
-def test_sources_that_cannot_be_sent_are_refused_by_name(arguments: dict[str, Any], field: str) -> None:
-    with pytest.raises(RequestError) as caught:
-        stream_request(**arguments)
-    assert [violation.field for violation in caught.value.violations] == [field]

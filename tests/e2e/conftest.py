@@ -61,7 +61,7 @@ def stylegan2(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 async def site(run_server: RunServer, stylegan2: Artifact) -> AsyncIterator[str]:
     """The address of a server with that model."""
     async with run_server(model=stylegan2, http=WEB, http_ready_faces=2) as server:
-        yield f"http://{server.http_address}"
+        yield f"http://{server.addresses['http']}"
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -68,7 +68,7 @@ async def test_of_nine_faces_one_is_kept(page: Page, site: str) -> None:
 async def test_nine_faces_of_a_large_model_come_small(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, _ = open_paced(resolution=512)
     async with run_server(open_model=open_model, http=WEB) as server:
-        await arrive(page, f"http://{server.http_address}")
+        await arrive(page, f"http://{server.addresses['http']}")
         await open_more(page)
         await page.locator("#grid").click()
         await expect(page.locator("#tiles button:enabled")).to_have_count(9)
@@ -194,7 +194,7 @@ async def test_models_are_switched_where_there_are_several(
 ) -> None:
     models = ({"model": str(artifact.folder)}, {"model": str(stylegan2.folder)})
     async with run_server(models=models, http=WEB) as server:
-        site = f"http://{server.http_address}"
+        site = f"http://{server.addresses['http']}"
         seed = await arrive(page, site)
         await open_more(page)
         await expect(page.locator("#model")).to_have_value("tiny")

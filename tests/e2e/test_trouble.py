@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import APIResponse, Page, expect
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.server import Server
 
 from ..conftest import RunServer
 from ..server.conftest import OpenPaced, PacedSession
@@ -30,7 +30,7 @@ class _WatchedGate(threading.Event):
         return super().wait(timeout)
 
 
-async def _occupy(server: GrpcServer, session: PacedSession, page: Page, site: str) -> list[asyncio.Task[APIResponse]]:
+async def _occupy(server: Server, session: PacedSession, page: Page, site: str) -> list[asyncio.Task[APIResponse]]:
     """Two pictures that are not done until the gate opens: one is being made, and one waits for it."""
     session.gate = gate = _WatchedGate()
     first = asyncio.create_task(page.request.get(f"{site}/face/1.jpg"))
@@ -46,7 +46,7 @@ async def test_a_busy_server_is_said_and_tried_again(page: Page, run_server: Run
     open_model, sessions = open_paced()
     settings = {"queue_limit": 1, "max_batch_size": 1, "http_ready_faces": 0}
     async with run_server(open_model=open_model, http=WEB, **settings) as server:
-        site = f"http://{server.http_address}"
+        site = f"http://{server.addresses['http']}"
         seed = await arrive(page, site)
         (session,) = sessions
         others = await _occupy(server, session, page, site)
@@ -64,7 +64,7 @@ async def test_a_busy_server_is_said_and_tried_again(page: Page, run_server: Run
 
 async def test_too_many_from_one_visitor_are_refused_grid_and_walk_too(page: Page, run_server: RunServer) -> None:
     async with run_server(http=WEB, images_per_s=0.01, burst_images=2) as server:
-        await arrive(page, f"http://{server.http_address}")
+        await arrive(page, f"http://{server.addresses['http']}")
         await open_more(page)
         for control in ("#grid", "#walk-start"):
             await page.locator(control).click()
@@ -78,7 +78,7 @@ async def test_a_server_that_is_gone_is_said_and_works_when_it_is_back(
     page: Page, run_server: RunServer, stylegan2: Artifact
 ) -> None:
     async with run_server(model=stylegan2, http=WEB) as server:
-        address = server.http_address
+        address = server.addresses["http"]
         seed = await arrive(page, f"http://{address}")
     await page.locator("#new").click()
     await expect(page.locator("#trouble")).to_have_text("The server does not answer.")
@@ -96,7 +96,7 @@ async def test_a_server_that_is_gone_is_said_and_works_when_it_is_back(
 
 async def test_a_page_whose_first_picture_fails_says_so(page: Page, run_server: RunServer) -> None:
     async with run_server(http=WEB, images_per_s=0.01, burst_images=1) as server:
-        await arrive(page, f"http://{server.http_address}")
+        await arrive(page, f"http://{server.addresses['http']}")
         await page.reload()
         await expect(page.locator("#trouble")).to_contain_text("The server is busy; try again in")
         await expect(page.locator("#retry")).to_be_visible()
@@ -108,7 +108,7 @@ async def test_a_server_that_takes_no_more_calls_is_a_page_with_a_retry(
     open_model, sessions = open_paced()
     settings = {"max_calls": 2, "max_batch_size": 1, "http_ready_faces": 0}
     async with run_server(open_model=open_model, http=WEB, **settings) as server:
-        site = f"http://{server.http_address}"
+        site = f"http://{server.addresses['http']}"
         (session,) = sessions
         others = await _occupy(server, session, page, site)
         answer = await page.goto(site)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.generator import Generator
@@ -22,11 +23,11 @@ def test_a_group_and_its_layers_are_the_same_mix(generator: Generator) -> None:
     np.testing.assert_array_equal(by_group, by_layers)
 
 
-def test_a_mix_may_come_from_z_w_or_w_by_layer(generator: Generator) -> None:
+def test_a_mix_may_come_from_z_w_or_ws(generator: Generator) -> None:
     z = np.random.RandomState(2).randn(10).astype(np.float32)
     expected = generator.styles([1], psi=1.0, mixing=[StyleMix(2, (0, 1))])
     ws = generator.styles([2], psi=1.0)[0]
-    for mix in (StyleMix(None, (0, 1), z=z), StyleMix(None, (0, 1), w=ws[0]), StyleMix(None, (0, 1), w=ws)):
+    for mix in (StyleMix(None, (0, 1), z=z), StyleMix(None, (0, 1), w=ws[0]), StyleMix(None, (0, 1), ws=ws)):
         np.testing.assert_array_equal(generator.styles([1], psi=1.0, mixing=[mix]), expected)
 
 
@@ -37,7 +38,21 @@ def test_mixes_apply_in_order(generator: Generator) -> None:
     np.testing.assert_array_equal(mixed[0, 2], generator.styles([1])[0, 2])
 
 
-@pytest.mark.parametrize("mix", [StyleMix(None, (0,)), StyleMix(1, (0,), z=[0.0] * 10), StyleMix(None, (0,), w=[0.0])])
-def test_a_mix_without_one_fitting_source_is_refused(generator: Generator, mix: StyleMix) -> None:
-    with pytest.raises(InvalidRequestError):
-        generator.styles([1], mixing=[mix])
+@pytest.mark.parametrize(
+    ("seed", "latents", "field"),
+    [
+        (None, {}, "mixing.source"),
+        (1, {"z": [0.0] * 10}, "mixing.source"),
+        (None, {"w": [0.0]}, "mixing.source.w"),
+        (None, {"w": np.zeros((8, 12))}, "mixing.source.w"),
+        (None, {"ws": np.zeros(12)}, "mixing.source.ws"),
+        (None, {"w": ["a"]}, "mixing.source.w"),
+        (-1, {}, "mixing.source.seed"),
+    ],
+)
+def test_a_mix_without_one_fitting_source_is_refused(
+    generator: Generator, seed: int | None, latents: dict[str, ArrayLike], field: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        generator.styles([1], mixing=[StyleMix(seed, (0,), **latents)])
+    assert [violation.field for violation in caught.value.violations] == [field]

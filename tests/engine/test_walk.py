@@ -6,15 +6,16 @@ import pytest
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.latent_pipeline import PictureOptions
-from nonesuch.engine.walk import Interpolation, Keyframe, Walk, walk_frames
+from nonesuch.engine.source import Seeds, W, Ws
+from nonesuch.engine.walk import Interpolation, Walk, walk_frames
 
 
 @pytest.mark.parametrize("interpolation", list(Interpolation))
 def test_key_frames_show_the_pictures_of_their_seeds(generator: Generator, interpolation: Interpolation) -> None:
-    walk = Walk([Keyframe(1), Keyframe(2)], 3, interpolation)
+    walk = Walk([Seeds([1]), Seeds([2])], 3, interpolation)
     frames = walk_frames(generator.latents, walk, PictureOptions())
     assert frames.psi == 0.7
-    images = generator.generate(**{frames.kind: frames.rows}, psi=frames.psi)  # type: ignore[arg-type]
+    images = list(generator.stream(frames.source, PictureOptions(frames.psi)))
     assert len(images) == 4
     for position, seed in ((0, 1), (3, 2)):
         expected = generator.generate([seed])[0].astype(int)
@@ -25,19 +26,27 @@ def test_key_frames_show_the_pictures_of_their_seeds(generator: Generator, inter
 
 def test_a_walk_through_given_w_takes_them_as_they_are(generator: Generator) -> None:
     w = generator.styles([1, 2], psi=1.0)[:, 0]
-    walk = Walk([Keyframe(w=w[0]), Keyframe(w=w[1])], 2)
+    walk = Walk([W(w[:1]), W(w[1:])], 2)
     frames = walk_frames(generator.latents, walk, PictureOptions())
-    assert (frames.kind, frames.psi) == ("w", 1.0)
-    np.testing.assert_allclose(frames.rows[1], w.mean(axis=0), atol=1e-6)
+    assert (type(frames.source), frames.psi) == (W, 1.0)
+    np.testing.assert_allclose(frames.source.array[1], w.mean(axis=0), atol=1e-6)
 
 
-def test_a_w_is_no_point_of_z_and_a_key_frame_needs_a_source(generator: Generator) -> None:
-    w = generator.styles([1], psi=1.0)[0, 0]
+def test_a_w_is_no_point_of_z_and_ws_are_no_key_frame(generator: Generator) -> None:
+    ws = generator.styles([1], psi=1.0)
     with pytest.raises(InvalidRequestError, match="a w is no point of z"):
         walk_frames(
             generator.latents,
-            Walk([Keyframe(1), Keyframe(w=w)], 2, Interpolation.SPHERICAL_Z),
+            Walk([Seeds([1]), W(ws[:, 0])], 2, Interpolation.SPHERICAL_Z),
             PictureOptions(),
         )
-    with pytest.raises(InvalidRequestError, match="exactly one of seed, z and w"):
-        walk_frames(generator.latents, Walk([Keyframe(1), Keyframe()], 2), PictureOptions())
+    with pytest.raises(
+        InvalidRequestError, match=r"keyframes\[1\]\.w: has 96 values; a walk goes through points of w, 12"
+    ):
+        walk_frames(generator.latents, Walk([Seeds([1]), Ws(ws)], 2), PictureOptions())
+
+
+def test_a_key_frame_that_was_drawn_has_the_walk_truncated(generator: Generator) -> None:
+    w = generator.styles([1], psi=1.0)[:, 0]
+    assert walk_frames(generator.latents, Walk([Seeds([1]), W(w)], 2), PictureOptions()).psi == 0.7
+    assert walk_frames(generator.latents, Walk([Seeds([1]), W(w)], 2), PictureOptions(0.4)).psi == 0.4

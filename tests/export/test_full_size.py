@@ -12,10 +12,11 @@ import pytest
 from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.onnxruntime import inference_session
+from nonesuch.engine.backends.onnxruntime import inference_session, load_mapping
 from nonesuch.engine.home import Home
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.session import SessionOptions
+from nonesuch.engine.source import Seeds
 from nonesuch.export.catalogue import find_entry
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint
@@ -122,7 +123,7 @@ def test_the_default_model_in_float16_holds_two_hundred_seeds_at_psi_1(faces: Ar
     entry = find_entry("faces")
     checkpoint = entry.read(faces_home.downloads / entry.file.filename)
     variant = faces.manifest.variants[0]
-    batch = LatentPipeline(faces, variant).batch(PictureOptions(psi=1.0), seeds=range(200))
+    batch = LatentPipeline(faces, variant, load_mapping).batch(Seeds(range(200)), PictureOptions(psi=1.0))
     half = VariantOptions("fp16", variant.upsampling, output="float32_nchw")
     family = find_family(checkpoint.family)
     simulator = Fp16Simulator(ir.to_proto(family.build(checkpoint, half)))

@@ -14,9 +14,10 @@ import onnx_ir as ir
 import pytest
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.onnxruntime import inference_session
+from nonesuch.engine.backends.onnxruntime import inference_session, load_mapping
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.session import Batch, SessionOptions
+from nonesuch.engine.source import Seeds, Z
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import find_family
@@ -50,10 +51,10 @@ class Case:
 
     def styles(self, **options: Any) -> np.ndarray:
         """Styles of the reference's latents and classes, one image at a time, as they would be asked for."""
-        latents = LatentPipeline(self.artifact, self.artifact.manifest.variants[0])
+        latents = LatentPipeline(self.artifact, self.artifact.manifest.variants[0], load_mapping)
         classes = self.reference["c"].argmax(axis=1) if "c" in self.reference else [None] * 4
         rows = [
-            latents.styles(PictureOptions(class_index=None if c is None else int(c), **options), z=z[None])
+            latents.styles(Z(z[None]), PictureOptions(class_index=None if c is None else int(c), **options))
             for z, c in zip(self.reference["z"], classes, strict=True)
         ]
         return np.concatenate(rows)
@@ -105,7 +106,7 @@ def test_from_latents_to_pictures_without_a_detour(case: Case) -> None:
 def test_float16_holds_many_seeds_at_psi_1(case: Case, seeds: int) -> None:
     variant = case.artifact.manifest.variants[0]
     options = PictureOptions(psi=1.0, class_index=0 if case.artifact.manifest.c_dim else None)
-    batch = LatentPipeline(case.artifact, variant).batch(options, seeds=range(seeds))
+    batch = LatentPipeline(case.artifact, variant, load_mapping).batch(Seeds(range(seeds)), options)
     half = VariantOptions("fp16", variant.upsampling, output="float32_nchw")
     simulator = Fp16Simulator(ir.to_proto(find_family(case.checkpoint.family).build(case.checkpoint, half)))
     exact = inference_session(case.artifact.read(variant.file), SessionOptions())

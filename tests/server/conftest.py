@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.session import Batch, Session, SessionOptions
-from nonesuch.server.open_model import OpenGenerator
+from nonesuch.server.core.open_model import OpenGenerator
 from nonesuch.server.settings import ModelSettings
 
 

@@ -37,7 +37,7 @@ async def test_a_class_is_asked_for_and_shown(run_server: RunServer, tmp_path: P
                 pictures.append(image.data)
         assert pictures[0] != pictures[1]
         ws = np.zeros((artifact.manifest.num_ws, artifact.manifest.w_dim))
-        assert (await client.generate(w=ws)).data  # a w is mapped already and needs no class
+        assert (await client.generate(ws=ws)).data  # a w is mapped already and needs no class
 
 
 async def test_a_stylegan3_picture_is_moved(run_server: RunServer, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def test_every_source_and_option_reaches_the_picture(run_server: RunServer
 
         np.testing.assert_array_equal(await pixels(z=z), generator.generate(z=z[None])[0])
         np.testing.assert_array_equal(await pixels(w=ws[0, 0]), generator.generate(w=ws[:, 0])[0])
-        np.testing.assert_array_equal(await pixels(w=ws[0]), generator.generate(ws=ws)[0])
+        np.testing.assert_array_equal(await pixels(ws=ws[0]), generator.generate(ws=ws)[0])
         np.testing.assert_array_equal(await pixels(seed=1, psi=0.0), generator.generate([2], psi=0.0)[0])
         np.testing.assert_array_equal(
             await pixels(seed=1, psi=0.5, cutoff=3), generator.generate([1], psi=0.5, cutoff=3)[0]

@@ -19,7 +19,7 @@ from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.generator import Generator
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.server import Server
 from nonesuch.server.settings import ModelSettings, ServerSettings
 
 from ..conftest import TINY_SOURCE, RunServer, tiny_checkpoint
@@ -150,7 +150,7 @@ async def test_why_a_model_cannot_be_loaded_is_for_the_log_and_its_operator(
                 await client.generate(seed=1, model="b")
             assert "secret place" not in str(caught.value)
             assert (await client.generate(seed=1)).data
-        with AdminClient(server.admin_address) as operator, pytest.raises(ClientError, match="secret place"):
+        with AdminClient(server.addresses["admin"]) as operator, pytest.raises(ClientError, match="secret place"):
             await in_thread(operator.load, "b")
 
 
@@ -174,7 +174,7 @@ async def test_an_operator_loads_unloads_and_drains(run_server: RunServer, artif
     admin = f"unix:{tmp_path}/admin"
     models = ({"model": str(artifact.folder)}, {"model": str(artifact.folder), "name": "spare", "load": "demand"})
     async with run_server(models=models, admin=admin) as server, AsyncClient(server.address) as client:
-        with AdminClient(server.admin_address) as operator:
+        with AdminClient(server.addresses["admin"]) as operator:
             states = await in_thread(operator.models)
             assert [(state.name, state.loaded) for state in states] == [("tiny", True), ("spare", False)]
             state = await in_thread(operator.load, "spare")
@@ -229,7 +229,7 @@ async def test_reload_under_traffic_swaps_in_one_step_and_loses_nobody(
             shutil.copytree(other.folder, new)
             served.rename(tmp_path / "old")
             new.rename(served)
-            with AdminClient(server.admin_address) as operator:
+            with AdminClient(server.addresses["admin"]) as operator:
                 await in_thread(operator.reload, "face")
                 after = len(seen)
                 await asyncio.gather(*streams)
@@ -252,9 +252,9 @@ async def test_a_damaged_model_stops_the_start_and_two_of_one_name_are_refused(
 ) -> None:
     twice = ({"model": str(artifact.folder)}, {"model": str(artifact.folder)})
     with pytest.raises(InvalidRequestError, match="two models are called 'tiny'"):
-        GrpcServer(ServerSettings(grpc="127.0.0.1:0", models=twice))
+        Server(ServerSettings(grpc="127.0.0.1:0", models=twice))
     with pytest.raises(InvalidRequestError, match="a server has at least one"):
-        GrpcServer(ServerSettings(grpc="127.0.0.1:0"))
+        Server(ServerSettings(grpc="127.0.0.1:0"))
 
 
 async def test_health_says_not_serving_until_the_models_are_loaded(artifact: Artifact) -> None:
@@ -268,9 +268,9 @@ async def test_health_says_not_serving_until_the_models_are_loaded(artifact: Art
         return Generator.open(model.model)
 
     settings = ServerSettings(grpc="127.0.0.1:0", models=({"model": str(artifact.folder)},), drain_delay_s=0)
-    server = GrpcServer(settings, slow)
+    server = Server(settings, slow)
     starting = asyncio.create_task(server.start())
-    await until(lambda: server.port)
+    await until(lambda: not server.address.endswith(":0"))
     async with grpc.aio.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         request = health_pb2.HealthCheckRequest(service="nonesuch.v1.GenerationService")

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from nonesuch.client import AsyncClient
-from nonesuch.server.resident_memory import resident_mib
+from nonesuch.server.core.open_model import resident_mib
 
 from ..conftest import RunServer
 from ..waiting import until

@@ -21,7 +21,7 @@ from nonesuch.client import (
     UnavailableError,
 )
 from nonesuch.engine.generator import Generator
-from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.server import Server
 
 from ..conftest import RunServer
 from ..waiting import until
@@ -41,7 +41,7 @@ def ask(client: AsyncClient, level: int, **options: object) -> Coroutine[Any, An
     return client.generate(w=[float(level)] * W_DIM, psi=1.0, format="raw", **options)  # type: ignore[arg-type]
 
 
-async def settled(server: GrpcServer, tasks: int, files: int) -> None:
+async def settled(server: Server, tasks: int, files: int) -> None:
     """Everything that the calls took is given back."""
     (model,) = server.registry.loaded
     await until(
@@ -50,8 +50,8 @@ async def settled(server: GrpcServer, tasks: int, files: int) -> None:
         )
     )
     assert len(os.listdir("/proc/self/fd")) <= files
-    assert not model.batcher._tickets
-    assert not len(model.batcher._queue)
+    assert not list(model.batcher.queue.waits())
+    assert not model.batcher._rooms
 
 
 async def test_half_of_500_calls_are_cancelled_at_random_moments(run_server: RunServer, generator: Generator) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from nonesuch.engine.artifact import find_artifact
+from nonesuch.engine.backends.onnxruntime import load_mapping
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
+from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.session import Batch
+from nonesuch.engine.source import Seeds
 
 __all__ = ["Workload"]
 
 DISTINCT_IMAGES = 32
-PSI = 0.7
 
 
 class Workload:
@@ -20,7 +22,7 @@ class Workload:
         variant: what the batches fit.
     """
 
-    def __init__(self, model: str, *, psi: float = PSI, images: int = DISTINCT_IMAGES) -> None:
+    def __init__(self, model: str, *, psi: float = DEFAULT_PSI, images: int = DISTINCT_IMAGES) -> None:
         """Maps the seeds 0 to `images` - 1.
 
         Raises:
@@ -30,7 +32,7 @@ class Workload:
         variants = self.artifact.manifest.variants
         self.variant = next((v for v in variants if v.output == "uint8_nhwc"), variants[0])
         options = PictureOptions(psi=psi, class_index=0 if self.artifact.manifest.c_dim else None)
-        self._images = LatentPipeline(self.artifact, self.variant).batch(options, seeds=range(images))
+        self._images = LatentPipeline(self.artifact, self.variant, load_mapping).batch(Seeds(range(images)), options)
 
     def __len__(self) -> int:
         return len(self._images)

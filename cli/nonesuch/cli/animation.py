@@ -34,13 +34,13 @@ def check_animation(path: Path, frames: int, resolution: int) -> None:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InvalidRequestError.of(
-            "--out", f"{path.name!r} names no animation; it ends in one of {', '.join(_SUFFIXES)}"
+            "out", f"{path.name!r} names no animation; it ends in one of {', '.join(_SUFFIXES)}"
         )
     if suffix == ".mp4":
         _load_av()
     elif frames * resolution**2 > _MAX_PIXELS_IN_MEMORY:
         raise InvalidRequestError.of(
-            "--out", f"{frames} frames of {resolution}x{resolution} are too many for {suffix}; write an .mp4"
+            "out", f"{frames} frames of {resolution}x{resolution} are too many for {suffix}; write an .mp4"
         )
 
 

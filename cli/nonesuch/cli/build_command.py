@@ -10,8 +10,8 @@ import click
 from tqdm import tqdm
 
 from nonesuch.engine.artifact import find_artifact
-from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.cuda_driver import device_ordinal, require_gpu
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.build_progress import BuildProgress
 from nonesuch.engine.tensorrt.flavour import FLAVOURS
 from nonesuch.engine.tensorrt.library import load_library

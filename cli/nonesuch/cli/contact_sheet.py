@@ -32,7 +32,7 @@ def sheet_format(path: Path) -> ImageFormat:
     except InvalidRequestError as error:
         known = ", ".join(member.suffix for member in ImageFormat)
         raise InvalidRequestError.of(
-            "--grid", f"the suffix of {str(path)!r} names no format; there are {known}"
+            "grid", f"the suffix of {str(path)!r} names no format; there are {known}"
         ) from error
 
 

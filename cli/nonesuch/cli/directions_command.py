@@ -13,9 +13,9 @@ from nonesuch.engine.errors import BackendUnavailableError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.engine.latent_pipeline import PictureOptions
-from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import Batch
+from nonesuch.engine.source import Seeds
 from nonesuch.engine.style_mix import LayerGroup
 
 from .contact_sheet import ContactSheet, sheet_format
@@ -81,7 +81,8 @@ def command(
 
 def _draw(generator: Generator, directions: Directions, seed: int, strength: float, path: Path) -> None:
     """A row for each direction: the picture of the seed moved from -strength to +strength."""
-    base = generator.latents.batch(PictureOptions(), seeds=[seed])
+    source = Seeds([seed])
+    base = generator.latents.batch(source, PictureOptions())
     count = len(directions.vectors)
     sheet = ContactSheet(count * _STEPS, generator.manifest.resolution, columns=_STEPS)
 
@@ -93,4 +94,4 @@ def _draw(generator: Generator, directions: Directions, seed: int, strength: flo
     results = track(generator.render(batches()), "directions", count * _STEPS)
     for position, result in enumerate(results):
         sheet.place(position, result.images[0])
-    sheet.save(path, ImageRecord(generator.manifest.name, generator.manifest.model_id, seed, DEFAULT_PSI))
+    sheet.save(path, ImageRecord(generator.manifest.name, generator.manifest.model_id, seed, source.psi(None)))

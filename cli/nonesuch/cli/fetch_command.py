@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
 from nonesuch.client import (
     DEFAULT_DEADLINE_S,
@@ -26,12 +23,12 @@ from nonesuch.client import (
 )
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
-from nonesuch.engine.latents import DEFAULT_PSI
 from nonesuch.engine.provenance import ImageRecord
+from nonesuch.engine.source import Seeds, Source, W, Ws, Z
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
+from .chosen_source import chosen_source
 from .contact_sheet import ContactSheet, sheet_format
-from .latent_file import read_latents
 from .options import picture_options
 from .progress import track
 from .style_options import style_options
@@ -96,14 +93,12 @@ def command(
     --direction and --noise-seed are of generate only: no server takes them. The API key, where the server wants one, is
     taken from NONESUCH_API_KEY.
     """
-    if (seeds is None) == (w_file is None):
-        raise click.UsageError("give --seeds, such as --seeds 0-7, or --w FILE")
+    source = chosen_source(seeds, w_file)
     if grid is not None:
         sheet_format(grid)
     image_format = ImageFormat.parse(format_name)
     if grid is not None and image_format is ImageFormat.RAW:
         raise click.UsageError("raw pixels of a server do not make a contact sheet; choose another --format")
-    source = _Source(seeds, None if w_file is None else read_latents(w_file)[1])
     options = GenerateOptions(
         psi=psi,
         cutoff=cutoff,
@@ -126,18 +121,17 @@ def command(
         )
         with Client(servers, credentials=credentials, api_key=os.environ.get("NONESUCH_API_KEY")) as client:
             info = client.model(model, deadline_s=DEFAULT_DEADLINE_S if deadline_s is None else deadline_s)
-            sheet = ContactSheet(source.count, size or info.resolution) if grid is not None else None
+            sheet = ContactSheet(len(source), size or info.resolution) if grid is not None else None
             out.mkdir(parents=True, exist_ok=True)
-            images = source.images(client, info.limits.max_images_per_stream, deadline_s, options)
-            for index, image in track(images, "images", source.count):
+            images = _images(client, source, info.limits.max_images_per_stream, deadline_s, options)
+            for index, image in track(images, "images", len(source)):
                 path = out / f"{source.name(index)}{image_format.suffix}"
                 path.write_bytes(image.data)
                 click.echo(path)
                 if sheet is not None:
                     sheet.place(index, image.numpy())
             if sheet is not None and grid is not None:
-                applied_psi = psi if psi is not None else DEFAULT_PSI if seeds is not None else 1.0
-                sheet.save(grid, ImageRecord(info.name, info.model_id, None, applied_psi))
+                sheet.save(grid, ImageRecord(info.name, info.model_id, None, source.psi(psi)))
                 click.echo(grid)
     except RequestError as error:
         if not error.violations:
@@ -147,41 +141,28 @@ def command(
         raise click.ClickException(_message(error, server)) from error
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What the images start from: seeds, or rows of w or ws."""
-
-    seeds: list[int] | None
-    rows: NDArray[np.float32] | None
-
-    def __post_init__(self) -> None:
-        if self.count == 0:
-            raise InvalidRequestError.of("--w", "the file holds no latents")
-
-    @property
-    def count(self) -> int:
-        return len(self.seeds) if self.seeds is not None else 0 if self.rows is None else len(self.rows)
-
-    def name(self, index: int) -> str:
-        """As `generate` names the file."""
-        return f"w{index:04d}" if self.seeds is None else f"seed{self.seeds[index]:04d}"
-
-    def images(
-        self, client: Client, most: int, deadline_s: float | None, options: GenerateOptions
-    ) -> Iterator[tuple[int, GeneratedImage]]:
-        """All images with their position, in streams as long as the server takes."""
-        if self.rows is not None:
-            most = min(most, max(1, _LATENT_BYTES // max(1, self.rows[0].nbytes)))
-        for start in range(0, self.count, most):
-            part = slice(start, start + most)
-            seeds = None if self.seeds is None else self.seeds[part]
-            rows = None if self.rows is None else self.rows[part]
-            for image in client.stream(seeds, ws=rows, deadline_s=deadline_s, **options):
-                yield start + image.index, image
+def _images(
+    client: Client, source: Source, most: int, deadline_s: float | None, options: GenerateOptions
+) -> Iterator[tuple[int, GeneratedImage]]:
+    """All images with their position, in streams as long as the server takes."""
+    if not isinstance(source, Seeds):
+        most = min(most, max(1, _LATENT_BYTES // max(1, source.array[0].nbytes)))
+    for start in range(0, len(source), most):
+        match source[start : start + most]:
+            case Seeds(seeds):
+                images = client.stream(seeds, deadline_s=deadline_s, **options)
+            case Z() as part:
+                images = client.stream(zs=part.array, deadline_s=deadline_s, **options)
+            case W() as part:
+                images = client.stream(w=part.array, deadline_s=deadline_s, **options)
+            case Ws() as part:
+                images = client.stream(ws=part.array, deadline_s=deadline_s, **options)
+        for image in images:
+            yield start + image.index, image
 
 
 def _mixing(mix: StyleMix) -> Mixing:
-    return Mixing(mix.seed, mix.layers.value if isinstance(mix.layers, LayerGroup) else mix.layers)
+    return Mixing(mix.source.seed(0), mix.layers.value if isinstance(mix.layers, LayerGroup) else mix.layers)
 
 
 def _message(error: ClientError, server: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -12,17 +11,14 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.directions import Directions
 from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.generator import Generator
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
-from nonesuch.engine.latents import DEFAULT_PSI, check_psi
+from nonesuch.engine.latents import check_psi
 from nonesuch.engine.provenance import ImageRecord
-from nonesuch.engine.session import Batch
 from nonesuch.engine.style_mix import StyleMix
 
+from .chosen_source import chosen_source
 from .contact_sheet import ContactSheet, sheet_format
-from .latent_file import read_latents
 from .options import backend_options, picture_options
 from .picture_writer import Picture, write_pictures
 from .prepare import open_generator
@@ -65,22 +61,19 @@ def command(
     **backend: object,
 ) -> None:
     """Write one image for each seed into --out."""
-    if (seeds is None) == (w_file is None):
-        raise click.UsageError("give --seeds, such as --seeds 0-7, or --w FILE")
+    source = chosen_source(seeds, w_file)
     encode = EncodeOptions(ImageFormat.parse(format_name), quality)
     if psi is not None:
         check_psi(psi)
     if grid is not None:
         sheet_format(grid)
-    source = _Source(seeds) if w_file is None else _Source(None, *read_latents(w_file))
     picture = PictureOptions(psi, cutoff, class_index, mixing, noise_seed, translate, rotate_degrees)
     directions = [(Directions.load(path), index, strength) for path, index, strength in moves]
 
-    def moved(batch: Batch) -> Batch:
-        ws = batch.ws
+    def moved(ws: NDArray[np.float32]) -> NDArray[np.float32]:
         for found, index, strength in directions:
             ws = found.move(ws, index, strength)
-        return Batch(ws, batch.inputs)
+        return ws
 
     with open_generator(model, str(backend["backend"]), session_options(backend)) as generator:
         for found, _, _ in directions:
@@ -89,52 +82,18 @@ def command(
             raise click.UsageError(f"--noise-seed: the variant has {generator.session.variant.noise} noise, not random")
         click.echo(generator.backend_reason, err=True)
         manifest = generator.manifest
-        applied_psi = psi if psi is not None else DEFAULT_PSI if w_file is None else 1.0
-        images = _images(generator, map(moved, source.batches(generator, picture)), source.count)
-
+        images = generator.stream(source, picture, edit=moved)
         shaped_by = (*picture.words, *(f"{size:g} along direction {number}" for _, number, size in directions))
 
         def record(seed: int | None) -> ImageRecord:
-            return ImageRecord(manifest.name, manifest.model_id, seed, applied_psi, shaped_by)
+            return ImageRecord(manifest.name, manifest.model_id, seed, source.psi(psi), shaped_by)
 
         def pictures() -> Iterator[Picture]:
-            for index, image in enumerate(track(images, "images", source.count)):
+            for index, image in enumerate(track(images, "images", len(source))):
                 yield source.name(index), image, record(source.seed(index))
 
-        sheet = ContactSheet(source.count, manifest.resolution) if grid is not None else None
+        sheet = ContactSheet(len(source), manifest.resolution) if grid is not None else None
         write_pictures(pictures(), out, encode, sheet)
         if sheet is not None and grid is not None:
             sheet.save(grid, record(None))
             click.echo(grid)
-
-
-class _Source:
-    """The latents of a job: seeds, or rows of w or ws."""
-
-    def __init__(self, seeds: list[int] | None, kind: str = "seeds", rows: NDArray[np.float32] | None = None) -> None:
-        self.seeds, self.kind, self.rows = seeds, kind, rows
-        self.count = len(seeds) if seeds is not None else 0 if rows is None else len(rows)
-        if self.count == 0:
-            raise InvalidRequestError.of("--w", "the file holds no latents")
-
-    def batches(self, generator: Generator, picture: PictureOptions) -> Iterator[Batch]:
-        step = generator.session.preferred_batch_size
-        for start in range(0, self.count, step):
-            if self.seeds is not None:
-                yield generator.latents.batch(picture, seeds=self.seeds[start : start + step])
-            elif self.rows is not None:
-                rows = self.rows[start : start + step]
-                per_layer = self.kind == "ws"
-                yield (
-                    generator.latents.batch(picture, ws=rows) if per_layer else generator.latents.batch(picture, w=rows)
-                )
-
-    def seed(self, index: int) -> int | None:
-        return None if self.seeds is None else self.seeds[index]
-
-    def name(self, index: int) -> str:
-        return f"w{index:04d}" if self.seeds is None else f"seed{self.seeds[index]:04d}"
-
-
-def _images(generator: Generator, batches: Iterator[Batch], count: int) -> Iterator[NDArray[np.uint8]]:
-    return islice((image for result in generator.render(batches) for image in result.images), count)

@@ -33,7 +33,7 @@ _COMMANDS = {
 }
 
 
-# Fields whose option has another name; the rest differ by dashes only.
+# What the engine's fields are called on the command line; the rest differ by dashes only.
 _OPTIONS = {
     "class_index": "class",
     "group": "mix",
@@ -98,7 +98,7 @@ def main() -> None:
 
 def _about_option(violation: FieldViolation) -> str:
     """A violation by the option that the user gave, not by the field that it became."""
-    name = violation.field.removeprefix("--").rpartition(".")[2]
+    name = violation.field.rpartition(".")[2].partition("[")[0]  # of a row, the option that gave it
     return f"--{_OPTIONS.get(name, name).replace('_', '-')}: {violation.description}"
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.latents import DEFAULT_PSI
 
 from .seeds import SeedList
 
@@ -30,7 +31,7 @@ def picture_options(default_format: ImageFormat) -> Callable[[_F], _F]:
     """What to make and how to write it: `generate` and `fetch`."""
     return _stack(
         click.option("--seeds", type=SeedList(), help="Seeds and ranges, such as 0-7,42."),
-        click.option("--psi", "--trunc", type=float, help="Truncation, -2 to 2; 0.7 unless --w is given."),
+        click.option("--psi", "--trunc", type=float, help=f"Truncation, -2 to 2; {DEFAULT_PSI:g} unless --w is given."),
         click.option("--cutoff", type=int, help="Truncate only the first so many layers."),
         click.option("--class", "class_index", type=int, help="Class, for models that have classes."),
         click.option(

@@ -22,6 +22,7 @@ from .server_options import chosen_settings, server_options
 __all__ = ["command"]
 
 _MAX_PORT = 65535
+_OTHER_ADDRESSES = {"http": "web    http://{}/", "admin": "admin  {}", "metrics": "metrics http://{}/metrics"}
 _PROGRAM = "from nonesuch.cli.main import main; main()"
 
 
@@ -40,7 +41,7 @@ def command(check: bool, supervise: bool, **flags: Any) -> None:
     ):
         if address is not None:
             _check_address(name, address)
-    from nonesuch.server.logs import configure_logs
+    from nonesuch.server.observing.logs import configure_logs
 
     configure_logs(json=settings.log_json, level=settings.log_level)
     if supervise:
@@ -57,20 +58,16 @@ def command(check: bool, supervise: bool, **flags: Any) -> None:
 
 
 def _serve(settings: ServerSettings, flags: dict[str, Any]) -> None:
-    from nonesuch.server.event_loop import new_event_loop
-    from nonesuch.server.grpc_server import GrpcServer
-    from nonesuch.server.serve import serve
+    from nonesuch.server.serve import new_event_loop, serve
+    from nonesuch.server.server import Server
 
-    def on_ready(server: GrpcServer) -> None:
+    def on_ready(server: Server) -> None:
         for model in server.registry.loaded:
             click.echo(f"serving {model.name}, {model.manifest.resolution}x{model.manifest.resolution}")
         click.echo(f"gRPC   {server.address}")
-        if server.http_address:
-            click.echo(f"web    http://{server.http_address}/")
-        if server.admin_address:
-            click.echo(f"admin  {server.admin_address}")
-        if server.metrics_address:
-            click.echo(f"metrics http://{server.metrics_address}/metrics")
+        for setting, text in _OTHER_ADDRESSES.items():
+            if setting in server.addresses:
+                click.echo(text.format(server.addresses[setting]))
         click.echo(f"try    {_program()} fetch --server {server.address} --seeds 0-7 --out faces")
         sys.stdout.flush()
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import click
-import numpy as np
-from numpy.typing import NDArray
 
-from nonesuch.engine.generator import Generator
-from nonesuch.engine.interpolation import frame_count
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.provenance import ImageRecord
-from nonesuch.engine.session import Batch
-from nonesuch.engine.walk import Interpolation, Keyframe, Walk, WalkFrames, walk_frames
+from nonesuch.engine.source import Seeds
+from nonesuch.engine.walk import Interpolation, Walk, walk_frames
 
 from .animation import check_animation, write_animation
 from .options import backend_options
@@ -42,7 +37,7 @@ __all__ = ["command"]
     help="How to go from one key frame to the next.",
 )
 @click.option("--closed", is_flag=True, help="Return to the first key frame, so that the animation loops.")
-@click.option("--psi", "--trunc", type=float, help="Truncation, -2 to 2.  [default: 0.7]")
+@click.option("--psi", "--trunc", type=float, help=f"Truncation, -2 to 2.  [default: {Seeds.default_psi:g}]")
 @click.option("--cutoff", type=int, help="Truncate only the first so many layers.")
 @click.option("--class", "class_index", type=int, help="Class, for models that have classes.")
 @backend_options
@@ -60,29 +55,16 @@ def command(
     **backend: object,
 ) -> None:
     """Write an animation that walks through --seeds into the file --out."""
-    walk = Walk([Keyframe(seed) for seed in seeds], frames_per_step, Interpolation(interpolation), closed)
-    count = frame_count(len(seeds), frames_per_step, closed=closed)
+    walk = Walk([Seeds([seed]) for seed in seeds], frames_per_step, Interpolation(interpolation), closed)
+    count = walk.frame_count
     with open_generator(model, str(backend["backend"]), session_options(backend)) as generator:
         manifest = generator.manifest
         check_animation(out, count, manifest.resolution)
         click.echo(generator.backend_reason, err=True)
         picture = PictureOptions(psi, cutoff, class_index)
         frames = walk_frames(generator.latents, walk, picture)
-        images = track(_images(generator, frames, replace(picture, psi=frames.psi)), "frames", count)
+        images = track(generator.stream(frames.source, replace(picture, psi=frames.psi)), "frames", count)
         write_animation(
             out, images, fps, ImageRecord(manifest.name, manifest.model_id, None, frames.psi, picture.words)
         )
         click.echo(out)
-
-
-def _images(generator: Generator, frames: WalkFrames, picture: PictureOptions) -> Iterator[NDArray[np.uint8]]:
-    step = generator.session.preferred_batch_size
-
-    def batches() -> Iterator[Batch]:
-        for start in range(0, len(frames.rows), step):
-            rows = frames.rows[start : start + step]
-            in_z = frames.kind == "z"
-            yield generator.latents.batch(picture, z=rows) if in_z else generator.latents.batch(picture, w=rows)
-
-    for result in generator.render(batches()):
-        yield from result.images

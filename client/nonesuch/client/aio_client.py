@@ -31,7 +31,8 @@ class AsyncClient:
         async with AsyncClient("127.0.0.1:50051") as client:
             (await client.generate(seed=42, format="png")).save("42.png")
 
-    `address`, `credentials`, `api_key`, `retries`, `deadline_s`, `wait_for_ready` and the errors are those of Client.
+    `address`, `credentials`, `api_key`, `retries`, `deadline_s`, `wait_for_ready`, latents and the errors are those of
+    Client.
     Cancelling the task that awaits a call cancels the call; closing the client raises CancelledError in the calls that
     it ends.
     Calling a closed client is a mistake of the program, which grpcio answers with a grpc.aio.UsageError.
@@ -58,16 +59,19 @@ class AsyncClient:
         seed: int | None = None,
         z: Latent | None = None,
         w: Latent | None = None,
+        ws: Iterable[Latent] | None = None,
         deadline_s: float | None = DEFAULT_DEADLINE_S,
         wait_for_ready: bool = False,
         **options: Unpack[GenerateOptions],
     ) -> GeneratedImage:
-        """Make one image from a seed, from z or from w; from none of them, the server draws a seed.
+        """Make one image from at most one of seed, z [z_dim], w [w_dim] and ws [num_ws, w_dim], a style for each layer.
+
+        From none of them, the server draws a seed.
 
         Raises:
             ClientError: as Client says; RequestError also before any call.
         """
-        request = generate_request(seed=seed, z=z, w=w, **options)
+        request = generate_request(seed=seed, z=z, w=w, ws=ws, **options)
         return image_from_answer(await self._call(self._generation.Generate, request, deadline_s, wait_for_ready))
 
     def stream(
@@ -75,14 +79,15 @@ class AsyncClient:
         seeds: Iterable[int] | None = None,
         *,
         zs: Iterable[Latent] | None = None,
-        ws: Iterable[Latent] | None = None,
+        w: Iterable[Latent] | None = None,
+        ws: Iterable[Iterable[Latent]] | None = None,
         deadline_s: float | None = None,
         wait_for_ready: bool = False,
         **options: Unpack[GenerateOptions],
     ) -> AsyncGenerator[GeneratedImage, None]:
-        """Make one image a seed, or a row of zs or ws, each as soon as it is ready; `index` says which one it is.
+        """Make one image for each of seeds, of zs [N, z_dim], of w [N, w_dim] or of ws [N, num_ws, w_dim].
 
-        A row of ws is what `generate` takes as w: w_dim values, or num_ws * w_dim.
+        Exactly one of the four is given. Each image comes as soon as it is ready; `index` says which one it is.
 
         The call starts with the first image that is asked for. `aclose()` on the iterator cancels what is left; use
         contextlib.aclosing where an `async for` may be left early. There is no deadline unless one is given, because
@@ -92,7 +97,7 @@ class AsyncClient:
             ClientError: as Client says; RequestError for arguments already here, the others while iterating.
         """
         # Checked outside the generator, whose body does not run before its first image is asked for.
-        request = stream_request(seeds, zs=zs, ws=ws, **options)
+        request = stream_request(seeds, zs=zs, w=w, ws=ws, **options)
         return self._stream(self._generation.GenerateStream, request, checked_deadline(deadline_s), wait_for_ready)
 
     def walk(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex, TypeVar
 
 from .errors import RequestError
 
-__all__ = ["Latent", "choice", "floats", "items", "one_float", "uint32"]
+__all__ = ["Latent", "choice", "items", "numbers", "one_float", "uint32"]
 
-# Numbers, nested or flat; numpy arrays and torch tensors are iterable and are taken as well.
+# Numbers; numpy arrays and torch tensors are iterable and are taken as well.
 Latent = Iterable[Any]
 
 _MAX_UINT32 = 2**32 - 1
@@ -55,18 +55,16 @@ def one_float(value: Any, field: str) -> float:
         raise RequestError.of(field, f"{value!r} is no number") from None
 
 
-def floats(values: Latent, field: str) -> list[float]:
-    """The numbers of a latent in row-major order, at least one.
+def numbers(values: Latent, field: str) -> list[Any]:
+    """The numbers as floats, in lists that are nested as the values are.
 
     Raises:
-        RequestError: there are none, or something else among them.
+        RequestError: it is no sequence, or something else than numbers is in it.
     """
-    # tolist() is how numpy and torch give up an array quickly; neither is imported for it.
-    plain = values.tolist() if hasattr(values, "tolist") else values
-    numbers = list(_flat(plain, field))
-    if not numbers:
-        raise RequestError.of(field, "there are no values; a latent has z_dim, w_dim or num_ws * w_dim of them")
-    return numbers
+    read = _read(values, field)
+    if not isinstance(read, list):
+        raise RequestError.of(field, f"{values!r} is no sequence")
+    return read
 
 
 def items(values: Any, field: str) -> Iterable[Any]:
@@ -80,9 +78,9 @@ def items(values: Any, field: str) -> Iterable[Any]:
     return values
 
 
-def _flat(values: Any, field: str) -> Iterator[float]:
-    for value in items(values, field):
-        if isinstance(value, Iterable) and not isinstance(value, str | bytes):
-            yield from _flat(value, field)
-        else:
-            yield one_float(value, field)
+def _read(value: Any, field: str) -> Any:
+    # tolist() is how numpy and torch give up an array quickly; neither is imported for it.
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, Iterable) and not isinstance(plain, str | bytes):
+        return [_read(item, field) for item in plain]
+    return one_float(plain, field)

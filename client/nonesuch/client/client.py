@@ -37,6 +37,9 @@ class Client:
     A call that meets a full queue or no server is tried up to four times within its deadline, unless `retries` is
     False.
 
+    Latents are called as in the engine: z is [z_dim], w is [w_dim], before the layers are told apart, and ws is
+    [num_ws, w_dim], a style for each layer; `model()` says the sizes. They are lists, numpy arrays or torch tensors.
+
     Every call takes `deadline_s`, seconds until it gives up, None for never, and `wait_for_ready`, which waits for a
     server that cannot be reached yet. Every call raises a ClientError: RequestError, ModelNotFoundError,
     OverloadedError, DeadlineError, UnavailableError, UnsupportedError or ServerError. Calling a closed client is a
@@ -64,16 +67,19 @@ class Client:
         seed: int | None = None,
         z: Latent | None = None,
         w: Latent | None = None,
+        ws: Iterable[Latent] | None = None,
         deadline_s: float | None = DEFAULT_DEADLINE_S,
         wait_for_ready: bool = False,
         **options: Unpack[GenerateOptions],
     ) -> GeneratedImage:
-        """Make one image from a seed, from z or from w; from none of them, the server draws a seed.
+        """Make one image from at most one of seed, z [z_dim], w [w_dim] and ws [num_ws, w_dim], a style for each layer.
+
+        From none of them, the server draws a seed.
 
         Raises:
             ClientError: as the class says; RequestError also before any call.
         """
-        request = generate_request(seed=seed, z=z, w=w, **options)
+        request = generate_request(seed=seed, z=z, w=w, ws=ws, **options)
         return image_from_answer(self._call(self._generation.Generate, request, deadline_s, wait_for_ready))
 
     def stream(
@@ -81,14 +87,15 @@ class Client:
         seeds: Iterable[int] | None = None,
         *,
         zs: Iterable[Latent] | None = None,
-        ws: Iterable[Latent] | None = None,
+        w: Iterable[Latent] | None = None,
+        ws: Iterable[Iterable[Latent]] | None = None,
         deadline_s: float | None = None,
         wait_for_ready: bool = False,
         **options: Unpack[GenerateOptions],
     ) -> Generator[GeneratedImage, None, None]:
-        """Make one image a seed, or a row of zs or ws, each as soon as it is ready; `index` says which one it is.
+        """Make one image for each of seeds, of zs [N, z_dim], of w [N, w_dim] or of ws [N, num_ws, w_dim].
 
-        A row of ws is what `generate` takes as w: w_dim values, or num_ws * w_dim.
+        Exactly one of the four is given. Each image comes as soon as it is ready; `index` says which one it is.
 
         The call starts with the first image that is asked for. Closing the iterator cancels what is left; leaving a
         `for` early does so as soon as nothing refers to the iterator any more. There is no deadline unless one is
@@ -98,7 +105,7 @@ class Client:
             ClientError: as the class says; RequestError for arguments already here, the others while iterating.
         """
         # Checked outside the generator, whose body does not run before its first image is asked for.
-        request = stream_request(seeds, zs=zs, ws=ws, **options)
+        request = stream_request(seeds, zs=zs, w=w, ws=ws, **options)
         return self._stream(self._generation.GenerateStream, request, checked_deadline(deadline_s), wait_for_ready)
 
     def walk(

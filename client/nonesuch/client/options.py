@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -33,13 +33,14 @@ _NOISE_MODES = {
 
 @dataclass(frozen=True)
 class Mixing:
-    """Take the styles of some layers from another source: exactly one of seed, z and w."""
+    """Take the styles of some layers from another source: exactly one of seed, z, w and ws."""
 
     seed: int | None = None
     # Indices into ws, see ModelInfo.ws_layout, or a group: coarse (up to 8 pixels), middle (16 and 32), fine (from 64).
     layers: Sequence[int] | str = ()
-    z: Latent | None = None  # z_dim values
-    w: Latent | None = None  # w_dim values, or num_ws * w_dim for a style per layer
+    z: Latent | None = None  # [z_dim]
+    w: Latent | None = None  # [w_dim]
+    ws: Iterable[Latent] | None = None  # [num_ws, w_dim]: a style for each layer
 
 
 class WalkOptions(TypedDict, total=False):
@@ -126,7 +127,7 @@ def priority_number(name: str | None) -> synthesis_pb2.Priority:
 def _mixing_message(mix: Mixing, where: str) -> synthesis_pb2.Mixing:
     if not isinstance(mix, Mixing):
         raise RequestError.of(where, f"{mix!r} is no Mixing")
-    message = synthesis_pb2.Mixing(source=one_source(seed=mix.seed, z=mix.z, w=mix.w, where=where))
+    message = synthesis_pb2.Mixing(source=one_source(where, seed=mix.seed, z=mix.z, w=mix.w, ws=mix.ws))
     field = f"{where}.layers"
     if isinstance(mix.layers, str):
         message.group = choice(mix.layers, _LAYER_GROUPS, field)

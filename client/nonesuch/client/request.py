@@ -28,15 +28,16 @@ def generate_request(
     seed: int | None = None,
     z: Latent | None = None,
     w: Latent | None = None,
+    ws: Iterable[Latent] | None = None,
     priority: str | None = None,
     **options: Unpack[WalkOptions],
 ) -> generation_service_pb2.GenerateRequest:
-    """The request for one image, from at most one of seed, z and w.
+    """The request for one image, from at most one of seed, z [z_dim], w [w_dim] and ws [num_ws, w_dim].
 
     Raises:
         RequestError: an argument cannot be sent.
     """
-    source = source_of(seed=seed, z=z, w=w)
+    source = source_of(seed=seed, z=z, w=w, ws=ws)
     request = generation_service_pb2.GenerateRequest(source=source, priority=priority_number(priority))
     set_options(request, **options)
     return request
@@ -46,22 +47,25 @@ def stream_request(
     seeds: Iterable[int] | None = None,
     *,
     zs: Iterable[Latent] | None = None,
-    ws: Iterable[Latent] | None = None,
+    w: Iterable[Latent] | None = None,
+    ws: Iterable[Iterable[Latent]] | None = None,
     priority: str | None = None,
     **options: Unpack[WalkOptions],
 ) -> generation_service_pb2.GenerateStreamRequest:
-    """The request for one image a seed, or a row of zs or ws; a range with step 1 travels as two numbers.
+    """The request for one image for each of seeds, of zs [N, z_dim], of w [N, w_dim] or of ws [N, num_ws, w_dim].
+
+    Exactly one of the four is given. A range of seeds with step 1 travels as two numbers.
 
     Raises:
         RequestError: an argument cannot be sent.
     """
     request = generation_service_pb2.GenerateStreamRequest(priority=priority_number(priority))
-    if isinstance(seeds, range) and seeds.step == 1 and seeds and zs is None and ws is None:
+    if isinstance(seeds, range) and seeds.step == 1 and seeds and all(rows is None for rows in (zs, w, ws)):
         uint32(seeds[-1], "seeds")
         request.seed_range.first = uint32(seeds.start, "seeds")
         request.seed_range.count = uint32(len(seeds), "seeds")
     else:
-        request.sources.extend(row_sources(seeds=seeds, zs=zs, ws=ws))
+        request.sources.extend(row_sources(seeds=seeds, zs=zs, w=w, ws=ws))
     set_options(request, **options)
     return request
 

@@ -1,14 +1,18 @@
-"""Where images start: seeds, z and w -> sources on the wire, for every request that has some."""
+"""Where images start: seeds, z, w and ws -> sources on the wire, for every request that has some.
+
+w is [w_dim] values, before the layers are told apart, and ws [num_ws, w_dim], a style for each layer. The wire has one
+field for both, row-major; here the number of axes tells them apart, because only the server knows the model's sizes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from nonesuch.v1 import synthesis_pb2
 
-from .argument import Latent, floats, items, uint32
+from .argument import Latent, items, numbers, uint32
 from .errors import RequestError
 
 __all__ = ["Keyframe", "one_source", "row_sources", "source_of"]
@@ -19,66 +23,100 @@ class Keyframe:
     """A point that a walk passes through, from exactly one of the three."""
 
     seed: int | None = None
-    z: Latent | None = None  # z_dim values
-    w: Latent | None = None  # w_dim values; not where the walk goes through z
+    z: Latent | None = None  # [z_dim]
+    w: Latent | None = None  # [w_dim]; not where the walk goes through z
 
 
-def source_of(*, seed: int | None, z: Latent | None, w: Latent | None, where: str = "") -> synthesis_pb2.Source | None:
-    """The source of at most one of seed, z and w, None for none; `where` comes before their names in a refusal.
+def source_of(**given: Any) -> synthesis_pb2.Source | None:
+    """The source of at most one of `seed`, `z`, `w` and `ws`, as far as they are named; None where all are None.
 
     Raises:
-        RequestError: more than one, or one that cannot be sent.
+        RequestError: several, or one that cannot be sent.
     """
-    given = [name for name, value in (("seed", seed), ("z", z), ("w", w)) if value is not None]
-    if len(given) > 1:
-        raise RequestError.of(
-            where + given[1], f"an image starts from one of seed, z and w; {' and '.join(given)} were given"
-        )
-    if seed is not None:
-        return synthesis_pb2.Source(seed=uint32(seed, f"{where}seed"))
-    if z is not None:
-        return synthesis_pb2.Source(z=synthesis_pb2.Latent(values=floats(z, f"{where}z")))
-    if w is not None:
-        return synthesis_pb2.Source(w=synthesis_pb2.Latent(values=floats(w, f"{where}w")))
-    return None
+    return None if all(value is None for value in given.values()) else one_source(**given)
 
 
-def one_source(*, seed: int | None, z: Latent | None, w: Latent | None, where: str) -> synthesis_pb2.Source:
-    """As `source_of`, and none is refused, under the name `where`."""
-    source = source_of(seed=seed, z=z, w=w, where=f"{where}.")
-    if source is None:
-        raise RequestError.of(where, "it starts from one of seed, z and w; none was given")
-    return source
+def one_source(where: str = "", /, **given: Any) -> synthesis_pb2.Source:
+    """As `source_of`, and none is refused; `where` comes before the names in a refusal.
+
+    Raises:
+        RequestError: none, several, or one that cannot be sent.
+    """
+    name, value = _one_of(given, where)
+    return _source(name, value, _path(where, name), takes_ws="ws" in given)
 
 
 def row_sources(**given: Iterable[Any] | None) -> list[synthesis_pb2.Source]:
-    """One source for each of `seeds`, row of `zs`, row of `ws`, or Keyframe of `keyframes`, whichever is not None.
+    """One source for each item of `seeds`, `zs`, `w`, `ws` or `keyframes`, whichever is not None.
+
+    `zs` is [N, z_dim], `w` [N, w_dim], `ws` [N, num_ws, w_dim], and `keyframes` are Keyframes.
 
     Raises:
         RequestError: none of them or several, one that is empty, or an item that cannot be sent.
     """
-    present = {name: values for name, values in given.items() if values is not None}
-    if len(present) != 1:
-        raise RequestError.of(
-            [*(present or given)][-1 if present else 0],
-            f"give one of {', '.join(given)}; {' and '.join(present) or 'none'} were given",
-        )
-    ((name, values),) = present.items()
-    sources = [_item_source(item, name, index) for index, item in enumerate(items(values, name))]
+    name, values = _one_of(given)
+    sources = [_item_source(name, item, f"{name}[{index}]") for index, item in enumerate(items(values, name))]
     if not sources:
         raise RequestError.of(name, "there are none; name at least one")
     return sources
 
 
-def _item_source(item: Any, name: str, index: int) -> synthesis_pb2.Source:
-    where = f"{name}[{index}]"
+def _one_of(given: dict[str, Any], where: str = "") -> tuple[str, Any]:
+    """The one that is not None, and its name before it."""
+    present = [name for name, value in given.items() if value is not None]
+    if len(present) == 1:
+        return present[0], given[present[0]]
+    field = _path(where, present[-1]) if present else where or next(iter(given))
+    raise RequestError.of(field, f"give one of {', '.join(given)}; {' and '.join(present) or 'none'} were given")
+
+
+def _path(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _item_source(name: str, item: Any, where: str) -> synthesis_pb2.Source:
     match name:
         case "seeds":
-            return synthesis_pb2.Source(seed=uint32(item, name))
+            return _source("seed", item, name)
         case "zs":
-            return synthesis_pb2.Source(z=synthesis_pb2.Latent(values=floats(item, where)))
-        case "ws":
-            return synthesis_pb2.Source(w=synthesis_pb2.Latent(values=floats(item, where)))
-    if not isinstance(item, Keyframe):
-        raise RequestError.of(where, f"{item!r} is no Keyframe")
-    return one_source(seed=item.seed, z=item.z, w=item.w, where=where)
+            return _source("z", item, where)
+        case "keyframes":
+            if not isinstance(item, Keyframe):
+                raise RequestError.of(where, f"{item!r} is no Keyframe")
+            return one_source(where, seed=item.seed, z=item.z, w=item.w)
+    return _source(name, item, where)
+
+
+def _source(name: str, value: Any, field: str, *, takes_ws: bool = True) -> synthesis_pb2.Source:
+    if name == "seed":
+        return synthesis_pb2.Source(seed=uint32(value, field))
+    read = numbers(value, field)
+    if name == "w" and any(isinstance(item, list) for item in read):
+        advice = "give styles for each layer as ws" if takes_ws else "a walk goes through points of w"
+        raise RequestError.of(field, f"it has layers, and w is w_dim values; {advice}")
+    if name == "ws":
+        _check_layers(read, field)
+    latent = synthesis_pb2.Latent(values=_flat(read))
+    if not latent.values:
+        raise RequestError.of(field, "there are no values; z has z_dim, w has w_dim, ws has num_ws rows of w_dim")
+    return synthesis_pb2.Source(z=latent) if name == "z" else synthesis_pb2.Source(w=latent)
+
+
+def _check_layers(ws: list[Any], field: str) -> None:
+    if not all(isinstance(row, list) for row in ws):
+        raise RequestError.of(field, "it has no layers, and ws has one row for each; give a w of w_dim values as w")
+    if any(isinstance(value, list) for row in ws for value in row):
+        raise RequestError.of(field, "it has more than two axes; ws is one row of w_dim values for each layer")
+    widths = [len(row) for row in ws]
+    if len(set(widths)) > 1:
+        raise RequestError.of(
+            field, f"its rows have {min(widths)} to {max(widths)} values; give w_dim values for each layer"
+        )
+
+
+def _flat(read: list[Any]) -> Iterator[float]:
+    for item in read:
+        if isinstance(item, list):
+            yield from _flat(item)
+        else:
+            yield item

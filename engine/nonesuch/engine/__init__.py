@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .artifact import Artifact
     from .encoder import EncodeOptions, encode_image
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from .provenance import ImageRecord
     from .session import SessionOptions
     from .style_mix import LayerGroup, StyleMix
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "Artifact": "artifact",

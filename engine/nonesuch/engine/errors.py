@@ -25,7 +25,7 @@ The engine knows the code only by its name; `nonesuch.server` turns names into w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -94,6 +94,12 @@ class InvalidRequestError(NonesuchError):
     def under(self, prefix: str) -> InvalidRequestError:
         """The same violations, where the fields are part of something: `prefix` goes before their names."""
         return InvalidRequestError([FieldViolation(prefix + v.field, v.description) for v in self.violations])
+
+    def renamed(self, names: Mapping[str, str]) -> InvalidRequestError:
+        """The same violations, with the caller's own names for the engine's fields where it has others."""
+        return InvalidRequestError(
+            [FieldViolation(names.get(v.field, v.field), v.description) for v in self.violations]
+        )
 
 
 class ModelNotFoundError(NonesuchError):

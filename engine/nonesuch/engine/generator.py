@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .artifact import MAPPING_FILE, W_AVG_FILE, Artifact, find_artifact
+from .backends.onnxruntime import load_mapping
 from .backends.registry import AUTO, choose_backend
 from .latent_pipeline import LatentPipeline, PictureOptions
 from .manifest import Manifest
 from .session import Batch, BatchResult, Session, SessionOptions
+from .source import Source, source_of
 from .style_mix import StyleMix
 from .tuned_session import tuned_session
 
@@ -35,7 +37,7 @@ class Generator:
         self.artifact = artifact
         self.session = session
         self.backend_reason = reason
-        self.latents = LatentPipeline(artifact, session.variant)
+        self.latents = LatentPipeline(artifact, session.variant, load_mapping)
 
     @classmethod
     def open(
@@ -114,12 +116,39 @@ class Generator:
             BackendError: the runtime failed.
         """
         options = PictureOptions(psi, cutoff, class_index, mixing, noise_seed, translate, rotate_degrees)
-        batch = self.latents.batch(options, seeds=seeds, z=z, w=w, ws=ws)
-        step = self.session.preferred_batch_size
-        chunks = (batch[start : start + step] for start in range(0, len(batch), step))
-        images = [result.images for result in self.render(chunks)]
+        images = list(self.stream(source_of(seeds=seeds, z=z, w=w, ws=ws), options))
         size, channels = self.manifest.resolution, self.manifest.channels
-        return np.concatenate([np.empty((0, size, size, channels), dtype=np.uint8), *images])
+        return np.stack(images) if images else np.empty((0, size, size, channels), dtype=np.uint8)
+
+    def stream(
+        self,
+        source: Source,
+        options: PictureOptions,
+        *,
+        edit: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The images of a source, uint8 [H, W, C], in order; a job of any length, split into runs as the device likes.
+
+        Args:
+            source: where each picture starts.
+            options: what shapes all of them.
+            edit: changes the styles float32 [N, num_ws, w_dim] of each run before it is rendered.
+
+        Raises:
+            InvalidRequestError: a value is out of range or does not fit the model.
+            BackendError: the runtime failed.
+        """
+
+        def batches() -> Iterator[Batch]:
+            step = self.session.preferred_batch_size
+            # At least one, so that values that cannot be are refused also where there are no pictures.
+            for start in range(0, max(1, len(source)), step):
+                batch = self.latents.batch(source[start : start + step], options)
+                if len(batch):
+                    yield batch if edit is None else Batch(edit(batch.ws), batch.inputs)
+
+        for result in self.render(batches()):
+            yield from result.images
 
     def styles(
         self,
@@ -140,7 +169,7 @@ class Generator:
             BackendError: the mapping network failed.
         """
         options = PictureOptions(psi, cutoff, class_index, mixing)
-        return self.latents.styles(options, seeds=seeds, z=z, w=w, ws=ws)
+        return self.latents.styles(source_of(seeds=seeds, z=z, w=w, ws=ws), options)
 
     def render(self, chunks: Iterable[Batch]) -> Iterator[BatchResult]:
         """Render batches, each of at most `max_batch_size`, in order and kept in flight.

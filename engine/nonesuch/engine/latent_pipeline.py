@@ -1,6 +1,6 @@
-"""Latents and options -> the inputs of a run: mapping, truncation, mixing, noise and transform, all on the CPU.
+"""A source and options -> the inputs of a run: mapping, truncation, mixing, noise and transform, all on the CPU.
 
-seeds | z | w | ws  +  PictureOptions  ->  Batch
+Source  +  PictureOptions  ->  Batch
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .artifact import Artifact
 from .errors import InvalidRequestError
-from .latents import DEFAULT_PSI, noise_from_seed, transform_matrix, truncate, truncate_ws, z_from_seeds
-from .manifest import GraphInput, Variant
-from .mapping import Mapper
+from .latents import noise_from_seed, transform_matrix, truncate, truncate_ws, z_from_seeds
+from .manifest import GraphInput, Manifest, Variant
+from .mapping import LoadMapping, Mapper
 from .session import Batch
+from .source import Seeds, Source, W, Ws, Z
 from .style_mix import StyleMix
 
 __all__ = ["MAX_MIXES", "LatentPipeline", "PictureOptions"]
@@ -29,7 +30,7 @@ MAX_MIXES = 32
 class PictureOptions:
     """What shapes a picture besides its latent."""
 
-    psi: float | None = None  # truncation, -2 to 2; None: 0.7 for seeds and z, 1 (as given) for w and ws
+    psi: float | None = None  # truncation, -2 to 2; None: the default of the source
     cutoff: int | None = None  # truncate only the first so many layers
     class_index: int | None = None  # of a conditional model; needed to map seeds and z
     mixing: Sequence[StyleMix] = ()  # applied in order; psi and cutoff are theirs too
@@ -56,115 +57,57 @@ class PictureOptions:
 
 
 class LatentPipeline:
-    """Prepares batches for one artifact and variant."""
+    """Prepares batches for one artifact and variant; `load_mapping` loads the mapping network, as `Mapper` takes it."""
 
-    def __init__(self, artifact: Artifact, variant: Variant) -> None:
+    def __init__(self, artifact: Artifact, variant: Variant, load_mapping: LoadMapping) -> None:
         self._manifest = artifact.manifest
         self._variant = variant
-        self._mapper = Mapper(artifact)
+        self._mapper = Mapper(artifact, load_mapping)
         self._w_avg = artifact.w_avg()
 
     @property
-    def z_dim(self) -> int:
-        """Values in z."""
-        return self._manifest.z_dim
+    def manifest(self) -> Manifest:
+        """What the model is."""
+        return self._manifest
 
-    def batch(
-        self,
-        options: PictureOptions,
-        *,
-        seeds: Sequence[int] | None = None,
-        z: ArrayLike | None = None,
-        w: ArrayLike | None = None,
-        ws: ArrayLike | None = None,
-    ) -> Batch:
-        """The inputs of a run for exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim].
+    def batch(self, source: Source, options: PictureOptions) -> Batch:
+        """The inputs of a run, one picture for each row of the source.
 
         Raises:
             InvalidRequestError: a value is out of range or does not fit the model.
             BackendError: the mapping network failed.
         """
-        styles = self.styles(options, seeds=seeds, z=z, w=w, ws=ws)
+        styles = self.styles(source, options)
         transform = self._transform(options)
-        noise_seeds = [options.noise_seed or 0] * len(styles)
-        if options.noise_seed is None and seeds is not None:
-            noise_seeds = list(seeds)
+        if options.noise_seed is not None:
+            noise_seeds = [options.noise_seed] * len(styles)
+        else:
+            noise_seeds = [source.seed(row) or 0 for row in range(len(styles))]
         inputs = self._noise(noise_seeds)
         for graph_input in self._inputs("transform"):
             inputs[graph_input.name] = np.repeat(transform[None], len(styles), axis=0)
         return Batch(styles, inputs)
 
-    def styles(
-        self,
-        options: PictureOptions,
-        *,
-        seeds: Sequence[int] | None = None,
-        z: ArrayLike | None = None,
-        w: ArrayLike | None = None,
-        ws: ArrayLike | None = None,
-    ) -> NDArray[np.float32]:
-        """The per-layer styles float32 [N, num_ws, w_dim]; as `batch`."""
-        if sum(source is not None for source in (seeds, z, w, ws)) != 1:
-            raise InvalidRequestError.of("source", "give exactly one of seeds, z, w and ws")
-        manifest, psi = self._manifest, options.psi
-        if psi is None:
-            psi = DEFAULT_PSI if seeds is not None or z is not None else 1.0
-        if ws is not None:
+    def styles(self, source: Source, options: PictureOptions) -> NDArray[np.float32]:
+        """The per-layer styles float32 [N, num_ws, w_dim]; raises as `batch`."""
+        fitted, psi = source.fit(self._manifest), source.psi(options.psi)
+        if isinstance(fitted, Ws):
             self._check_class(options.class_index, needed=False)
-            per_layer = self._latent("ws", ws, (manifest.num_ws, manifest.w_dim))
-            rows = truncate_ws(per_layer, self._w_avg, psi, options.cutoff)
+            rows = truncate_ws(fitted.array, self._w_avg, psi, options.cutoff)
         else:
-            mapped = self.map(options, seeds=seeds, z=z, w=w)
-            rows = truncate(mapped, self._w_avg, manifest.num_ws, psi, options.cutoff)
+            rows = truncate(self._map(fitted, options), self._w_avg, self._manifest.num_ws, psi, options.cutoff)
         if len(options.mixing) > MAX_MIXES:
             raise InvalidRequestError.of("mixing", f"{len(options.mixing)} mixes; a picture takes at most {MAX_MIXES}")
         for mix in options.mixing:
             rows = self._mix(rows, mix, replace(options, mixing=()))
         return rows
 
-    def map(
-        self,
-        options: PictureOptions,
-        *,
-        seeds: Sequence[int] | None = None,
-        z: ArrayLike | None = None,
-        w: ArrayLike | None = None,
-    ) -> NDArray[np.float32]:
+    def map(self, source: Seeds | Z | W, options: PictureOptions) -> NDArray[np.float32]:
         """Untruncated w float32 [N, w_dim] of seeds or z; a w is checked and passed through. Raises as `batch`."""
-        self._check_class(options.class_index, needed=w is None)
-        if w is not None:
-            return self._latent("w", w, (self._manifest.w_dim,))
-        if z is None:
-            return self._mapper(z_from_seeds(seeds or (), self._manifest.z_dim), options.class_index)
-        return self._mapper(self._latent("z", z, (self._manifest.z_dim,)), options.class_index)
-
-    def check(self, *, z: ArrayLike | None = None, w: ArrayLike | None = None) -> None:
-        """Pass if one z [z_dim] and one w, [w_dim] or num_ws * w_dim values, fit the model; costs no mapping.
-
-        Raises:
-            InvalidRequestError: one does not.
-        """
-        if z is not None:
-            self._latent("z", np.asarray(z)[None], (self._manifest.z_dim,))
-        self.split_w(w)
-
-    def split_w(self, values: ArrayLike | None) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
-        """One w as (w [1, w_dim], None) or (None, ws [1, num_ws, w_dim]), by the number of its values.
-
-        Raises:
-            InvalidRequestError: it has another number of values, or some that are not finite.
-        """
-        if values is None:
-            return None, None
-        num_ws, w_dim = self._manifest.num_ws, self._manifest.w_dim
-        size = np.size(values)
-        if size == w_dim:
-            return self._latent("w", np.reshape(values, (1, w_dim)), (w_dim,)), None
-        if size == num_ws * w_dim:
-            return None, self._latent("w", np.reshape(values, (1, num_ws, w_dim)), (num_ws, w_dim))
-        raise InvalidRequestError.of(
-            "w", f"has {size} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
-        )
+        fitted = source.fit(self._manifest)
+        if isinstance(fitted, Ws):
+            raise InvalidRequestError.of("w", f"has a style for each layer; one w has {self._manifest.w_dim} values")
+        return self._map(fitted, options)
 
     def warm_up(self) -> None:
         """Load the mapping network now rather than at the first seed."""
@@ -210,30 +153,17 @@ class LatentPipeline:
                 "class_index", f"{class_index} is out of range; model {name!r} has the classes 0 to {classes - 1}"
             )
 
-    def _latent(self, field: str, value: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        try:
-            array = np.asarray(value, dtype=np.float32)
-        except (TypeError, ValueError) as error:
-            raise InvalidRequestError.of(field, f"is no array of numbers ({error})") from error
-        if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-            expected = ", ".join(["N", *map(str, shape)])
-            raise InvalidRequestError.of(field, f"shape {array.shape} does not fit [{expected}]")
-        if not np.isfinite(array).all():
-            raise InvalidRequestError.of(field, "has values that are not finite")
-        return array
+    def _map(self, source: Seeds | Z | W, options: PictureOptions) -> NDArray[np.float32]:
+        self._check_class(options.class_index, needed=not isinstance(source, W))
+        if isinstance(source, W):
+            return source.array
+        z = z_from_seeds(source.seeds, self._manifest.z_dim) if isinstance(source, Seeds) else source.array
+        return self._mapper(z, options.class_index)
 
     def _mix(self, rows: NDArray[np.float32], mix: StyleMix, options: PictureOptions) -> NDArray[np.float32]:
         layers = mix.indices(self._manifest)
-        if sum(source is not None for source in (mix.seed, mix.z, mix.w)) != 1:
-            raise InvalidRequestError.of("mixing.source", "give exactly one of seed, z and w")
         try:
-            if mix.seed is not None:
-                other = self.styles(options, seeds=[mix.seed])
-            elif mix.z is not None:
-                other = self.styles(options, z=np.asarray(mix.z)[None])
-            else:
-                w, ws = self.split_w(mix.w)
-                other = self.styles(options, w=w, ws=ws)
+            other = self.styles(mix.source, options)
         except InvalidRequestError as error:
             raise error.under("mixing.source.") from error
         mixed = rows.copy()

@@ -7,25 +7,30 @@ mapped singly because a Gemm of N rows may sum in another order than a Gemm of o
 from __future__ import annotations
 
 import threading
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .artifact import MAPPING_FILE, Artifact
-from .backends.onnxruntime import inference_session
 from .errors import BackendError, InvalidRequestError
-from .session import SessionOptions
 
-__all__ = ["Mapper"]
+__all__ = ["LoadMapping", "Mapper", "RunMapping"]
+
+RunMapping = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
+"""Runs the mapping graph on its inputs by name, float32 [1, ...], and gives w float32 [1, w_dim]."""
+
+LoadMapping = Callable[[bytes], RunMapping]
+"""Loads the mapping graph, the bytes of an ONNX file, into a runtime. Raises BackendError where that fails."""
 
 
 class Mapper:
     """z -> w for one artifact; safe to call from several threads; the graph is loaded at the first call."""
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: Artifact, load: LoadMapping) -> None:
         self._artifact = artifact
-        self._session: Any = None
+        self._load = load
+        self._run: RunMapping | None = None
         self._lock = threading.Lock()
 
     def __call__(self, z: NDArray[np.float32], class_index: int | None = None) -> NDArray[np.float32]:
@@ -49,22 +54,21 @@ class Mapper:
             feeds["c"] = np.zeros((1, manifest.c_dim), dtype=np.float32)
             if class_index is not None:
                 feeds["c"][0, class_index] = 1
-        session = self._loaded()
+        run = self._loaded()
         try:
-            rows = [session.run(None, {"z": np.ascontiguousarray(row, np.float32), **feeds})[0] for row in z[:, None]]
+            rows = [run({"z": np.ascontiguousarray(row, np.float32), **feeds}) for row in z[:, None]]
         except Exception as error:
             raise BackendError(f"{MAPPING_FILE} failed: {error}") from error
         return np.concatenate([np.empty((0, manifest.w_dim), dtype=np.float32), *rows])
 
-    def _loaded(self) -> Any:
+    def _loaded(self) -> RunMapping:
         with self._lock:
-            if self._session is None:
+            if self._run is None:
                 model = self._artifact.read(MAPPING_FILE)
                 try:
-                    # One thread: a sample is too small to share, and idle pools would disturb the synthesis.
-                    self._session = inference_session(model, SessionOptions(threads=1, spinning=False))
+                    self._run = self._load(model)
                 except BackendError:
                     raise
                 except Exception as error:
                     raise BackendError(f"{MAPPING_FILE} cannot be loaded: {error}") from error
-            return self._session
+            return self._run

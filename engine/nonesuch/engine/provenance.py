@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-from . import __version__
+from .version import __version__
 
 __all__ = ["DIGITAL_SOURCE_TYPE", "ImageRecord"]
 

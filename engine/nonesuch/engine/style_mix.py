@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from numpy.typing import ArrayLike
 
 from .errors import InvalidRequestError
 from .manifest import Manifest
+from .source import Source, source_of
 
 __all__ = ["LayerGroup", "StyleMix"]
 
@@ -41,19 +43,54 @@ class LayerGroup(StrEnum):
         return found
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class StyleMix:
-    """Styles for some layers, from a seed, or from a w that is already mapped."""
+    """Styles for some layers, from a source of one picture.
 
-    seed: int | None
+    Attributes:
+        source: where they come from.
+        layers: indices into ws, or a group.
+    """
+
+    source: Source
     layers: tuple[int, ...] | LayerGroup
-    z: ArrayLike | None = None  # [z_dim]; instead of the seed
-    w: ArrayLike | None = None  # [w_dim], or [num_ws, w_dim]; instead of the seed
+
+    def __init__(
+        self,
+        seed: int | None,
+        layers: tuple[int, ...] | LayerGroup,
+        *,
+        z: ArrayLike | None = None,
+        w: ArrayLike | None = None,
+        ws: ArrayLike | None = None,
+    ) -> None:
+        """Styles of exactly one of a seed, z [z_dim], w [w_dim] and ws [num_ws, w_dim].
+
+        Raises:
+            InvalidRequestError: none or several are given, a seed is out of range, or values are not numbers.
+        """
+        try:
+            seeds = None if seed is None else [seed]
+            source = source_of(seeds=seeds, z=_one_row(z), w=_one_row(w), ws=_one_row(ws))
+        except InvalidRequestError as error:
+            whole = error.violations[0].field == "source"
+            raise error.under("mixing." if whole else "mixing.source.") from error
+        object.__setattr__(self, "source", source)
+        object.__setattr__(self, "layers", layers)
+
+    @classmethod
+    def of(cls, source: Source, layers: tuple[int, ...] | LayerGroup) -> StyleMix:
+        """Styles of a source, which is of one picture."""
+        mix = cls.__new__(cls)
+        object.__setattr__(mix, "source", source)
+        object.__setattr__(mix, "layers", layers)
+        return mix
 
     @property
     def text(self) -> str:
         """In words, such as "coarse styles of seed 7" or "layers 3, 4 of a latent"."""
-        origin = "a latent" if self.seed is None else f"seed {self.seed}"
+        seed = self.source.seed(0)
+        origin = "a latent" if seed is None else f"seed {seed}"
         if isinstance(self.layers, LayerGroup):
             return f"{self.layers} styles of {origin}"
         return f"layers {', '.join(map(str, sorted(set(self.layers))))} of {origin}"
@@ -70,3 +107,7 @@ class StyleMix:
                 "mixing.layers", f"layers {list(layers)}; the model's layers are 0 to {manifest.num_ws - 1}"
             )
         return list(layers)
+
+
+def _one_row(values: ArrayLike | None) -> Any:
+    return None if values is None else [values]

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .errors import InvalidRequestError
 from .interpolation import frame_count, lerp_path, slerp_path
 from .latent_pipeline import LatentPipeline, PictureOptions
-from .latents import DEFAULT_PSI, z_from_seeds
+from .latents import z_from_seeds
+from .manifest import Manifest
+from .source import Seeds, Source, W, Ws, Z
 
-__all__ = ["Interpolation", "Keyframe", "Walk", "WalkFrames", "walk_frames"]
+__all__ = ["Interpolation", "Walk", "WalkFrames", "walk_frames"]
 
 
 class Interpolation(StrEnum):
@@ -26,30 +27,42 @@ class Interpolation(StrEnum):
 
 
 @dataclass(frozen=True)
-class Keyframe:
-    """A point to pass through, from exactly one of the three."""
-
-    seed: int | None = None
-    z: ArrayLike | None = None  # [z_dim]
-    w: ArrayLike | None = None  # [w_dim]
-
-
-@dataclass(frozen=True)
 class Walk:
     """A path; its frames are counted by `interpolation.frame_count`."""
 
-    keyframes: Sequence[Keyframe]
+    keyframes: Sequence[Source]  # each of one picture: a seed, z [1, z_dim] or w [1, w_dim]
     frames_per_step: int
     interpolation: Interpolation = Interpolation.LINEAR_W
     closed: bool = False  # return to the first key frame
 
+    @property
+    def frame_count(self) -> int:
+        """How many frames it has. Raises InvalidRequestError as `interpolation.frame_count`."""
+        return frame_count(len(self.keyframes), self.frames_per_step, closed=self.closed)
+
+    def check(self, manifest: Manifest) -> None:
+        """Pass if every key frame is a point that the model's walks can go through; costs no mapping.
+
+        Raises:
+            InvalidRequestError: one does not fit; its name is that of the key frame.
+        """
+        for index, keyframe in enumerate(self.keyframes):
+            try:
+                if isinstance(keyframe.fit(manifest), Ws):
+                    raise InvalidRequestError.of(
+                        "w",
+                        f"has {manifest.num_ws * manifest.w_dim} values; a walk goes through points of w, "
+                        f"{manifest.w_dim}",
+                    )
+            except InvalidRequestError as error:
+                raise error.under(f"keyframes[{index}].") from error
+
 
 @dataclass(frozen=True)
 class WalkFrames:
-    """The latents of all frames, [F, z_dim] or [F, w_dim], and the psi that shows them as their key frames alone."""
+    """The latents of all frames, and the psi that shows them as their key frames alone."""
 
-    kind: Literal["z", "w"]
-    rows: NDArray[np.float32]
+    source: Z | W
     psi: float
 
 
@@ -60,30 +73,27 @@ def walk_frames(latents: LatentPipeline, walk: Walk, options: PictureOptions) ->
         InvalidRequestError: too few key frames, too many frames, or a key frame that does not fit.
         BackendError: the mapping network failed.
     """
-    frame_count(len(walk.keyframes), walk.frames_per_step, closed=walk.closed)
-    given = all(keyframe.w is not None for keyframe in walk.keyframes)
-    psi = options.psi if options.psi is not None else 1.0 if given else DEFAULT_PSI
+    walk.frame_count  # noqa: B018  # refuses what is too long, before anything is mapped
+    walk.check(latents.manifest)
+    # Frames between a seed and a given w are truncated, as the seed is.
+    psi = min(keyframe.psi(options.psi) for keyframe in walk.keyframes)
     if walk.interpolation is Interpolation.SPHERICAL_Z:
         points = np.concatenate([_z(latents, keyframe) for keyframe in walk.keyframes])
-        return WalkFrames("z", slerp_path(points, walk.frames_per_step, closed=walk.closed), psi)
+        return WalkFrames(Z(slerp_path(points, walk.frames_per_step, closed=walk.closed)), psi)
     points = np.concatenate([_w(latents, keyframe, options) for keyframe in walk.keyframes])
-    return WalkFrames("w", lerp_path(points, walk.frames_per_step, closed=walk.closed), psi)
+    return WalkFrames(W(lerp_path(points, walk.frames_per_step, closed=walk.closed)), psi)
 
 
-def _z(latents: LatentPipeline, keyframe: Keyframe) -> NDArray[np.float32]:
-    if keyframe.w is not None:
-        raise InvalidRequestError.of("keyframes", "a w is no point of z; walk linearly in w")
-    if keyframe.seed is not None:
-        return z_from_seeds([keyframe.seed], latents.z_dim)
-    latents.check(z=keyframe.z)
-    return np.asarray(keyframe.z, dtype=np.float32)[None]
+def _z(latents: LatentPipeline, keyframe: Source) -> NDArray[np.float32]:
+    match keyframe:
+        case Seeds():
+            return z_from_seeds(keyframe.seeds, latents.manifest.z_dim)
+        case Z():
+            return keyframe.array
+    raise InvalidRequestError.of("keyframes", "a w is no point of z; walk linearly in w")
 
 
-def _w(latents: LatentPipeline, keyframe: Keyframe, options: PictureOptions) -> NDArray[np.float32]:
-    if keyframe.seed is not None:
-        return latents.map(options, seeds=[keyframe.seed])
-    if keyframe.z is not None:
-        return latents.map(options, z=np.asarray(keyframe.z)[None])
-    if keyframe.w is not None:
-        return latents.map(options, w=np.asarray(keyframe.w)[None])
-    raise InvalidRequestError.of("keyframes", "a key frame is exactly one of seed, z and w")
+def _w(latents: LatentPipeline, keyframe: Source, options: PictureOptions) -> NDArray[np.float32]:
+    if isinstance(keyframe, Ws):
+        raise InvalidRequestError.of("keyframes", "a walk goes through points of w, not of ws")
+    return latents.map(keyframe, options)

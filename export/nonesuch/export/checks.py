@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from nonesuch.engine.artifact import MAPPING_FILE, Artifact
-from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession, inference_session
+from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession, inference_session, load_mapping
 from nonesuch.engine.errors import ExportMismatchError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
@@ -22,6 +22,7 @@ from nonesuch.engine.manifest import Variant
 from nonesuch.engine.mapping import Mapper
 from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, SessionOptions
+from nonesuch.engine.source import Seeds
 
 from .checkpoint import Checkpoint
 from .digest import MEAN_TOLERANCE, PIXEL_TOLERANCE, Digest, find_digest
@@ -66,7 +67,7 @@ def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
         lines.append("not compared: no digest of this model is known and torch is not installed")
     for variant in artifact.manifest.variants:
         options = PictureOptions(psi=1.0, class_index=0 if artifact.manifest.c_dim else None)
-        batch = LatentPipeline(artifact, variant).batch(options, seeds=REFERENCE_SEEDS)
+        batch = LatentPipeline(artifact, variant, load_mapping).batch(Seeds(REFERENCE_SEEDS), options)
         if variant.precision == "fp16":
             # ONNX Runtime computes float16 in float32 on a CPU, so a run of the graph itself would prove nothing.
             lines.append(check_fp16(checkpoint, variant, batch))
@@ -105,7 +106,7 @@ def _check_mapping(network: Any, artifact: Artifact) -> str:
         options["c"] = torch.eye(artifact.manifest.c_dim)[[0] * len(z)]
     with torch.inference_mode():
         expected = network.mapping(torch.from_numpy(z), **options).numpy()
-    found = Mapper(artifact)(z, 0 if options else None)
+    found = Mapper(artifact, load_mapping)(z, 0 if options else None)
     worst = float(np.abs(found - expected).max() / np.abs(expected).max())
     if worst > MAPPING_TOLERANCE:
         raise ExportMismatchError(

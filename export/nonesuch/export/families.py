@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nonesuch.engine.errors import CheckpointError
 from nonesuch.engine.manifest import WsIndex
 
 from .checkpoint import Checkpoint
+from .graphs.synthesis_builder import SynthesisBuilder
 from .graphs.variant_options import VariantOptions
+from .reference.reference_network import ReferenceNetwork
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,26 +24,30 @@ __all__ = ["FAMILIES", "Family", "find_family"]
 
 @dataclass(frozen=True)
 class Family:
-    """What the exporter needs to know of a family; its modules are imported when they are used."""
+    """What the exporter needs to know of a family.
+
+    Attributes:
+        name: as a checkpoint's config has it.
+        builder: imports the module that builds its graphs, and onnx_ir with it.
+        network: imports the class of its reference network, and torch with it.
+    """
 
     name: str
-    network: str  # the class in reference/<name>.py
+    builder: Callable[[], SynthesisBuilder]
+    network: Callable[[], type[ReferenceNetwork]]
 
     @property
     def upsampling(self) -> Sequence[str]:
         """The forms of up-sampling that the builder has, its default first."""
-        forms: Sequence[str] = self._builder().FORMS
-        return forms
+        return self.builder().FORMS
 
     def form_for(self, runtime: str) -> str:
         """The form of up-sampling that a runtime likes best."""
-        forms: Mapping[str, str] = getattr(self._builder(), "RUNTIME_FORMS", {})
-        return forms.get(runtime, self.upsampling[0])
+        return self.builder().RUNTIME_FORMS.get(runtime, self.upsampling[0])
 
     def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
         """What reads each index of ws."""
-        layout: list[WsIndex] = self._builder().ws_layout(checkpoint)
-        return layout
+        return self.builder().ws_layout(checkpoint)
 
     def build(self, checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
         """One synthesis graph.
@@ -51,10 +56,9 @@ class Family:
             CheckpointError: a tensor is missing or has another shape than the config says.
             UnsupportedError: the family has no such variant.
         """
-        model: ir.Model = self._builder().build_synthesis(checkpoint, options)
-        return model
+        return self.builder().build_synthesis(checkpoint, options)
 
-    def reference(self, checkpoint: Checkpoint, form: Form = "grouped") -> Any:
+    def reference(self, checkpoint: Checkpoint, form: Form = "grouped") -> ReferenceNetwork:
         """The PyTorch network; imports torch.
 
         Args:
@@ -62,19 +66,51 @@ class Family:
             form: "grouped" is the form that people run, "inference" the faster one that a careful author would write;
                 the pictures are the same but for rounding.
         """
-        module = import_module(f".reference.{self.name}", __package__)
-        return getattr(module, self.network).from_checkpoint(checkpoint, form)
+        return self.network().from_checkpoint(checkpoint, form)
 
-    def _builder(self) -> Any:
-        return import_module(f".graphs.{self.name}", __package__)
+
+def _mobilestylegan_graphs() -> SynthesisBuilder:
+    from .graphs import mobilestylegan
+
+    return mobilestylegan
+
+
+def _stylegan2_graphs() -> SynthesisBuilder:
+    from .graphs import stylegan2
+
+    return stylegan2
+
+
+def _stylegan3_graphs() -> SynthesisBuilder:
+    from .graphs import stylegan3
+
+    return stylegan3
+
+
+def _mobilestylegan_network() -> type[ReferenceNetwork]:
+    from .reference.mobilestylegan import MobileStyleGAN
+
+    return MobileStyleGAN
+
+
+def _stylegan2_network() -> type[ReferenceNetwork]:
+    from .reference.stylegan2 import StyleGAN2
+
+    return StyleGAN2
+
+
+def _stylegan3_network() -> type[ReferenceNetwork]:
+    from .reference.stylegan3 import StyleGAN3
+
+    return StyleGAN3
 
 
 FAMILIES = {
     family.name: family
     for family in [
-        Family("mobilestylegan", "MobileStyleGAN"),
-        Family("stylegan2", "StyleGAN2"),
-        Family("stylegan3", "StyleGAN3"),
+        Family("mobilestylegan", _mobilestylegan_graphs, _mobilestylegan_network),
+        Family("stylegan2", _stylegan2_graphs, _stylegan2_network),
+        Family("stylegan3", _stylegan3_graphs, _stylegan3_network),
     ]
 }
 

@@ -1,1 +1,1 @@
-"""gRPC over one service object: batcher, limits, health."""
+"""A core that makes images, and wires round it: gRPC, HTTP and the Open Inference Protocol."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from nonesuch.engine.errors import BackendError
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.source import Seeds
 
-from .grpc_server import GrpcServer
-from .image_request import ImageRequest
-from .open_model import OpenGenerator, open_generator
+from .core.image_request import ImageRequest
+from .core.open_model import OpenGenerator, open_generator
+from .server import Server
 from .settings import ServerSettings
 
 __all__ = ["self_check"]
+
+_ADDRESSES = ("grpc", "admin", "http", "metrics")
 
 
 async def self_check(settings: ServerSettings, open_model: OpenGenerator = open_generator) -> AsyncIterator[str]:
@@ -22,20 +26,17 @@ async def self_check(settings: ServerSettings, open_model: OpenGenerator = open_
     Raises:
         NonesuchError: something of it does not work.
     """
-    loopback = {"grpc": "127.0.0.1:0", "drain_delay_s": 0.0}
-    for name in ("admin", "metrics"):
-        if getattr(settings, name) is not None:
-            loopback[name] = "127.0.0.1:0"
-    server = GrpcServer(settings.model_copy(update=loopback), open_model)
+    free = {name: "127.0.0.1:0" for name in _ADDRESSES if getattr(settings, name) is not None}
+    # Faces made ahead are for visitors, of whom there are none.
+    changed = {**free, "drain_delay_s": 0.0, "http_ready_faces": 0}
+    server = Server(settings.model_copy(update=changed), open_model)
     try:
         await server.start()
         for name in server.registry.names:
             model = await server.registry.load(name)
             # A conditional model needs a class; any will do.
-            request = ImageRequest(name, seed=0)
-            if model.manifest.c_dim:
-                request = ImageRequest(name, seed=0, picture=type(request.picture)(class_index=0))
-            made = await server.service.make(request)
+            picture = PictureOptions(class_index=0 if model.manifest.c_dim else None)
+            made = await server.service.make(ImageRequest(Seeds([0]), name, picture=picture))
             if not made.data:
                 raise BackendError(f"model {name!r} gave an empty image")
             yield (

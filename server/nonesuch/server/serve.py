@@ -8,23 +8,36 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from importlib import import_module
 
 import structlog
 
 from nonesuch.engine.errors import DeviceLostError, NonesuchError
 
-from .grpc_server import GrpcServer
-from .open_model import OpenGenerator, open_generator
+from .core.open_model import OpenGenerator, open_generator
+from .server import Server
 from .settings import ServerSettings
 
-__all__ = ["serve"]
+__all__ = ["new_event_loop", "serve"]
 
 _log = structlog.get_logger("nonesuch.server")
 
 
+def new_event_loop(*, uvloop: bool = True) -> asyncio.AbstractEventLoop:
+    """A loop that is not running yet: uvloop's where it is installed and wanted, asyncio's own elsewhere."""
+    if uvloop:
+        try:
+            loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
+        except ImportError:
+            pass
+        else:
+            return loop
+    return asyncio.new_event_loop()
+
+
 async def serve(
     settings: ServerSettings,
-    on_ready: Callable[[GrpcServer], None],
+    on_ready: Callable[[Server], None],
     *,
     open_model: OpenGenerator = open_generator,
     read_again: Callable[[], ServerSettings] | None = None,
@@ -43,7 +56,7 @@ async def serve(
         DeviceLostError: the device hangs or is gone, or two signals came while a model was being loaded; the thread
             that runs may never end, so the process should end by os._exit.
     """
-    server = GrpcServer(settings, open_model)
+    server = Server(settings, open_model)
     hurry = asyncio.Event()
 
     def on_signal() -> None:
@@ -83,7 +96,7 @@ async def serve(
         raise server.lost
 
 
-async def _stop(server: GrpcServer, hurry: asyncio.Event) -> None:
+async def _stop(server: Server, hurry: asyncio.Event) -> None:
     draining = asyncio.ensure_future(server.stop())
     hurrying = asyncio.ensure_future(hurry.wait())
     await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)

@@ -14,7 +14,7 @@ from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.session import Batch, SessionOptions
-from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.server import Server
 from nonesuch.server.settings import ServerSettings
 
 
@@ -62,7 +62,7 @@ def run_stalling(artifact: Artifact) -> RunStalling:
             **settings,
         }
         generator = Generator(artifact, session, "a stalling test session")
-        server = GrpcServer(ServerSettings(**values), lambda model, most: generator)
+        server = Server(ServerSettings(**values), lambda model, most: generator)
         await server.start()
         try:
             yield server.address, session

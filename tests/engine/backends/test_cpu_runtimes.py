@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from nonesuch.engine.artifact import Artifact
+from nonesuch.engine.backends.onnxruntime import load_mapping
 from nonesuch.engine.backends.registry import installed_backends
 from nonesuch.engine.errors import ArtifactError
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, Session, SessionOptions
+from nonesuch.engine.source import Seeds
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.formats.detect import read_checkpoint
@@ -48,7 +50,9 @@ def open_session(artifact: Artifact, runtime: str, **options: object) -> Session
 
 
 def batches(artifact: Artifact, session: Session) -> Iterator[Batch]:
-    whole = LatentPipeline(artifact, session.variant).batch(PictureOptions(noise_seed=None), seeds=range(5))
+    whole = LatentPipeline(artifact, session.variant, load_mapping).batch(
+        Seeds(range(5)), PictureOptions(noise_seed=None)
+    )
     yield whole
     for size in (1, 2, 3):
         yield whole[:size]

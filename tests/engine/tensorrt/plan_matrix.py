@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.tensorrt import plan_variant
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.library import load_library
 from nonesuch.engine.tensorrt.plan_builder import BuiltPlan, build_plan
 from nonesuch.engine.tensorrt.plan_request import PlanRequest

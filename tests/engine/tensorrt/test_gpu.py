@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession
+from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession, load_mapping
 from nonesuch.engine.backends.registry import installed_backends
-from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.cuda_driver import find_driver
 from nonesuch.engine.errors import PlanError
 from nonesuch.engine.latent_pipeline import LatentPipeline, PictureOptions
 from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, Session, SessionOptions
+from nonesuch.engine.source import Seeds
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.library import load_library
 from nonesuch.engine.tensorrt.plan_builder import build_plan
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder
@@ -69,7 +70,7 @@ def session(model: Artifact, backend: str, request: pytest.FixtureRequest) -> It
 
 
 def batch_of(model: Artifact, session: Session) -> Batch:
-    return LatentPipeline(model, session.variant).batch(PictureOptions(), seeds=list(SEEDS))
+    return LatentPipeline(model, session.variant, load_mapping).batch(Seeds(list(SEEDS)), PictureOptions())
 
 
 def render(session: Session, batch: Batch) -> np.ndarray:

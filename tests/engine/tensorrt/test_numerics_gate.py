@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession
-from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.cuda_driver import find_driver
 from nonesuch.engine.errors import BackendError
 from nonesuch.engine.session import Batch, Session, SessionOptions
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.build_spec import BuildSpec
 from nonesuch.engine.tensorrt.library import Library
 from nonesuch.engine.tensorrt.numerics_gate import GATE_SEEDS, Render, check_plan, compare_images, least_psnr_db

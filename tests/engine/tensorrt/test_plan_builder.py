@@ -13,8 +13,8 @@ import onnx_ir as ir
 import pytest
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.errors import ArtifactError, BackendError, BackendUnavailableError
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.build_progress import BuildProgress
 from nonesuch.engine.tensorrt.build_spec import BuildSpec
 from nonesuch.engine.tensorrt.flavour import find_flavour

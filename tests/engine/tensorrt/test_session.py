@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.tensorrt import plan_variant
 from nonesuch.engine.cuda_driver import Gpu
 from nonesuch.engine.errors import BackendError, DeviceLostError, InvalidRequestError, PlanError
 from nonesuch.engine.session import Batch, SessionOptions
+from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.batch_profile import make_profiles
 from nonesuch.engine.tensorrt.build_spec import BuildSpec
 from nonesuch.engine.tensorrt.flavour import FLAVOURS

@@ -22,7 +22,7 @@ from nonesuch.client import (
 )
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.server.access.api_keys import hash_of_key, new_key
-from nonesuch.server.logs import configure_logs
+from nonesuch.server.observing.logs import configure_logs
 from nonesuch.server.settings import KeySettings
 from nonesuch.v1 import admin_service_pb2, admin_service_pb2_grpc
 
@@ -89,7 +89,7 @@ async def test_a_key_allows_its_scopes_and_no_more(run_server: RunServer) -> Non
         async with AsyncClient(server.address, api_key=KEYS["operator"]) as operator:
             with pytest.raises(AccessError, match="needs the scope 'generate'"):
                 await operator.generate(seed=1)
-        async with grpc.aio.insecure_channel(server.admin_address) as channel:
+        async with grpc.aio.insecure_channel(server.addresses["admin"]) as channel:
             admin = admin_service_pb2_grpc.AdminServiceStub(channel)  # type: ignore[no-untyped-call]
             listing = admin_service_pb2.ListModelStatesRequest()
             with pytest.raises(grpc.aio.AioRpcError) as denied:
@@ -246,7 +246,7 @@ async def test_what_was_refused_does_not_count_against_the_limit(run_server: Run
 
 
 async def test_watches_of_health_are_bounded(run_server: RunServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nonesuch.server.call_interceptor.MOST_WATCHES", 3)
+    monkeypatch.setattr("nonesuch.server.rpc.health.MAX_WATCHES", 3)
     async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         watches = [stub.Watch(health_pb2.HealthCheckRequest()) for _ in range(3)]
@@ -256,7 +256,7 @@ async def test_watches_of_health_are_bounded(run_server: RunServer, monkeypatch:
             await stub.Watch(health_pb2.HealthCheckRequest()).read()
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         watches[0].cancel()
-        await until(lambda: server._calls._watches != 3)
+        await until(lambda: server._health._watches != 3)
         assert (await stub.Watch(health_pb2.HealthCheckRequest()).read()).status == 1
 
 

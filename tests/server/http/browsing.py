@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from nonesuch.server.grpc_server import GrpcServer
+from nonesuch.server.http.gateway import HttpGateway
+from nonesuch.server.server import Server
 
 from ...conftest import RunServer
 
@@ -15,8 +16,13 @@ WEB = "127.0.0.1:0"
 
 
 @asynccontextmanager
-async def browsing(run_server: RunServer, **settings: object) -> AsyncIterator[tuple[GrpcServer, httpx.AsyncClient]]:
+async def browsing(run_server: RunServer, **settings: object) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
     """A server, and a client that follows no redirects by itself."""
     async with run_server(**{"http": WEB, **settings}) as server:
-        async with httpx.AsyncClient(base_url=f"http://{server.http_address}", timeout=30) as web:
+        async with httpx.AsyncClient(base_url=f"http://{server.addresses['http']}", timeout=30) as web:
             yield server, web
+
+
+def gateway_of(server: Server) -> HttpGateway:
+    """Its listener for HTTP."""
+    return next(listener for listener in server.listeners if isinstance(listener, HttpGateway))

@@ -13,7 +13,7 @@ from nonesuch.server.http.image_address import psi_text
 
 from ...conftest import RunServer
 from ...waiting import LONG_S, until
-from .browsing import browsing
+from .browsing import browsing, gateway_of
 
 PATIENCE_S = 0.5
 
@@ -26,7 +26,7 @@ async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"])
 async def test_a_connection_without_a_whole_request_is_ended(run_server: RunServer, sent: bytes) -> None:
     async with browsing(run_server, stalled_reader_s=PATIENCE_S) as (server, web):
-        reader, writer = await connect(server.http_address)
+        reader, writer = await connect(server.addresses["http"])
         writer.write(sent)
         async with asyncio.timeout(LONG_S):
             try:
@@ -40,7 +40,7 @@ async def test_a_connection_without_a_whole_request_is_ended(run_server: RunServ
 
 async def test_a_slow_but_whole_conversation_goes_on(run_server: RunServer) -> None:
     async with browsing(run_server, stalled_reader_s=5) as (server, _):
-        reader, writer = await connect(server.http_address)
+        reader, writer = await connect(server.addresses["http"])
         for _ in range(3):
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             answer = await asyncio.wait_for(reader.readuntil(b"alive\n"), LONG_S)
@@ -82,8 +82,7 @@ async def test_no_answer_repeats_the_host_that_a_caller_wrote(run_server: RunSer
 
 async def test_faces_are_made_ahead_for_those_who_fetch_them_only(run_server: RunServer) -> None:
     async with browsing(run_server, http_ready_faces=2) as (server, web):
-        assert server._web is not None
-        faces = server._web._faces
+        faces = gateway_of(server)._faces
         await until(lambda: faces.ready >= 2)
         for _ in range(5):
             await web.get("/face")

@@ -15,9 +15,9 @@ from google.rpc import error_details_pb2, status_pb2
 
 from nonesuch.client import AsyncClient
 from nonesuch.engine.generator import Generator
-from nonesuch.server.call_record import CallRecord
+from nonesuch.server.access.call_record import CallRecord
 from nonesuch.server.http.connect_codecs import MAX_JSON_BYTES
-from nonesuch.server.transport_options import MAX_REQUEST_BYTES
+from nonesuch.server.rpc.transport_options import MAX_REQUEST_BYTES
 from nonesuch.v1 import generation_service_pb2, image_pb2, synthesis_pb2
 
 from ...conftest import RunServer
@@ -31,13 +31,13 @@ from .connect_calls import GENERATION, MODELS, call, envelope, envelopes, stream
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
     """The records of calls that have ended, in order."""
     records: list[CallRecord] = []
-    done = CallRecord._done
+    end = CallRecord._end
 
-    def noted(self: CallRecord, code: str, **more: object) -> None:
-        done(self, code, **more)
+    def noted(self: CallRecord, code: str, error: Exception | None = None) -> None:
+        end(self, code, error)
         records.append(self)
 
-    monkeypatch.setattr(CallRecord, "_done", noted)
+    monkeypatch.setattr(CallRecord, "_end", noted)
     return records
 
 
@@ -270,7 +270,7 @@ async def test_who_sends_or_reads_too_slowly_loses_the_call(
 ) -> None:
     open_model, _ = open_paced(resolution=512)
     async with browsing(run_server, open_model=open_model, stalled_reader_s=0.5, http_ready_faces=0) as (server, web):
-        host, port = server.http_address.split(":")
+        host, port = server.addresses["http"].split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"POST /nonesuch.v1.GenerationService/Generate HTTP/1.1\r\nHost: x\r\n")
         writer.write(b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")

@@ -62,7 +62,7 @@ async def buf(protocol: str, url: str, message: dict[str, Any], *arguments: str)
 async def test_buf_calls_unary_and_stream(run_server: RunServer, generator: Generator, protocol: str) -> None:
     raw = {"image": {"format": "IMAGE_FORMAT_RAW"}}
     async with browsing(run_server) as (server, _):
-        url = f"http://{server.http_address}{GENERATION}"
+        url = f"http://{server.addresses['http']}{GENERATION}"
         (answer,), error = await buf(protocol, f"{url}/Generate", {"source": {"seed": 3}, **raw})
         assert error == ""
         pixels = np.frombuffer(base64.b64decode(answer["image"]["data"]), np.uint8).reshape(32, 32, 3)
@@ -77,14 +77,14 @@ async def test_buf_calls_unary_and_stream(run_server: RunServer, generator: Gene
         walk = {"keyframes": [{"seed": 1}, {"seed": 2}], "framesPerStep": 3}
         frames, _ = await buf(protocol, f"{url}/Walk", walk)
         assert [frame.get("index", 0) for frame in frames] == [0, 1, 2, 3]
-        models, _ = await buf(protocol, f"http://{server.http_address}{MODELS}/ListModels", {})
+        models, _ = await buf(protocol, f"http://{server.addresses['http']}{MODELS}/ListModels", {})
         assert models[0]["models"][0]["name"] == "tiny"
 
 
 @pytest.mark.parametrize("protocol", ["connect", "grpcweb"])
 async def test_buf_reads_our_errors(run_server: RunServer, protocol: str) -> None:
     async with browsing(run_server) as (server, _):
-        url = f"http://{server.http_address}{GENERATION}"
+        url = f"http://{server.addresses['http']}{GENERATION}"
         for path, message, code, text in (
             ("Generate", {"model": "cats"}, "not_found", "no model 'cats' on this server; it has 'tiny'"),
             ("Generate", {"image": {"size": 48}}, "invalid_argument", "image.size: 48 is no size to be had"),
@@ -124,7 +124,7 @@ async def test_keys_and_scopes_are_those_of_grpc(run_server: RunServer) -> None:
         assert garbage.status_code == 401
         server.replace_keys((WORKER,))
         assert (await call(web, f"{GENERATION}/Generate", {}, **bearer("alice"))).status_code == 401
-        found, error = await buf("grpcweb", f"http://{server.http_address}{GENERATION}/Generate", {})
+        found, error = await buf("grpcweb", f"http://{server.addresses['http']}{GENERATION}/Generate", {})
         assert found == []
         assert json.loads(error)["code"] == "unauthenticated"
 

@@ -42,7 +42,7 @@ async def test_a_picture_is_verified_as_the_page_says(run_server: RunServer, tmp
         kept = await web.get("/face/42.jpg?psi=0.7", follow_redirects=True)
         assert "seed 42, psi 0.7" in Image.open(io.BytesIO(kept.content)).getexif()[ExifTags.Base.ImageDescription]
         (tmp_path / "nonesuch-42-psi0.7.jpg").write_bytes(kept.content)
-        script = html.unescape(command).replace("SERVER", server.http_address)
+        script = html.unescape(command).replace("SERVER", server.addresses["http"])
         assert await _ends_with(script, tmp_path) == 0
         (tmp_path / "nonesuch-42-psi0.7.jpg").write_bytes(kept.content[:-1] + b"x")
         assert await _ends_with(script, tmp_path) == 1

@@ -10,15 +10,15 @@ import pytest
 from nonesuch.client import AsyncClient
 from nonesuch.engine.errors import UnavailableError
 from nonesuch.server.access.api_keys import hash_of_key, new_key
-from nonesuch.server.grpc_server import GrpcServer
 from nonesuch.server.http.fresh_faces import FreshFaces
 from nonesuch.server.http.image_address import BUILD_DIGITS, ImageAddress
+from nonesuch.server.server import Server
 from nonesuch.server.settings import ServerSettings
 
 from ...conftest import RunServer
 from ...waiting import LONG_S, until
 from ..conftest import OpenPaced
-from .browsing import browsing
+from .browsing import browsing, gateway_of
 
 _GENERATE = "nonesuch.v1.GenerationService/Generate"
 
@@ -115,7 +115,7 @@ async def test_a_draining_server_answers_what_it_took_and_refuses_the_rest(
 async def test_an_address_that_is_taken_is_one_line(run_server: RunServer) -> None:
     async with browsing(run_server) as (server, _):
         models = server.settings.models
-        other = GrpcServer(ServerSettings(grpc="127.0.0.1:0", http=server.http_address, models=models))
+        other = Server(ServerSettings(grpc="127.0.0.1:0", http=server.addresses["http"], models=models))
         with pytest.raises(UnavailableError, match=r"cannot listen on .* choose another with --http HOST:PORT"):
             await other.start()
         await other.stop()
@@ -123,8 +123,7 @@ async def test_an_address_that_is_taken_is_one_line(run_server: RunServer) -> No
 
 async def test_faces_that_are_made_ahead_are_each_given_to_one_visitor(run_server: RunServer) -> None:
     async with browsing(run_server, http_ready_faces=3) as (server, web):
-        assert server._web is not None
-        faces = server._web._faces
+        faces = gateway_of(server)._faces
         await until(lambda: faces.ready >= 3)
         given = [(await web.get("/next")).json() for _ in range(3)]
         assert given[0]["ready"]
@@ -174,7 +173,7 @@ async def test_a_caller_over_grpc_goes_before_a_crowd_of_visitors(run_server: Ru
         refused = [await _first(crowd) for _ in range(30 - 12)]
         assert {answer.status_code for answer in refused} == {429}
         caller = asyncio.create_task(client.generate(w=[77.0] * 12, psi=1, format="png"))
-        await until(lambda: len(batcher._queue) == 13)
+        await until(lambda: len(batcher.queue.ready) == 13)
         session.gate.set()
         await caller
         answers = await asyncio.gather(*crowd)

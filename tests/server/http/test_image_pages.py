@@ -9,7 +9,7 @@ import httpx
 from PIL import Image
 
 from nonesuch.client import AsyncClient
-from nonesuch.server.batching.request_queue import Priority
+from nonesuch.server.core.batching.request_queue import Priority
 
 from ...conftest import RunServer
 from ...waiting import until
@@ -102,7 +102,7 @@ REFUSED = [
     ("/face/1.jpg?size=17", "size"),
     ("/face/1.jpg?quality=0", "quality"),
     ("/face/1.png?quality=9", "quality"),
-    ("/face/1.jpg?class=1", "class_index"),
+    ("/face/1.jpg?class=1", "class"),
     ("/face/1.jpg?mix=1", "mix"),
     ("/face/1.jpg?mix=1:all", "mix"),
     ("/face/1.jpg?priority=first", "priority"),
@@ -170,7 +170,7 @@ async def test_nine_small_faces_are_nine_runs_that_let_others_go_first(
         async with asyncio.timeout(60):
             while batcher.waiting < 8:  # one is on the device
                 await asyncio.sleep(0.01)
-        assert {request.priority for request in batcher._queue} == {Priority.BULK}
+        assert {image.priority for image in batcher.queue.ready} == {Priority.BULK}
         sessions[0].gate.set()
         answers = await asyncio.gather(*nine)
         assert [answer.status_code for answer in answers] == [200] * 9

@@ -10,7 +10,7 @@ from nonesuch.server.http import image_address
 from nonesuch.server.http.openapi import PICTURE_PARAMETERS, openapi_document
 
 from ...conftest import RunServer
-from .browsing import browsing
+from .browsing import browsing, gateway_of
 
 POSTED = "/nonesuch.v1."  # described by the protos
 
@@ -18,8 +18,7 @@ POSTED = "/nonesuch.v1."  # described by the protos
 async def test_the_document_has_every_page_and_no_other(run_server: RunServer) -> None:
     async with browsing(run_server) as (server, web):
         assert (await web.get("/openapi.json")).json() == openapi_document()
-        assert server._web is not None
-        routes = {route.path for route in server._web._app.routes if isinstance(route, Route)}
+        routes = {route.path for route in gateway_of(server)._app.routes if isinstance(route, Route)}
         described = set(openapi_document()["paths"])
         assert described - {"/"} <= routes
         files = {path for path in routes if re.search(r"\.(css|js|svg|txt|ico)$", path)}

@@ -29,7 +29,7 @@ async def test_every_recipe_works(run_server: RunServer, tmp_path: Path) -> None
     async with browsing(run_server) as (server, _):
         for recipe in RECIPES:
             assert ADDRESS in recipe
-            script = recipe.replace(ADDRESS, server.http_address)
+            script = recipe.replace(ADDRESS, server.addresses["http"])
             process = await asyncio.create_subprocess_exec(
                 "sh",
                 "-ec",

@@ -41,7 +41,8 @@ from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.machine import usable_cores
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import SessionOptions
-from nonesuch.server.batching.batch_growth import measure_growth
+from nonesuch.engine.source import Seeds
+from nonesuch.server.core.batching.batch_growth import measure_growth
 from nonesuch.server.settings import ServerSettings
 
 from ..interleaved import Plan, Sampler, interleave
@@ -143,7 +144,7 @@ def _prepare(request: Request, scratch: Path) -> tuple[Setup, list[NDArray[np.ui
         request.say("peers: measuring how far batches pay")
         growth = measure_growth(
             generator.session,
-            lambda size: latents.batch(PictureOptions(), seeds=range(size)),
+            lambda size: latents.batch(Seeds(range(size)), PictureOptions()),
             ServerSettings().min_batch_gain,
         )
         images = generator.generate(CHECKED_SEEDS)

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import find_artifact
 from nonesuch.engine.session import Batch, SessionOptions
-from nonesuch.export.reference.backend import TorchBackend
 from nonesuch.export.reference.settings import TorchSettings
+from nonesuch.export.torch_backend import TorchBackend
 
 from ..measurement import BenchmarkError
 from ..subject import Subject
 
 if TYPE_CHECKING:
-    from nonesuch.export.reference.backend import TorchSession
+    from nonesuch.export.torch_backend import TorchSession
 
 __all__ = ["REFERENCE_NAME", "TorchSubject", "cuda_here", "torch_subjects"]
 

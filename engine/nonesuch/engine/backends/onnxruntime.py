@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -14,14 +15,23 @@ from ..errors import BackendUnavailableError
 from ..lanes import ImageRunner, Lanes
 from ..machine import usable_cores
 from ..manifest import Variant
+from ..mapping import RunMapping
 from ..package_version import package_version
+from ..runtime_import import import_runtime
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
 from .onnxruntime_gpu import gpu_session, load_failure
 from .onnxruntime_providers import PLUGIN_PACKAGE, GpuProvider, choose_provider, provider_options, require_provider
-from .runtime_import import import_runtime
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeGpuSession", "OnnxRuntimeSession", "load_onnxruntime", "session_settings"]
+__all__ = [
+    "OnnxRuntimeBackend",
+    "OnnxRuntimeGpuSession",
+    "OnnxRuntimeSession",
+    "inference_session",
+    "load_mapping",
+    "load_onnxruntime",
+    "session_settings",
+]
 
 CPU_PROVIDER = "CPUExecutionProvider"
 
@@ -51,6 +61,21 @@ def inference_session(model: bytes, options: SessionOptions) -> Any:
     """An `onnxruntime.InferenceSession` on the CPU from a model in memory, so what was hashed is what runs."""
     ort = load_onnxruntime()
     return ort.InferenceSession(model, session_settings(ort, options), providers=[CPU_PROVIDER])
+
+
+def load_mapping(model: bytes) -> RunMapping:
+    """Load a mapping graph; see `LoadMapping`.
+
+    Raises:
+        BackendUnavailableError: onnxruntime is not installed, or does not load.
+    """
+    # One thread: a sample is too small to share, and idle pools would disturb the synthesis.
+    session = inference_session(model, SessionOptions(threads=1, spinning=False))
+
+    def run(feeds: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        return cast("NDArray[np.float32]", session.run(None, dict(feeds))[0])
+
+    return run
 
 
 class OnnxRuntimeBackend:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BackendUnavailableError, NonesuchError
+from ..runtime_import import import_runtime
 from .onnxruntime_providers import PLUGIN_EXTRA, PLUGIN_MODULE, PLUGIN_PACKAGE, GpuProvider
-from .runtime_import import import_runtime
 
 __all__ = ["gpu_session", "load_failure", "private_folder"]
 

@@ -17,9 +17,9 @@ from ..errors import BackendUnavailableError
 from ..lanes import ImageRunner, Lanes
 from ..manifest import Variant
 from ..package_version import package_version
+from ..runtime_import import import_runtime
 from ..session import Batch, Session, SessionOptions
 from .backend import Probe
-from .runtime_import import import_runtime
 
 __all__ = ["OpenVinoBackend", "OpenVinoSession", "load_openvino"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.runtime_import import import_runtime
 from ..errors import BackendError
+from ..runtime_import import import_runtime
 
 __all__ = ["Cuda", "select_device", "view_of"]
 

@@ -6,8 +6,8 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-from ..backends.runtime_import import import_runtime
 from ..errors import BackendUnavailableError
+from ..runtime_import import import_runtime
 from .flavour import Flavour, find_flavour
 from .library_log import LibraryLog, make_logger
 

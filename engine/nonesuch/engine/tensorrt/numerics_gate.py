@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifact import Artifact
-from ..backends.onnxruntime import OnnxRuntimeSession, load_onnxruntime
+from ..backends.onnxruntime import OnnxRuntimeSession, load_mapping, load_onnxruntime
 from ..cuda_driver import Gpu, find_driver
 from ..errors import BackendError, BackendUnavailableError
 from ..latent_pipeline import LatentPipeline, PictureOptions
 from ..manifest import Variant
 from ..psnr import psnr_db
 from ..session import Batch, SessionOptions
+from ..source import Seeds
 from .batch_profile import profile_of
 from .build_spec import BuildSpec
 from .cuda import select_device
@@ -108,14 +109,14 @@ def compare_images(
     Raises:
         BackendError: the images are too far apart.
     """
-    latents, sizes = LatentPipeline(artifact, variant), compared_sizes(spec)
+    latents, sizes = LatentPipeline(artifact, variant, load_mapping), compared_sizes(spec)
     least, worst, closest = least_psnr_db(spec), 0, _EQUAL_DB
     for size in sizes:
         found, expected = [], []
         for start in range(0, len(GATE_SEEDS), size):
             # Seeds that are left over are rendered again, so that the batch is whole.
             seeds = [GATE_SEEDS[(start + row) % len(GATE_SEEDS)] for row in range(size)]
-            batch = latents.batch(PictureOptions(), seeds=seeds)
+            batch = latents.batch(Seeds(seeds), PictureOptions())
             found.append(render(batch))
             expected.append(reference(batch))
         a, b = np.concatenate(found), np.concatenate(expected)

@@ -35,10 +35,13 @@ from .upsampling import Upsampler
 from .variant_options import VariantOptions
 from .winograd import winograd_convolve
 
-__all__ = ["FORMS", "build_synthesis", "ws_layout"]
+__all__ = ["FORMS", "RUNTIME_FORMS", "build_synthesis", "ws_layout"]
 
 FORMS = (*UPSAMPLING_FORMS, "winograd")
 """Forms of the convolutions: of the up-sampling ones, or transposed and the plain ones by Winograd where that pays."""
+
+RUNTIME_FORMS: dict[str, str] = {}
+"""No runtime likes another form than the default."""
 
 # Measured on a CPU (docs/performance.md): the additions on whole maps take more than the products save where there are
 # few channels, and small maps have little to save but as many weights.

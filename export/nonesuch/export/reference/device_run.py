@@ -17,6 +17,7 @@ from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
 
 from .output import to_uint8
+from .reference_network import ReferenceNetwork
 from .rendering import device_inputs, synthesis_options
 from .settings import TorchSettings
 
@@ -36,7 +37,7 @@ class _Capture:
 class DeviceRun:
     """Runs a network, which is on its device in its memory format and type already."""
 
-    def __init__(self, network: Any, variant: Variant, device: str, settings: TorchSettings) -> None:
+    def __init__(self, network: ReferenceNetwork, variant: Variant, device: str, settings: TorchSettings) -> None:
         self._network, self._variant, self._device = network, variant, device
         self._dtype = torch.float16 if settings.half else torch.float32
         self._cuda: Any = torch.cuda  # its stubs lack types

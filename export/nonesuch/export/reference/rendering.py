@@ -12,6 +12,8 @@ from torch import Tensor
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
 
+from .reference_network import ReferenceNetwork
+
 __all__ = ["device_inputs", "render", "synthesis_options"]
 
 
@@ -20,7 +22,7 @@ def device_inputs(batch: Batch, device: str, dtype: torch.dtype = torch.float32)
     return {name: torch.from_numpy(array).to(device, dtype) for name, array in batch.feeds().items()}
 
 
-def synthesis_options(network: Any, inputs: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
+def synthesis_options(network: ReferenceNetwork, inputs: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
     """What `network.synthesis` takes besides ws, so that it shows what the variant's graph would."""
     options: dict[str, Any] = {}
     if "transform" in inputs:
@@ -33,7 +35,7 @@ def synthesis_options(network: Any, inputs: Mapping[str, Tensor], variant: Varia
     return options
 
 
-def render(network: Any, batch: Batch, variant: Variant, device: str = "cpu") -> Tensor:
+def render(network: ReferenceNetwork, batch: Batch, variant: Variant, device: str = "cpu") -> Tensor:
     """The picture float32 [N, C, H, W], not clamped, of a batch as the variant's graph would take it."""
     inputs = device_inputs(batch, device)
     with torch.inference_mode():

@@ -1,1 +1,1 @@
-"""Who may call, how much, and over what: keys, limits, TLS."""
+"""Who may call, how much, and what is known of each call: keys, limits, charging, the gate, call records."""

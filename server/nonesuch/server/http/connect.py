@@ -25,18 +25,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from nonesuch.engine.errors import DeadlineError, SlowReaderError
+from nonesuch.engine.errors import DeadlineError, InvalidRequestError, SlowReaderError
 from nonesuch.v1 import generation_service_pb2, model_service_pb2
 
+from ..access.call_gate import CallGate
+from ..access.call_record import REQUEST_ID_KEY, CallRecord
 from ..access.rate_limiter import RateLimiter
-from ..batching.request_queue import Priority
-from ..call_gate import CallGate
-from ..call_interceptor import scope_of
-from ..call_record import REQUEST_ID_KEY, CallRecord, request_id
-from ..generation_servicer import GenerationServicer
-from ..model_servicer import ModelServicer
-from ..service import ImageService
-from ..transport_options import MAX_REQUEST_BYTES
+from ..access.scopes import scope_of
+from ..core.batching.request_queue import Priority
+from ..core.service import ImageService
+from ..rpc.generation_servicer import GenerationServicer
+from ..rpc.model_servicers import ModelServicer
+from ..rpc.status import FIELD_PATHS, wire_status
+from ..rpc.transport_options import MAX_REQUEST_BYTES
 from .connect_codecs import CODECS
 from .connect_errors import connect_error, our_error
 from .http_calls import peer_of
@@ -113,7 +114,7 @@ class ConnectRoutes:
             return
         # The library wants UTF-8, which a header's bytes need not be.
         headers = [(name.encode(), value.encode()) for name, value in request.headers.items() if name != "content-type"]
-        record = CallRecord(path, request_id(dict(request.headers)), self._gate.metrics)
+        record = self._gate.record(path, dict(request.headers))
         _CALL.set(_Call(record, peer_of(request)))
         with suppress(
             ConnectError, SlowReaderError
@@ -147,10 +148,13 @@ class _Gatekeeper:
         ctx.response_headers[REQUEST_ID_KEY] = call.record.request_id
 
         async def answer(record: CallRecord, error: BaseException) -> None:
-            status = record.failed(error)
-            if status is None:
+            if isinstance(error, InvalidRequestError):
+                error = error.renamed(FIELD_PATHS)
+            failure = record.failed(error)
+            if failure is None:
                 raise ConnectError(Code.CANCELED, "the client has gone")
-            ctx.response_headers.update(advice(error))
+            status = wire_status(failure)
+            ctx.response_headers.update(advice(failure))
             for key, value in status.trailing_metadata:
                 if isinstance(value, str):
                     ctx.response_trailers[key] = value

@@ -16,7 +16,7 @@ from nonesuch.engine.errors import (
     UnsupportedError,
 )
 
-from ..wire_errors import WireStatus
+from ..rpc.status import WireStatus
 
 __all__ = ["TooLargeError", "connect_error", "our_error"]
 

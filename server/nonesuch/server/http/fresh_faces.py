@@ -14,11 +14,11 @@ from collections import OrderedDict, deque
 from dataclasses import replace
 
 from nonesuch.engine.errors import NonesuchError
-from nonesuch.engine.latents import DEFAULT_PSI
+from nonesuch.engine.source import Seeds
 
-from ..batching.request_queue import Priority
-from ..image_request import ImageRequest, MadeImage, fresh_seed
-from ..service import ImageService
+from ..core.batching.request_queue import Priority
+from ..core.image_request import ImageRequest, MadeImage, fresh_seed
+from ..core.service import ImageService
 from .image_address import BUILD_DIGITS, ImageAddress
 
 __all__ = ["FreshFaces"]
@@ -50,7 +50,7 @@ class FreshFaces:
         default = self._service.registry.names[0]
         plain = replace(
             address,
-            psi=None if address.psi == DEFAULT_PSI else address.psi,
+            psi=None if address.psi == Seeds.default_psi else address.psi,
             model="" if address.model == default else address.model,
         )
         if plain != ImageAddress(address.seed):
@@ -74,8 +74,12 @@ class FreshFaces:
 
     def refill(self) -> None:
         """Make what is missing, in the background."""
-        missing = len(self._ready) < self._count and self._service.registry.peek("") is not None
-        if missing and not self._stopped and self._refilling is None:
+        registry = self._service.registry
+        if (
+            len(self._ready) < self._count
+            and not (self._stopped or registry.draining or self._refilling)
+            and registry.peek("") is not None
+        ):
             self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
     async def stop(self) -> None:
@@ -98,8 +102,8 @@ class FreshFaces:
         try:
             # A server that is busy, draining or without its device has no faces to spare; the next visitor asks again.
             with contextlib.suppress(NonesuchError):
-                while len(self._ready) < self._count:
-                    request = ImageRequest(seed=fresh_seed(), priority=Priority.BULK)
+                while len(self._ready) < self._count and not self._service.registry.draining:
+                    request = ImageRequest(Seeds([fresh_seed()]), priority=Priority.BULK)
                     self._ready.append(await self._service.make(request))
         finally:
             self._refilling = None

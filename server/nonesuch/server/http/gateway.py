@@ -8,6 +8,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -18,9 +19,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nonesuch.engine.errors import ModelNotFoundError, UnavailableError
 
+from ..access.call_gate import CallGate
 from ..access.rate_limiter import RateLimiter
-from ..call_gate import CallGate
-from ..service import ImageService
+from ..core.service import ImageService
 from .bounded_protocol import bounded_protocol
 from .connect import ALLOWED_HEADERS, EXPOSED_HEADERS, ConnectRoutes
 from .docs_page import DocsPage
@@ -47,12 +48,14 @@ _HEADERS = (
 
 
 class HttpGateway:
-    """One address over HTTP/1.1."""
+    """One address over HTTP/1.1: a listener, as `server.Listener` says."""
+
+    setting = "http"
 
     def __init__(
-        self, address: str, service: ImageService, gate: CallGate, limiter: RateLimiter, *, cors: bool
+        self, address: str, service: ImageService, gate: CallGate, limiter: RateLimiter, metrics: CollectorRegistry
     ) -> None:
-        """`address` is HOST:PORT; port 0 takes a free one when it starts. `cors`: readable from pages of any origin."""
+        """`address` is HOST:PORT; port 0 takes a free one when it starts."""
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._settings = service.settings
@@ -62,7 +65,7 @@ class HttpGateway:
         web = WebPage(service, self._faces, files)
         methods = ConnectRoutes(service, limiter, gate).routes
         docs = DocsPage(files, [method.path for method in methods], service.settings.http_source)
-        operations = Operations(service.registry, service.metrics.registry)
+        operations = Operations(service.registry, metrics)
         calls = HttpCalls(gate)
 
         def route(path: str, handler: Handler, scope: str | None = None) -> Route:
@@ -96,7 +99,7 @@ class HttpGateway:
                             expose_headers=(*_EXPOSED, *EXPOSED_HEADERS),
                         )
                     ]
-                    if cors
+                    if self._settings.http_cors
                     else []
                 ),
             ],
@@ -154,13 +157,9 @@ class HttpGateway:
         if self._serving.done():
             self._serving.result()
 
-    def warm_up(self) -> None:
-        """Make the first faces ahead; the models are loaded."""
+    def models_loaded(self) -> None:
+        """Make the first faces ahead."""
         self._faces.refill()
-
-    async def rest(self) -> None:
-        """Make no faces ahead any more: the server drains."""
-        await self._faces.stop()
 
     async def stop(self, *, hurry: bool = False) -> None:
         """Take no more connections, and end those that are open when their answers are out; `hurry` waits for none.

@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..call_gate import CallGate
-from ..call_record import REQUEST_ID_KEY, CallRecord, request_id
-from .problems import problem
+from nonesuch.engine.errors import InvalidRequestError
+
+from ..access.call_gate import CallGate
+from ..access.call_record import REQUEST_ID_KEY, CallRecord
+from .problems import QUERY_NAMES, problem
 
 __all__ = ["Handler", "HttpCalls", "peer_of"]
 
@@ -36,7 +38,7 @@ class HttpCalls:
 
         async def call(request: Request) -> Response:
             headers = dict(request.headers)
-            record = CallRecord(name, request_id(headers), self._gate.metrics)
+            record = self._gate.record(name, headers)
             try:
                 async with self._gate.call(record, headers, peer_of(request), _answer, scope=scope):
                     response = await _unless_gone(request, handler)
@@ -67,10 +69,12 @@ class _AnsweredError(Exception):
 
 
 async def _answer(record: CallRecord, error: BaseException) -> None:
-    status = record.failed(error)
-    if status is None:
+    if isinstance(error, InvalidRequestError):
+        error = error.renamed(QUERY_NAMES)
+    failure = record.failed(error)
+    if failure is None:
         raise error
-    raise _AnsweredError(problem(record, status, error)) from error
+    raise _AnsweredError(problem(failure, record.request_id)) from error
 
 
 class _ReaderGoneError(asyncio.CancelledError):

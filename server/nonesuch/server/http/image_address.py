@@ -20,11 +20,12 @@ from nonesuch.engine.encoder import EncodeOptions
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
-from nonesuch.engine.latents import DEFAULT_PSI, check_psi, check_seed
+from nonesuch.engine.latents import check_psi, check_seed
+from nonesuch.engine.source import Seeds
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
-from ..batching.request_queue import Priority
-from ..image_request import ImageRequest, fresh_seed
+from ..core.batching.request_queue import Priority
+from ..core.image_request import ImageRequest, fresh_seed
 
 __all__ = ["BUILD_DIGITS", "FORMATS", "ImageAddress", "psi_text"]
 
@@ -98,8 +99,8 @@ class ImageAddress:
             InvalidRequestError: the quality or the size cannot be.
         """
         return ImageRequest(
-            model=self.model,
-            seed=self.seed,
+            Seeds([self.seed]),
+            self.model,
             picture=PictureOptions(
                 psi=self.psi,
                 class_index=self.class_index,
@@ -130,7 +131,7 @@ class ImageAddress:
 
     @property
     def _psi(self) -> float:
-        return DEFAULT_PSI if self.psi is None else self.psi
+        return Seeds.default_psi if self.psi is None else self.psi
 
     def _query(self, psi: bool) -> list[tuple[str, str]]:
         """In one order, so that a picture has one address."""

@@ -10,11 +10,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from nonesuch.engine.errors import ModelNotFoundError
 from nonesuch.engine.image_format import ImageFormat
 
+from ..access.charging import charged
 from ..access.rate_limiter import RateLimiter
-from ..generation_servicer import charged
-from ..image_request import ImageRequest, MadeImage
-from ..loaded_model import LoadedModel
-from ..service import ImageService
+from ..core.image_request import ImageRequest, MadeImage
+from ..core.loaded_model import LoadedModel
+from ..core.service import ImageService
 from .fresh_faces import FreshFaces
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
 from .request_headers import is_known
@@ -65,7 +65,7 @@ class ImagePages:
         address = ImageAddress.parse(parts["seed"], parts["extension"], query, parts["build"])
         wanted = address.request
         async with self._use(address) as model:
-            model.check(wanted)
+            model.fitted(wanted)
             build = _build(model, wanted)
             if address.build != build:
                 raise _gone(address, model.name)
@@ -90,13 +90,13 @@ class ImagePages:
     async def _lasting(self, address: ImageAddress) -> str:
         wanted = address.request
         async with self._use(address) as model:
-            model.check(wanted)
+            model.fitted(wanted)
             return address.path(model.name, _build(model, wanted))
 
     async def _description(self, address: ImageAddress) -> dict[str, object]:
         wanted = address.request
         async with self._use(address) as model:
-            model.check(wanted)
+            model.fitted(wanted)
             manifest = model.manifest
             return {
                 "seed": address.seed,

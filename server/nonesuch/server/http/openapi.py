@@ -6,6 +6,7 @@ from typing import Any
 
 from nonesuch.engine import __version__
 from nonesuch.engine.latents import PSI_LIMIT
+from nonesuch.engine.source import Seeds
 from nonesuch.engine.style_mix import LayerGroup
 
 from .image_address import FORMATS
@@ -25,7 +26,11 @@ def _path(name: str, schema: dict[str, Any], about: str) -> dict[str, Any]:
 
 
 PICTURE_PARAMETERS = [
-    _query("psi", {"type": "number", "minimum": -PSI_LIMIT, "maximum": PSI_LIMIT, "default": 0.7}, "Truncation."),
+    _query(
+        "psi",
+        {"type": "number", "minimum": -PSI_LIMIT, "maximum": PSI_LIMIT, "default": Seeds.default_psi},
+        "Truncation.",
+    ),
     _query("model", {"type": "string"}, "A name of /models; without it the first."),
     _query("size", {"type": "integer", "minimum": 1}, "Side in pixels, a power of two up to the model's."),
     _query("quality", {"type": "integer", "minimum": 1, "maximum": 100, "default": 90}, "Of JPEG and WebP."),

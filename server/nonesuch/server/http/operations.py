@@ -10,8 +10,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from nonesuch.engine.errors import PermissionDeniedError
 
-from ..model_messages import model_message
-from ..model_registry import ModelRegistry
+from ..core.model_registry import ModelRegistry
+from ..rpc.model_servicers import model_message
 from .http_calls import peer_of
 from .openapi import openapi_document
 

@@ -8,12 +8,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from nonesuch.engine.errors import InvalidRequestError, OverloadedError
+from ..access.call_record import Failure
 
-from ..call_record import CallRecord
-from ..wire_errors import WireStatus
-
-__all__ = ["HTTP_STATUS", "advice", "problem"]
+__all__ = ["HTTP_STATUS", "QUERY_NAMES", "advice", "problem"]
 
 HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
@@ -28,35 +25,35 @@ HTTP_STATUS = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-"""gRPC codes as google.rpc.Code maps them, but for FAILED_PRECONDITION: what fails is here, not in the request."""
+"""The engine's codes as google.rpc.Code maps them, but for FAILED_PRECONDITION: that fails here, not in the request."""
+QUERY_NAMES = {"class_index": "class", "mixing": "mix", "mixing.layers": "mix"}
+"""What the fields of the engine are called in an address, where that is something else."""
 _UNAVAILABLE_RETRY_S = 2
 
 
-def problem(record: CallRecord, status: WireStatus, error: BaseException) -> Response:
-    """The answer for an error that the record has taken."""
-    http_status = HTTP_STATUS.get(status.code.name, 500)
+def problem(failure: Failure, request_id: str) -> Response:
+    """The answer for a call that failed."""
+    http_status = HTTP_STATUS.get(failure.code, 500)
     body: dict[str, Any] = {
         "status": http_status,
-        "title": status.code.name,
-        "detail": status.details,
-        "request_id": record.request_id,
+        "title": failure.code,
+        "detail": failure.message,
+        "request_id": request_id,
     }
-    headers = {"Cache-Control": "no-store"}
-    if isinstance(error, InvalidRequestError):
-        body["violations"] = [{"field": one.field, "description": one.description} for one in error.violations[:4]]
-    if isinstance(error, OverloadedError):
-        body["retry_after_ms"] = error.retry_after_ms
-    headers.update(advice(error))
+    if failure.violations:
+        body["violations"] = [{"field": one.field, "description": one.description} for one in failure.violations]
+    if failure.retry_after_ms is not None:
+        body["retry_after_ms"] = failure.retry_after_ms
+    headers = {"Cache-Control": "no-store", **advice(failure)}
     return Response(json.dumps(body), http_status, headers, media_type="application/problem+json")
 
 
-def advice(error: BaseException) -> dict[str, str]:
-    """Headers that tell a client how to go on after an error: when to try again, or that a key is wanted."""
-    if isinstance(error, OverloadedError):
-        return {"Retry-After": str(math.ceil(error.retry_after_ms / 1e3))}
-    code = getattr(error, "code", "")
-    if code == "UNAVAILABLE":
+def advice(failure: Failure) -> dict[str, str]:
+    """Headers that tell a client how to go on after a failure: when to try again, or that a key is wanted."""
+    if failure.retry_after_ms is not None:
+        return {"Retry-After": str(math.ceil(failure.retry_after_ms / 1e3))}
+    if failure.code == "UNAVAILABLE":
         return {"Retry-After": str(_UNAVAILABLE_RETRY_S)}
-    if code == "UNAUTHENTICATED":
+    if failure.code == "UNAUTHENTICATED":
         return {"WWW-Authenticate": 'Bearer realm="nonesuch"'}
     return {}

@@ -16,11 +16,11 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import Response
 
-from nonesuch.engine.latents import DEFAULT_PSI
+from nonesuch.engine.source import Seeds
 
-from ..call_record import REQUEST_ID_KEY
-from ..loaded_model import LoadedModel
-from ..service import ImageService
+from ..access.call_record import REQUEST_ID_KEY
+from ..core.loaded_model import LoadedModel
+from ..core.service import ImageService
 from .fresh_faces import FreshFaces
 from .http_calls import Handler
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
@@ -30,7 +30,7 @@ from .web_files import WebFiles
 __all__ = ["WebPage"]
 
 _ALT = "Computer-generated face of a person who does not exist"
-_DEFAULT_PSI = f"{DEFAULT_PSI:g}"
+_DEFAULT_PSI = f"{Seeds.default_psi:g}"
 _KNOWN = ("psi", "model", "mix")  # anything else in the query is somebody's tracking, and none of ours
 # Back shows the page as it was, and a refresh asks again.
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
@@ -107,7 +107,7 @@ class WebPage:
             address, _ = self._faces.take(ImageAddress.fresh(query))
         wanted = address.request
         async with self._registry.use(address.model) as model:
-            model.check(wanted)
+            model.fitted(wanted)
             path = address.path(model.name, model.build_id(wanted.encode)[:BUILD_DIGITS])
             side, name = model.manifest.resolution, model.name
         psi = psi_text(wanted.psi)

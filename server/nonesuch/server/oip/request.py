@@ -9,8 +9,8 @@ outputs     image UINT8 [n, H, W, C] (what comes where none is named), image_fp3
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +21,19 @@ from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.latents import MAX_SEED
 from nonesuch.engine.manifest import Manifest
+from nonesuch.engine.source import Seeds, Source, W, Ws, Z
 from nonesuch.oip import open_inference_service_pb2 as pb
 
-from ..batching.request_queue import Priority
-from ..image_request import ImageRequest
+from ..core.batching.request_queue import Priority
+from ..core.image_request import ImageRequest
 from .tensors import input_arrays
 
-__all__ = ["ENCODED", "IMAGE", "IMAGE_FP32", "InferJob", "infer_job", "input_shapes", "output_shapes"]
+__all__ = ["ENCODED", "FIELD_NAMES", "IMAGE", "IMAGE_FP32", "InferJob", "infer_job", "input_shapes", "output_shapes"]
 
 IMAGE, IMAGE_FP32, ENCODED = "image", "image_fp32", "encoded"
 _PARAMETERS = ("psi", "cutoff", "class_index", "noise_mode", "priority", "format", "quality", "size")
+FIELD_NAMES = {name: f"parameters.{name}" for name in _PARAMETERS}
+"""Where the fields of the engine are in a request."""
 _OF_ENCODED = ("format", "quality")
 _BYTES = {IMAGE: 1, IMAGE_FP32: 4, ENCODED: 0}
 """Of a value in an answer; encoded images are small beside the others."""
@@ -88,7 +91,7 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
         raise InvalidRequestError.of("outputs", f"{unknown[0][:64]!r} is unknown; there are {', '.join(known)}")
     if ENCODED in outputs and len(outputs) > 1:
         raise InvalidRequestError.of("outputs", f"{ENCODED} comes alone; ask for tensors in another call")
-    rows = list(_rows(input_arrays(request), manifest, most))
+    source = _source(input_arrays(request), manifest, most)
     size = parameters.whole("size")
     if ENCODED in outputs:
         encode = EncodeOptions(
@@ -99,7 +102,7 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
             if parameters.has(name):
                 raise InvalidRequestError.of(f"parameters.{name}", f"is for the output {ENCODED} only")
         encode = EncodeOptions(ImageFormat.RAW, None, size)
-    _check_answer(len(rows) * manifest.channels * (size or manifest.resolution) ** 2, outputs, raw=raw)
+    _check_answer(len(source) * manifest.channels * (size or manifest.resolution) ** 2, outputs, raw=raw)
     picture = PictureOptions(
         psi=parameters.number("psi"), cutoff=parameters.whole("cutoff"), class_index=parameters.whole("class_index")
     )
@@ -107,13 +110,8 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
     noise_mode = parameters.text("noise_mode")
     if noise_mode not in {None, "const", "none", "random"}:
         raise InvalidRequestError.of("parameters.noise_mode", f"{noise_mode!r} is not const, none or random")
-    requests = [
-        ImageRequest(
-            request.model_name, noise_mode=noise_mode, picture=picture, encode=encode,
-            priority=priority or Priority.INTERACTIVE, **row,  # type: ignore[arg-type]
-        )
-        for row in rows
-    ]  # fmt: skip
+    common = ImageRequest(source, request.model_name, noise_mode, picture, encode, priority or Priority.INTERACTIVE)
+    requests = [replace(common, source=source[row : row + 1]) for row in range(len(source))]
     return InferJob(requests, outputs, raw)
 
 
@@ -134,10 +132,8 @@ def _check_answer(values: int, outputs: Sequence[str], *, raw: bool) -> None:
         )
 
 
-def _rows(
-    arrays: Mapping[str, NDArray[np.generic]], manifest: Manifest, most: int
-) -> Iterator[dict[str, int | NDArray[np.generic]]]:
-    """The source of each image, by the name of its field."""
+def _source(arrays: Mapping[str, NDArray[np.generic]], manifest: Manifest, most: int) -> Source:
+    """Where the images start: the one input that a request has."""
     shapes = input_shapes(manifest)
     if len(arrays) != 1 or (name := next(iter(arrays))) not in shapes:
         given = ", ".join(name[:64] for name in arrays) or "none"
@@ -151,13 +147,14 @@ def _rows(
         raise InvalidRequestError.of(name, f"shape {list(array.shape)} does not fit [{expected}]")
     if (array.dtype.kind not in "iu") if name == "seed" else (array.dtype != np.float32):
         raise InvalidRequestError.of(name, f"{array.dtype} does not fit; it is {shapes[name][0]}")
-    for row in array:
-        if name == "seed":
-            if not 0 <= int(row) <= MAX_SEED:
-                raise InvalidRequestError.of("seed", f"{row} is out of range; it is 0 to {MAX_SEED}")
-            yield {"seed": int(row)}
-        else:
-            yield {"z" if name == "z" else "w": row.astype(np.float32).ravel()}
+    match name:
+        case "seed":
+            return Seeds([int(seed) for seed in array])
+        case "z":
+            return Z(array)
+        case "w":
+            return W(array)
+    return Ws(array)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from nonesuch.engine.errors import ModelNotFoundError
 from nonesuch.oip import open_inference_service_pb2 as pb
 from nonesuch.oip import open_inference_service_pb2_grpc
 
+from ..access.charging import charged, deadline_of
 from ..access.rate_limiter import RateLimiter
-from ..batching.request_queue import Priority
-from ..generation_servicer import charged, deadline_of
-from ..image_request import MadeImage
-from ..loaded_model import LoadedModel
-from ..service import ImageService
+from ..core.batching.request_queue import Priority
+from ..core.image_request import MadeImage
+from ..core.loaded_model import LoadedModel
+from ..core.service import ImageService
 from .request import ENCODED, IMAGE_FP32, InferJob, infer_job, input_shapes, output_shapes
 from .tensors import OutputTensor, set_outputs
 

@@ -1,0 +1,212 @@
+"""Where pictures start: seeds, z, w or ws, as one value that every part of nonesuch passes on.
+
+    seeds --RandomState--> z [N, z_dim] --mapping--> w [N, w_dim] --one row for each layer--> ws [N, num_ws, w_dim]
+
+A source is one of `Seeds`, `Z`, `W` and `Ws`. It has a length, can be sliced into the parts of a job, knows the psi
+that is applied where none is given, and is checked against a model in one place, `fit`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InvalidRequestError
+from .latents import DEFAULT_PSI, check_seed
+from .manifest import Manifest
+
+__all__ = ["Seeds", "Source", "W", "Ws", "Z", "source_of"]
+
+
+class _Source(ABC):
+    """What all sources can do."""
+
+    default_psi: ClassVar[float]
+    """Truncation where the caller gives none: latents that were drawn are truncated, mapped ones are taken as given."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many pictures start here."""
+
+    @abstractmethod
+    def __getitem__(self, rows: slice) -> Self:
+        """The same kind of source for some of the pictures."""
+
+    @abstractmethod
+    def fit(self, manifest: Manifest) -> Source:
+        """The source as the model takes it.
+
+        Raises:
+            InvalidRequestError: a shape does not fit the model, or a value is not finite.
+        """
+
+    def psi(self, given: float | None) -> float:
+        """The truncation that is applied: the given one, else the default of the kind."""
+        return self.default_psi if given is None else given
+
+    def seed(self, index: int) -> int | None:
+        """The seed of one picture; None where it starts from a latent."""
+        return None
+
+    def name(self, index: int) -> str:
+        """What commands call the file of one picture, without a suffix."""
+        return f"w{index:04d}"
+
+
+@dataclass(frozen=True)
+class Seeds(_Source):
+    """Seeds, unsigned 32-bit integers, of which `latents.z_from_seeds` draws z.
+
+    Raises:
+        InvalidRequestError: a seed is out of range.
+    """
+
+    default_psi = DEFAULT_PSI
+    seeds: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(check_seed(seed) for seed in self.seeds))
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, rows: slice) -> Seeds:
+        return Seeds(self.seeds[rows])
+
+    def fit(self, manifest: Manifest) -> Seeds:
+        """Any model takes seeds."""
+        return self
+
+    def seed(self, index: int) -> int | None:
+        """The seed of one picture."""
+        return self.seeds[index]
+
+    def name(self, index: int) -> str:
+        """As the reference scripts name their files."""
+        return f"seed{self.seeds[index]:04d}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows(_Source):
+    """Latents as an array, one picture a row of its first axis.
+
+    Raises:
+        InvalidRequestError: the values are not numbers.
+    """
+
+    field: ClassVar[str]
+    rows: ArrayLike
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "rows", np.asarray(self.rows, dtype=np.float32))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequestError.of(self.field, f"is no array of numbers ({error})") from error
+
+    @property
+    def array(self) -> NDArray[np.float32]:
+        """The rows, float32."""
+        return self.rows  # type: ignore[return-value]  # an array since it was made
+
+    def __len__(self) -> int:
+        return len(self.array) if self.array.ndim else 0
+
+    def __getitem__(self, rows: slice) -> Self:
+        return type(self)(self.array[rows])
+
+    def _check(self, shape: tuple[int, ...]) -> None:
+        if self.array.ndim != len(shape) + 1 or self.array.shape[1:] != shape:
+            expected = ", ".join(["N", *map(str, shape)])
+            raise InvalidRequestError.of(self.field, f"shape {self.array.shape} does not fit [{expected}]")
+        self._check_finite()
+
+    def _check_finite(self) -> None:
+        if not np.isfinite(self.array).all():
+            raise InvalidRequestError.of(self.field, "has values that are not finite")
+
+
+@dataclass(frozen=True, eq=False)
+class Z(_Rows):
+    """z float32 [N, z_dim], the input of the mapping network."""
+
+    default_psi = DEFAULT_PSI
+    field = "z"
+
+    def fit(self, manifest: Manifest) -> Z:
+        """Pass z [N, z_dim] of the model."""
+        self._check((manifest.z_dim,))
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class W(_Rows):
+    """w float32 [N, w_dim], before the layers are told apart.
+
+    nonesuch.v1 carries w and ws in one field. Its reader sets `any_layers`: then rows of num_ws * w_dim values are
+    taken for ws, row-major.
+    """
+
+    default_psi = 1.0
+    field = "w"
+    any_layers: bool = False
+
+    def __getitem__(self, rows: slice) -> W:
+        return W(self.array[rows], self.any_layers)
+
+    def fit(self, manifest: Manifest) -> W | Ws:
+        """Pass w [N, w_dim] of the model, or give the ws that `any_layers` allows."""
+        num_ws, w_dim = manifest.num_ws, manifest.w_dim
+        if not self.any_layers or self.array.ndim != 2:
+            self._check((w_dim,))
+            return self
+        self._check_finite()
+        count = self.array.shape[1]
+        if count == w_dim:
+            return W(self.array)
+        if count == num_ws * w_dim:
+            return Ws(self.array.reshape(-1, num_ws, w_dim))
+        raise InvalidRequestError.of(
+            "w", f"has {count} values; the model takes {w_dim}, or {num_ws * w_dim} for a style per layer"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Ws(_Rows):
+    """ws float32 [N, num_ws, w_dim]: a style for each layer."""
+
+    default_psi = 1.0
+    field = "ws"
+
+    def fit(self, manifest: Manifest) -> Ws:
+        """Pass ws [N, num_ws, w_dim] of the model."""
+        self._check((manifest.num_ws, manifest.w_dim))
+        return self
+
+
+Source = Seeds | Z | W | Ws
+
+
+def source_of(
+    *,
+    seeds: Sequence[int] | None = None,
+    z: ArrayLike | None = None,
+    w: ArrayLike | None = None,
+    ws: ArrayLike | None = None,
+) -> Source:
+    """The source of exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim].
+
+    Raises:
+        InvalidRequestError: none or several are given, a seed is out of range, or values are not numbers.
+    """
+    if sum(given is not None for given in (seeds, z, w, ws)) != 1:
+        raise InvalidRequestError.of("source", "give exactly one of seeds, z, w and ws")
+    if seeds is not None:
+        return Seeds(seeds)
+    if z is not None:
+        return Z(z)
+    return Ws(ws) if w is None else W(w)  # type: ignore[arg-type]  # one of them is given

@@ -1,0 +1,280 @@
+"""One model on its device, and the way of one image through it.
+
+ImageRequest -> check -> cache -> place in the queue -> styles (CPU) -> batch (device) -> encode (threads) -> MadeImage
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nonesuch.engine.downscale import check_size
+from nonesuch.engine.encoder import EncodeOptions, EncoderPool
+from nonesuch.engine.errors import DeviceLostError, InvalidRequestError
+from nonesuch.engine.generator import Generator
+from nonesuch.engine.latent_pipeline import PictureOptions
+from nonesuch.engine.manifest import Manifest
+from nonesuch.engine.provenance import ImageRecord
+from nonesuch.engine.session import Batch
+from nonesuch.engine.source import Seeds, W
+
+from ..settings import ServerSettings
+from .batching.batch_growth import BatchGrowth, measure_growth
+from .batching.batcher import Batcher, BatcherLimits, QueuedImage
+from .batching.latency_model import LatencyModel
+from .image_cache import ImageCache
+from .image_request import ImageRequest, ImageTiming, MadeImage
+from .observer import Observer
+
+__all__ = ["LoadedModel"]
+
+_R = TypeVar("_R")
+_KEPT_STYLES = 4096  # 8 MiB for a w of 512 values
+_WEIGHT = 0.1  # of a new image in the average time behind the run
+
+
+class LoadedModel:
+    """A model behind its batcher; `start` makes it ready, `close` finishes what was accepted."""
+
+    def __init__(
+        self,
+        name: str,
+        generator: Generator,
+        settings: ServerSettings,
+        encoders: EncoderPool,
+        cache: ImageCache,
+        observer: Observer,
+        on_lost: Callable[[DeviceLostError], None],
+    ) -> None:
+        self.name = name
+        self.generator = generator
+        self.last_used = time.monotonic()
+        self.memory_mib = 0.0  # what loading it took, as far as that could be seen
+        self._settings = settings
+        self._encoders = encoders
+        self._cache = cache
+        self._observer = observer
+        self._on_lost = on_lost
+        self._batcher: Batcher | None = None
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._mappers = ThreadPoolExecutor(1, thread_name_prefix="nonesuch-mapping")
+        self._styles: OrderedDict[tuple[int, int | None], NDArray[np.float32]] = OrderedDict()
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's manifest."""
+        return self.generator.manifest
+
+    @property
+    def batcher(self) -> Batcher:
+        """The queue in front of the device; there once it has started."""
+        assert self._batcher is not None  # noqa: S101  # the registry hands out started models only
+        return self._batcher
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a call holds it."""
+        return self._users > 0
+
+    async def start(self) -> None:
+        """Load the model, warm it up and measure how far batches pay.
+
+        Raises:
+            BackendError: the runtime refuses the graph or the device.
+        """
+        await self.on_mapping_thread(self.generator.load)
+        growth = await self.on_mapping_thread(self._warm_up)
+        settings = self._settings
+        limits = BatcherLimits(
+            most=growth.target_size,
+            queue_limit=settings.queue_limit,
+            min_gain=settings.min_batch_gain,
+            queue_delay_ms=settings.queue_delay_ms,
+            max_wait_ms=settings.max_wait_ms,
+            run_timeout_s=settings.run_timeout_s,
+        )
+        self._batcher = Batcher(
+            self.generator.session, limits, LatencyModel(growth.run_ms), self._on_lost,
+            on_run=partial(self._observer.batch_ran, self.name),
+        )  # fmt: skip
+        self._observer.queue_opened(self.name, self._batcher)
+
+    @contextmanager
+    def use(self) -> Iterator[LoadedModel]:
+        """Hold the model for a call: it is not taken off its device before the block ends."""
+        self._users += 1
+        try:
+            yield self
+        finally:
+            self._users -= 1
+            self.last_used = time.monotonic()
+            if not self._users:
+                self._unused.set()
+
+    async def close(self, keep_session: Callable[[], bool] = lambda: False) -> None:
+        """Finish what was accepted, then give the device and the threads back.
+
+        `keep_session` says in the end whether the device must not be touched any more.
+        """
+        while self._users:
+            self._unused.clear()
+            await self._unused.wait()
+        if self._batcher is not None:
+            await self._batcher.close()
+            self._observer.queue_closed(self._batcher)
+        if not keep_session():
+            await asyncio.get_running_loop().run_in_executor(None, self.generator.close)
+        # What still maps belongs to calls that are gone; a thread that is busy must not hold up the exit.
+        self._mappers.shutdown(wait=False, cancel_futures=True)
+
+    def fitted(self, request: ImageRequest, where: str = "source.") -> ImageRequest:
+        """The request as this model takes it; what it could never make is refused, before it takes a place.
+
+        Args:
+            request: what is asked for.
+            where: stands before the name of the request's source in a refusal.
+
+        Raises:
+            InvalidRequestError: a value does not fit the model.
+        """
+        try:
+            source = request.source.fit(self.manifest)
+        except InvalidRequestError as error:
+            raise error.under(where) from error
+        noise = self.generator.session.variant.noise
+        if request.noise_mode not in {None, noise}:
+            raise InvalidRequestError.of(
+                "noise_mode", f"{request.noise_mode} noise is not served; the model is loaded with {noise} noise"
+            )
+        if request.encode.size is not None:
+            check_size(request.encode.size, self.manifest.resolution)
+        return request if source is request.source else replace(request, source=source)
+
+    def build_id(self, encode: EncodeOptions | None = None) -> str:
+        """16 hex digits over model, variant, backend and, where given, encoder: what decides an image's bytes."""
+        if encode is None:
+            return self.generator.build_id
+        parts = (self.generator.build_id, self.name, encode.identity)  # the name is written into the images
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+    async def make(self, request: ImageRequest, *, deadline: float | None = None) -> MadeImage:
+        """Make one image, or find it in the cache.
+
+        Args:
+            request: what to make.
+            deadline: `time.monotonic()` after which the image is of no use; None is never.
+
+        Raises:
+            NonesuchError: as `fitted`, `Batcher.admit` and `make_admitted`.
+        """
+        request = self.fitted(request)
+        key = self._key(request)
+        if (kept := self._kept(key)) is not None:
+            return kept
+        return await self._make(request, self.batcher.admit(deadline, request.priority), key)
+
+    async def make_admitted(self, request: ImageRequest, queued: QueuedImage) -> MadeImage:
+        """Make one image that was checked and has its place, or find it in the cache and give the place back.
+
+        Raises:
+            NonesuchError: as `QueuedImage.render`, or its values are out of range.
+        """
+        key = self._key(request)
+        if (kept := self._kept(key)) is not None:
+            queued.leave()
+            return kept
+        return await self._make(request, queued, key)
+
+    async def on_mapping_thread(self, function: Callable[[], _R]) -> _R:
+        """Call a function where latents are mapped, one after another."""
+        return await asyncio.get_running_loop().run_in_executor(self._mappers, function)
+
+    def _key(self, request: ImageRequest) -> bytes | None:
+        return request.fingerprint(self.build_id(request.encode)) if self._cache.enabled else None
+
+    def _kept(self, key: bytes | None) -> MadeImage | None:
+        return None if key is None else self._cache.get(key)
+
+    async def _make(self, request: ImageRequest, queued: QueuedImage, key: bytes | None) -> MadeImage:
+        arrived = time.monotonic()
+        with queued:
+            batch = await self.on_mapping_thread(partial(self._prepare, request))
+            rendered = await queued.render(batch)
+        shaped_by = request.picture.words
+        record = ImageRecord(self.name, self.manifest.model_id, request.seed, request.psi, shaped_by)
+        encoding = time.monotonic()
+        data = await asyncio.wrap_future(self._encoders.submit(rendered.image, request.encode, record))
+        finished = time.monotonic()
+        encode_ms = (finished - encoding) * 1e3
+        queue = self.batcher.queue
+        queue.after_ms += _WEIGHT * (encode_ms - queue.after_ms)
+        height, width, channels = rendered.image.shape
+        made = MadeImage(
+            data=data,
+            options=request.encode,
+            width=request.encode.size or width,
+            height=request.encode.size or height,
+            channels=channels,
+            model=self.name,
+            model_id=self.manifest.model_id,
+            build_id=self.build_id(request.encode),
+            seed=request.seed,
+            psi=request.psi,
+            timing=ImageTiming(
+                queue_ms=rendered.queue_ms,
+                inference_ms=rendered.inference_ms,
+                encode_ms=encode_ms,
+                total_ms=(finished - arrived) * 1e3,
+            ),
+            batch_size=rendered.batch_size,
+            padded_size=rendered.padded_size,
+        )
+        self._observer.image_made(made)
+        if key is not None:
+            self._cache.put(key, made)
+        return made
+
+    def _warm_up(self) -> BatchGrowth:
+        latents, w_dim = self.generator.latents, self.manifest.w_dim
+        latents.warm_up()
+
+        def make_batch(size: int) -> Batch:
+            # Different rows, so that no runtime can profit from equal ones.
+            return latents.batch(W(np.random.RandomState(0).randn(size, w_dim)), PictureOptions())
+
+        settings = self._settings
+        return measure_growth(
+            self.generator.session, make_batch, settings.min_batch_gain, timeout_s=settings.run_timeout_s
+        )
+
+    def _prepare(self, request: ImageRequest) -> Batch:
+        """The inputs of the run; on the mapping thread."""
+        latents, picture, source = self.generator.latents, request.picture, request.source
+        if isinstance(source, Seeds) and not picture.mixing:
+            # The same as from the seed, with its w at hand.
+            noise_seed = source.seeds[0] if picture.noise_seed is None else picture.noise_seed
+            known = replace(picture, psi=request.psi, noise_seed=noise_seed)
+            return latents.batch(W(self._mapped(source, picture)), known)
+        return latents.batch(source, picture)
+
+    def _mapped(self, source: Seeds, picture: PictureOptions) -> NDArray[np.float32]:
+        """The untruncated w of a seed, float32 [1, w_dim]; those of the seeds used last are kept."""
+        key = (source.seeds[0], picture.class_index)
+        if key not in self._styles:
+            self._styles[key] = self.generator.latents.map(source, picture)
+            if len(self._styles) > _KEPT_STYLES:
+                self._styles.popitem(last=False)
+        self._styles.move_to_end(key)
+        return self._styles[key]

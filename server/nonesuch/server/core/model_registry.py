@@ -1,0 +1,296 @@
+r"""The models of a server: which there are, which are loaded, and how one takes another's place.
+
+    configured --load, or the first request--> loaded --unload, or room is needed--> configured
+                                                 \--reload: the new one is ready before the old one stops taking calls
+
+A call holds its model (`use`), so none is taken off its device under a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+from nonesuch.engine.artifact import find_artifact
+from nonesuch.engine.encoder import EncoderPool
+from nonesuch.engine.errors import (
+    DeviceLostError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    NonesuchError,
+    OverloadedError,
+    UnavailableError,
+)
+
+from ..settings import ModelSettings, ServerSettings
+from .image_cache import ImageCache
+from .loaded_model import LoadedModel
+from .observer import LoadReport, Observer
+from .open_model import OpenGenerator, open_generator, resident_mib, size_mib
+from .refusals import shutting_down
+
+__all__ = ["ModelRegistry"]
+
+_LOADING_RETRY_MS = 5000
+_MIB = 1 << 20
+
+
+class ModelRegistry:
+    """All models by the names that clients use; the first is the default. Used on the event loop alone."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        observer: Observer,
+        open_model: OpenGenerator = open_generator,
+        on_lost: Callable[[DeviceLostError], None] = lambda error: None,
+    ) -> None:
+        """Raises InvalidRequestError where two models have one name, NonesuchError where an artifact is not here."""
+        self.settings = settings
+        self.cache = ImageCache(settings.cache_mib * _MIB)
+        self._observer = observer
+        self._open_model = open_model
+        self._on_lost = on_lost
+        self._encoders = EncoderPool(settings.encode_threads)
+        self._configured: dict[str, ModelSettings] = {}
+        for model in settings.models:
+            name = model.name or find_artifact(model.model).manifest.name
+            if name in self._configured:
+                raise InvalidRequestError.of("models", f"two models are called {name!r}; give one of them another name")
+            self._configured[name] = model
+        self.draining = False
+        self._loaded: dict[str, LoadedModel] = {}
+        self._changing = {name: asyncio.Lock() for name in self._configured}
+        self._loading = asyncio.Lock()  # one at a time, so that what each takes can be seen
+        # Loads and ends are tasks of the registry's own: a caller who goes takes none of them along.
+        self._starting: dict[str, asyncio.Task[LoadedModel]] = {}
+        self._waiting: Counter[str] = Counter()
+        self._leaving: dict[asyncio.Task[None], LoadedModel] = {}
+        self._device_lost = False
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The configured models, the default first."""
+        return tuple(self._configured)
+
+    @property
+    def loaded(self) -> list[LoadedModel]:
+        """The models that are on their device, in the order of `names`."""
+        return [self._loaded[name] for name in self._configured if name in self._loaded]
+
+    @property
+    def ready(self) -> bool:
+        """Whether all models that are loaded at the start are, and none has lost its device."""
+        here = all(name in self._loaded for name, model in self._configured.items() if model.load == "start")
+        return here and not self.draining and all(model.batcher.lost is None for model in self._loaded.values())
+
+    def configured(self, name: str) -> tuple[str, ModelSettings]:
+        """A model's name and settings; empty is the default.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+        """
+        found = name or next(iter(self._configured), "")
+        if found not in self._configured:
+            known = ", ".join(map(repr, self._configured)) or "none"
+            raise ModelNotFoundError(f"no model {name!r} on this server; it has {known}")
+        return found, self._configured[found]
+
+    def peek(self, name: str) -> LoadedModel | None:
+        """The model if it is loaded. Raises ModelNotFoundError as `configured`."""
+        return self._loaded.get(self.configured(name)[0])
+
+    async def start(self) -> None:
+        """Load what is to be loaded at the start.
+
+        Raises:
+            BackendError: a model cannot be loaded.
+        """
+        for name, model in self._configured.items():
+            if model.load == "start":
+                await self.load(name)
+
+    @asynccontextmanager
+    async def use(self, name: str) -> AsyncIterator[LoadedModel]:
+        """Hold a model for a call; one that is loaded on demand is loaded first.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            UnavailableError: it is not loaded, and not to be loaded by a request.
+            NonesuchError: it cannot be loaded.
+        """
+        model = self.peek(name)
+        if model is None:
+            model = await self._on_demand(name)
+        with model.use():
+            yield model
+
+    async def load(self, name: str) -> LoadedModel:
+        """Load a model; one that is loaded stays as it is. All who ask meanwhile share one load.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            NonesuchError: it cannot be loaded; the server goes on without it.
+        """
+        name, settings = self.configured(name)
+        if name in self._loaded:
+            return self._loaded[name]
+        starting = self._starting.get(name)
+        if starting is None:
+            starting = self._starting[name] = asyncio.create_task(self._load(name, settings))
+            starting.add_done_callback(partial(self._started, name))
+        return await asyncio.shield(starting)
+
+    async def unload(self, name: str) -> bool:
+        """Take a model off its device once the calls that hold it are done; whether it was loaded.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+        """
+        name, _ = self.configured(name)
+        async with self._changing[name]:
+            old = self._loaded.pop(name, None)
+            if old is not None:
+                await asyncio.shield(self._let_go(old))
+            return old is not None
+
+    async def reload(self, name: str) -> LoadedModel:
+        """Load a model anew from its artifact and let it take the place of the one that is loaded, in one step.
+
+        Calls that hold the old one finish on it. Where the new one cannot be loaded the old one stays.
+
+        Raises:
+            ModelNotFoundError: there is none of that name.
+            NonesuchError: the new one cannot be loaded.
+        """
+        name, settings = self.configured(name)
+        return await asyncio.shield(asyncio.create_task(self._reload(name, settings)))
+
+    async def close(self) -> None:
+        """Finish what was accepted, and take all models off their devices; may be called again where it was cut off."""
+        self.draining = True
+        await asyncio.gather(*self._starting.values(), return_exceptions=True)  # loading cannot be interrupted
+        for name in list(self._loaded):
+            self._let_go(self._loaded.pop(name))
+        await asyncio.shield(asyncio.gather(*self._leaving))
+        self._encoders.close()
+
+    async def _load(self, name: str, settings: ModelSettings) -> LoadedModel:
+        async with self._changing[name]:
+            if name not in self._loaded:
+                self._loaded[name] = await self._start(name, settings)
+            return self._loaded[name]
+
+    async def _reload(self, name: str, settings: ModelSettings) -> LoadedModel:
+        async with self._changing[name]:
+            new = await self._start(name, settings)
+            old, self._loaded[name] = self._loaded.get(name), new
+            if old is not None:
+                self._let_go(old)
+            return new
+
+    def _started(self, name: str, task: asyncio.Task[LoadedModel]) -> None:
+        self._starting.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it too; where nobody does, it is no mistake of the program
+
+    async def _on_demand(self, name: str) -> LoadedModel:
+        name, settings = self.configured(name)
+        if settings.load == "start":
+            if name in self._starting:
+                raise UnavailableError("the server is still loading its model; try again in a few seconds")
+            raise UnavailableError(f"model {name!r} is not loaded; try again later, or ask its operator to load it")
+        if self.draining:
+            raise shutting_down()
+        if self._waiting[name] >= self.settings.queue_limit:
+            raise OverloadedError(
+                f"{self._waiting[name]} calls wait for model {name!r} to be loaded; try again in a few seconds",
+                retry_after_ms=_LOADING_RETRY_MS,
+            )
+        self._waiting[name] += 1
+        try:
+            return await self.load(name)
+        except (UnavailableError, OverloadedError):
+            raise
+        except NonesuchError as error:
+            # Why is for the operator: it may name folders.
+            self._observer.load_failed(name, error)
+            raise UnavailableError(f"model {name!r} cannot be loaded now; the server's log has the reason") from error
+        finally:
+            self._waiting[name] -= 1
+
+    async def _start(self, name: str, settings: ModelSettings) -> LoadedModel:
+        async with self._loading:
+            loop, began = asyncio.get_running_loop(), time.monotonic()
+            generator = await loop.run_in_executor(None, self._open_model, settings, self.settings.max_batch_size)
+            await self._make_room(size_mib(generator), keep=name)
+            before_mib = resident_mib()
+            model = LoadedModel(name, generator, self.settings, self._encoders, self.cache, self._observer, self._lose)
+            try:
+                await model.start()
+            except BaseException as error:
+                self._device_lost |= isinstance(error, DeviceLostError)
+                self._let_go(model)
+                raise
+            model.memory_mib = max(size_mib(generator), resident_mib() - before_mib)
+            self._observer.model_loaded(
+                LoadReport(
+                    name,
+                    generator.session.identity,
+                    generator.backend_reason,
+                    model.batcher.limits.most,
+                    model.batcher.model.known,
+                    model.memory_mib,
+                    time.monotonic() - began,
+                )
+            )
+            return model
+
+    async def _make_room(self, needed_mib: float, keep: str) -> None:
+        """Unload idle models, the one that was used longest ago first, until the new one fits.
+
+        Raises:
+            UnavailableError: it does not fit beside those that are in use.
+        """
+        bound = self.settings.model_memory_mib
+        if bound is None:
+            return
+        while self._resident_mib() + needed_mib > bound:
+            idle = [
+                (model.last_used, name)
+                for name, model in self._loaded.items()
+                if name != keep and not model.in_use and self._configured[name].load == "demand"
+            ]
+            if not idle:
+                raise UnavailableError(
+                    f"model {keep!r} needs some {needed_mib:.0f} MiB, and the models that stay leave less of "
+                    f"{bound} MiB; try again later"
+                )
+            _, name = min(idle)
+            self._observer.making_room(name, keep)
+            await asyncio.shield(self._let_go(self._loaded.pop(name)))
+
+    def _resident_mib(self) -> float:
+        """What all models take that are on their devices, those that are leaving included."""
+        return sum(model.memory_mib for model in (*self._loaded.values(), *self._leaving.values()))
+
+    def _lose(self, error: DeviceLostError) -> None:
+        self._device_lost = True
+        self._on_lost(error)
+
+    def _let_go(self, model: LoadedModel) -> asyncio.Task[None]:
+        """Close a model that takes no more calls, when its last one has ended."""
+        task = asyncio.get_running_loop().create_task(self._close(model))
+        self._leaving[task] = model
+        task.add_done_callback(self._leaving.pop)
+        return task
+
+    async def _close(self, model: LoadedModel) -> None:
+        # On a device that hangs the close of a session would, too.
+        await model.close(keep_session=lambda: self._device_lost)
+        self._observer.model_unloaded(model.name)

@@ -1,0 +1,42 @@
+"""How a configured model becomes a generator, and how much memory it takes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from nonesuch.engine.generator import Generator
+
+from ..settings import ModelSettings
+
+__all__ = ["OpenGenerator", "open_generator", "resident_mib", "size_mib"]
+
+_MIB = 1 << 20
+_STATM = Path("/proc/self/statm")
+
+OpenGenerator = Callable[[ModelSettings, int], Generator]
+"""(model, max_batch_size) -> a generator that is not loaded yet."""
+
+
+def open_generator(model: ModelSettings, max_batch_size: int) -> Generator:
+    """A generator as the settings say.
+
+    Raises:
+        NonesuchError: as `Generator.open`.
+    """
+    return Generator.open(model.model, backend=model.backend, options=model.session_options(max_batch_size))
+
+
+def size_mib(generator: Generator) -> float:
+    """What the model takes at the least: the size of its graph, MiB."""
+    return Path(generator.artifact.folder, generator.session.variant.file).stat().st_size / _MIB
+
+
+def resident_mib() -> float:
+    """Resident memory of this process in MiB; 0 where the system does not say."""
+    try:
+        pages = int(_STATM.read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / _MIB

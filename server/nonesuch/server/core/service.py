@@ -1,0 +1,98 @@
+"""The service object: requests in our own terms -> encoded images. Every wire is a layer over it.
+
+ImageRequest -> its model -> LoadedModel.make -> MadeImage
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+
+from nonesuch.engine.errors import InvalidRequestError
+from nonesuch.engine.walk import Walk, walk_frames
+
+from ..settings import ServerSettings
+from .batching.request_queue import Priority
+from .image_request import ImageRequest, MadeImage
+from .image_stream import in_order, stream_images
+from .model_registry import ModelRegistry
+
+__all__ = ["ImageService"]
+
+
+class ImageService:
+    """Makes images on the models of a registry."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self.registry = registry
+
+    @property
+    def settings(self) -> ServerSettings:
+        """The server's settings."""
+        return self.registry.settings
+
+    async def make(self, request: ImageRequest, *, deadline: float | None = None) -> MadeImage:
+        """Make one image.
+
+        Args:
+            request: what to make.
+            deadline: `time.monotonic()` after which the image is of no use; None is never.
+
+        Raises:
+            InvalidRequestError: a value is out of range or does not fit the model.
+            ModelNotFoundError: no such model.
+            OverloadedError: the queue is full, or the wait would be too long.
+            DeadlineError: the deadline passed before the image was started, or cannot be met.
+            UnavailableError: the server is starting or draining, or has lost its device.
+            BackendError: the runtime failed.
+        """
+        async with self.registry.use(request.model) as model:
+            return await model.make(request, deadline=deadline)
+
+    async def make_many(
+        self, requests: Sequence[ImageRequest], *, deadline: float | None = None
+    ) -> AsyncGenerator[tuple[int, MadeImage], None]:
+        """Make many images of one model and yield each with its index as soon as it is ready.
+
+        The first is admitted or refused like a single image, the rest wait for room; see `stream_images`.
+
+        Raises:
+            InvalidRequestError: too many images, or as `make`; the rest as `make`.
+        """
+        most = self.settings.max_images_per_stream
+        if not 1 <= len(requests) <= most:
+            raise InvalidRequestError.of("sources", f"{len(requests)} images; a stream has 1 to {most}")
+        async with self.registry.use(requests[0].model) as model:
+            fitted = [model.fitted(request, f"sources[{index}].") for index, request in enumerate(requests)]
+            first = model.batcher.admit(deadline, requests[0].priority)
+            async with aclosing(stream_images(model, fitted, first, deadline)) as images:
+                async for image in images:
+                    yield image
+
+    async def walk(
+        self, walk: Walk, request: ImageRequest, *, deadline: float | None = None
+    ) -> AsyncGenerator[tuple[int, MadeImage], None]:
+        """Make the frames of a walk and yield them in order; `request` says all but where they start.
+
+        Raises:
+            InvalidRequestError: a key frame does not fit, or too many frames; the rest as `make_many`.
+        """
+        request = replace(request, priority=Priority.BULK)
+        async with self.registry.use(request.model) as model:
+            model.fitted(request)
+            walk.check(model.manifest)
+            with model.batcher.admit(deadline, request.priority) as first:
+                latents, picture = model.generator.latents, request.picture
+                frames = await model.on_mapping_thread(partial(walk_frames, latents, walk, picture))
+                common = replace(request, picture=replace(picture, psi=frames.psi))
+                source = frames.source
+                requests = [replace(common, source=source[row : row + 1]) for row in range(len(source))]
+                async with aclosing(in_order(stream_images(model, requests, first, deadline))) as images:
+                    async for image in images:
+                        yield image
+
+    async def drain(self) -> None:
+        """Finish what was accepted, then give the devices and the threads back."""
+        await self.registry.close()

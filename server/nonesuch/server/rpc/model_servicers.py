@@ -1,0 +1,115 @@
+"""nonesuch.v1.ModelService and AdminService over the registry: what the server has, and what operators do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nonesuch.v1 import admin_service_pb2 as admin_pb
+from nonesuch.v1 import admin_service_pb2_grpc, model_service_pb2_grpc
+from nonesuch.v1 import model_service_pb2 as model_pb
+
+from ..core.loaded_model import LoadedModel
+from ..core.model_registry import ModelRegistry
+from ..settings import ServerSettings
+
+__all__ = ["AdminServicer", "ModelServicer", "model_message"]
+
+_MIB = 1 << 20
+
+
+class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
+    """Says what the server has."""
+
+    def __init__(self, registry: ModelRegistry) -> None:
+        self._registry = registry
+
+    async def ListModels(self, request: model_pb.ListModelsRequest, context: object) -> model_pb.ListModelsResponse:  # noqa: N802 - the wire's name
+        """All models that are loaded."""
+        settings = self._registry.settings
+        return model_pb.ListModelsResponse(models=[model_message(model, settings) for model in self._registry.loaded])
+
+    async def GetModel(self, request: model_pb.GetModelRequest, context: object) -> model_pb.GetModelResponse:  # noqa: N802 - the wire's name
+        """One model; one that is loaded on demand is loaded."""
+        async with self._registry.use(request.name) as model:
+            return model_pb.GetModelResponse(model=model_message(model, self._registry.settings))
+
+
+class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
+    """Changes what the server has; `drain` begins its end and returns at once."""
+
+    def __init__(self, registry: ModelRegistry, drain: Callable[[], None]) -> None:
+        self._registry = registry
+        self._drain = drain
+
+    async def ListModelStates(  # noqa: N802 - the wire's name
+        self, request: admin_pb.ListModelStatesRequest, context: object
+    ) -> admin_pb.ListModelStatesResponse:
+        """All models of the configuration."""
+        registry = self._registry
+        states = [_state_message(name, registry.peek(name), registry.settings) for name in registry.names]
+        return admin_pb.ListModelStatesResponse(models=states)
+
+    async def LoadModel(self, request: admin_pb.LoadModelRequest, context: object) -> admin_pb.LoadModelResponse:  # noqa: N802 - the wire's name
+        """Load one."""
+        return admin_pb.LoadModelResponse(model=self._state(await self._registry.load(request.name)))
+
+    async def UnloadModel(self, request: admin_pb.UnloadModelRequest, context: object) -> admin_pb.UnloadModelResponse:  # noqa: N802 - the wire's name
+        """Take one off its device."""
+        return admin_pb.UnloadModelResponse(was_loaded=await self._registry.unload(request.name))
+
+    async def ReloadModel(self, request: admin_pb.ReloadModelRequest, context: object) -> admin_pb.ReloadModelResponse:  # noqa: N802 - the wire's name
+        """Put a new one in its place."""
+        return admin_pb.ReloadModelResponse(model=self._state(await self._registry.reload(request.name)))
+
+    async def Drain(self, request: admin_pb.DrainRequest, context: object) -> admin_pb.DrainResponse:  # noqa: N802 - the wire's name
+        """Begin the end."""
+        self._drain()
+        return admin_pb.DrainResponse()
+
+    def _state(self, model: LoadedModel) -> admin_pb.ModelState:
+        return _state_message(model.name, model, self._registry.settings)
+
+
+def model_message(model: LoadedModel, settings: ServerSettings) -> model_pb.Model:
+    """A loaded model."""
+    manifest = model.manifest
+    return model_pb.Model(
+        name=model.name,
+        model_id=manifest.model_id,
+        family=manifest.family,
+        z_dim=manifest.z_dim,
+        c_dim=manifest.c_dim,
+        w_dim=manifest.w_dim,
+        num_ws=manifest.num_ws,
+        resolution=manifest.resolution,
+        channels=manifest.channels,
+        ws_layout=[
+            model_pb.WsIndex(index=e.index, resolution=e.resolution, consumers=e.consumers) for e in manifest.ws_layout
+        ],
+        licence=manifest.source.licence,
+        build_id=model.build_id(),
+        backend=model.generator.session.identity,
+        limits=model_pb.Limits(
+            max_batch_size=settings.max_batch_size,
+            max_images_per_stream=settings.max_images_per_stream,
+            queue_limit=settings.queue_limit,
+        ),
+        run_times=[
+            model_pb.RunTime(batch_size=size, run_us=round(run_ms * 1e3))
+            for size, run_ms in model.batcher.model.known.items()
+        ],
+    )
+
+
+def _state_message(name: str, model: LoadedModel | None, settings: ServerSettings) -> admin_pb.ModelState:
+    """A model of the configuration, as an operator sees it."""
+    if model is None:
+        return admin_pb.ModelState(name=name)
+    return admin_pb.ModelState(
+        name=name,
+        loaded=True,
+        in_use=model.in_use,
+        memory_bytes=round(model.memory_mib * _MIB),
+        waiting=model.batcher.waiting,
+        model=model_message(model, settings),
+    )
