@@ -37,13 +37,18 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("arguments", commands())
 def test_a_command_of_the_documents_parses(arguments: str) -> None:
     command: click.Command = cli
+    # Each below the one before, as the program has them: click keeps the help option that it makes first.
+    context = click.Context(cli, **cli.context_settings)
     words = shlex.split(arguments)
     while isinstance(command, click.Group):
         name = words.pop(0)
-        found = command.get_command(click.Context(command), name)
+        found = command.get_command(context, name)
         assert found is not None, f"there is no command {name}"
-        command = found
-    command.make_context("nonesuch", words)
+        command, context = found, click.Context(found, parent=context)
+    context = command.make_context("nonesuch", words, parent=context.parent)
+    option = command.get_help_option(context)
+    assert option is not None
+    assert option.opts == ["-h", "--help"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import tomllib
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,20 @@ def test_check_starts_everything_makes_an_image_and_ends(
     assert "there is no such setting" in line
     line = line_of(call("serve", "--model", artifact.folder, "--check", "--tls-certificate", tmp_path / "none"), code=2)
     assert "private" in line
+
+
+def test_check_touches_no_address_of_the_server(call: Call, artifact: Artifact, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        taken = {}
+        for name in ("grpc", "http", "admin", "metrics"):  # as a server that runs would hold them
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            taken[name] = f"127.0.0.1:{listener.getsockname()[1]}"
+        flags = [part for name, address in taken.items() for part in (f"--{name}", address)]
+        done = call("serve", "--model", artifact.folder, "--check", "--log-level", "error", *flags)
+        assert done.returncode == 0, done.stderr
+        done = call("serve", "--model", artifact.folder, "--check", "--admin", f"unix:{tmp_path}/admin")
+        assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "admin").exists()
 
 
 def test_flags_and_settings_are_the_same(call: Call) -> None:
