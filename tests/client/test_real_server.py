@@ -33,7 +33,7 @@ def mixes(z: np.ndarray, ws: np.ndarray) -> dict[str, tuple[Mixing, StyleMix]]:
         "middle": (Mixing(seed=2, layers="middle"), StyleMix(2, LayerGroup.MIDDLE)),
         "z": (Mixing(z=z[0], layers="middle"), StyleMix(None, LayerGroup.MIDDLE, z=z[0])),
         "w": (Mixing(w=ws[0, 0], layers=range(4)), StyleMix(None, (0, 1, 2, 3), w=ws[0, 0])),
-        "ws": (Mixing(ws=ws[0], layers="coarse"), StyleMix(None, LayerGroup.COARSE, w=ws[0])),
+        "ws": (Mixing(ws=ws[0], layers="coarse"), StyleMix(None, LayerGroup.COARSE, ws=ws[0])),
     }
 
 
