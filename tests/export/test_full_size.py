@@ -22,8 +22,8 @@ from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.fp16_simulator import Fp16Simulator
+from nonesuch.export.graphs.graph_builder import serialize
 from nonesuch.export.graphs.variant_options import VariantOptions
-from nonesuch.export.onnx_bytes import serialize
 
 from ..random_stylegan2 import SOURCE, Randoms, stylegan2
 

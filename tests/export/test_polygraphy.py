@@ -16,9 +16,9 @@ from nonesuch.export.built_variant import build_variant
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.formats.detect import read_checkpoint
+from nonesuch.export.graphs.graph_builder import serialize
 from nonesuch.export.graphs.mapping import build_mapping
 from nonesuch.export.graphs.variant_options import VariantOptions
-from nonesuch.export.onnx_bytes import serialize
 
 from ..conftest import REPOSITORY, tiny_checkpoint
 

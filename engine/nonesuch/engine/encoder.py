@@ -21,9 +21,9 @@ from PIL import Image, features
 from .downscale import downscale
 from .errors import InvalidRequestError
 from .image_format import ImageFormat
-from .package_version import package_version
 from .png import write_png
 from .provenance import SOFTWARE, ImageRecord
+from .version import package_version
 
 __all__ = ["DEFAULT_QUALITY", "EncodeOptions", "EncoderPool", "encode_image"]
 

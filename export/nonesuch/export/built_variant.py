@@ -14,8 +14,8 @@ from nonesuch.engine.manifest import GraphInput, Variant
 from .checkpoint import Checkpoint
 from .checks import check_graph
 from .families import find_family
+from .graphs.graph_builder import serialize
 from .graphs.variant_options import VariantOptions
-from .onnx_bytes import serialize
 
 __all__ = ["BuiltVariant", "build_variant", "build_variants"]
 

@@ -27,10 +27,10 @@ from .card import write_card
 from .checkpoint import Checkpoint
 from .checks import check_graph, check_pictures
 from .families import find_family
+from .graphs.graph_builder import serialize
 from .graphs.mapping import build_mapping
 from .graphs.variant_options import VariantOptions
 from .mean_w import Progress, mean_w
-from .onnx_bytes import serialize
 
 __all__ = ["export_checkpoint"]
 

@@ -19,7 +19,7 @@ from nonesuch.engine.errors import BackendUnavailableError
 from nonesuch.engine.home import Home
 from nonesuch.engine.session import Batch, Session, SessionOptions
 
-from .reference.settings import TorchSettings
+from .reference.rendering import TorchSettings
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint

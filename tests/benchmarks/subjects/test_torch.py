@@ -6,7 +6,7 @@ from nonesuch.benchmarks.agreement import compare
 from nonesuch.benchmarks.measurement import BenchmarkError
 from nonesuch.benchmarks.subjects.torch import REFERENCE_NAME, TorchSubject, torch_subjects
 from nonesuch.benchmarks.workload import Workload
-from nonesuch.export.reference.settings import TorchSettings
+from nonesuch.export.reference.rendering import TorchSettings
 
 
 def test_every_form_and_layout_takes_part_and_the_reference_is_the_first(tiny_model: str) -> None:

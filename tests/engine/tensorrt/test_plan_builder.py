@@ -23,9 +23,8 @@ from nonesuch.engine.tensorrt.plan_builder import build_plan
 from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.graphs.graph_builder import GraphBuilder
+from nonesuch.export.graphs.graph_builder import GraphBuilder, serialize
 from nonesuch.export.graphs.variant_options import VariantOptions
-from nonesuch.export.onnx_bytes import serialize
 
 from ...conftest import REPOSITORY, TINY_SOURCE
 

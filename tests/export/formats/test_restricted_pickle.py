@@ -19,9 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nonesuch.engine.errors import CheckpointError
-from nonesuch.export.formats.inert import Inert, PickledKey
+from nonesuch.export.formats.inert import Inert, PickledKey, is_refused
 from nonesuch.export.formats.read_limits import DEFAULT_LIMITS, ReadLimits
-from nonesuch.export.formats.refused_names import is_refused
 from nonesuch.export.formats.restricted_pickle import load_pickle
 from nonesuch.export.formats.stored_array import StoredArray, array_view
 

@@ -14,10 +14,9 @@ from nonesuch.engine.backends.openvino import load_openvino
 from nonesuch.engine.errors import UnsupportedError
 from nonesuch.engine.session import SessionOptions
 from nonesuch.export.graphs import stylegan2
-from nonesuch.export.graphs.graph_builder import GraphBuilder
+from nonesuch.export.graphs.graph_builder import GraphBuilder, serialize
 from nonesuch.export.graphs.variant_options import VariantOptions
 from nonesuch.export.graphs.winograd import winograd_convolve, winograd_weights
-from nonesuch.export.onnx_bytes import serialize
 
 from .graph_rules import check_rules
 from .random_stylegan2 import random_stylegan2

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import find_artifact
 from nonesuch.engine.session import Batch, SessionOptions
-from nonesuch.export.reference.settings import TorchSettings
+from nonesuch.export.reference.rendering import TorchSettings
 from nonesuch.export.torch_backend import TorchBackend
 
 from ..measurement import BenchmarkError

@@ -16,9 +16,9 @@ from ..lanes import ImageRunner, Lanes
 from ..machine import usable_cores
 from ..manifest import Variant
 from ..mapping import RunMapping
-from ..package_version import package_version
 from ..runtime_import import import_runtime
 from ..session import Batch, Session, SessionOptions
+from ..version import package_version
 from .backend import Probe
 from .onnxruntime_gpu import gpu_session, load_failure
 from .onnxruntime_providers import PLUGIN_PACKAGE, GpuProvider, choose_provider, provider_options, require_provider

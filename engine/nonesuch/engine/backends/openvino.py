@@ -16,9 +16,9 @@ from ..artifact import Artifact
 from ..errors import BackendUnavailableError
 from ..lanes import ImageRunner, Lanes
 from ..manifest import Variant
-from ..package_version import package_version
 from ..runtime_import import import_runtime
 from ..session import Batch, Session, SessionOptions
+from ..version import package_version
 from .backend import Probe
 
 __all__ = ["OpenVinoBackend", "OpenVinoSession", "load_openvino"]

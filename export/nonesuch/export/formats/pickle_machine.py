@@ -13,10 +13,9 @@ from typing import Any, NoReturn
 
 from nonesuch.engine.errors import CheckpointError
 
-from .inert import GlobalName, Inert, plain_key, plain_text
+from .inert import GlobalName, Inert, is_refused, plain_key, plain_text
 from .read_limits import ReadLimits
 from .rebuilders import COPYING, rebuild, set_state
-from .refused_names import is_refused
 
 __all__ = ["PickleMachine"]
 

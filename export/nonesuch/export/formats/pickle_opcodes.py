@@ -1,21 +1,23 @@
 """What each opcode of protocols 0 to 5 does on a `PickleMachine`.
 
-A set is a list here, because nothing needs its hashes. Extension codes and buffers outside of the file are refused.
+A set is a list here, because nothing needs its hashes. The texts of protocol 0 are parsed, never
+evaluated. Extension codes and buffers outside of the file are refused.
 Source: the comments of `pickletools` in the standard library.
 """
 
 from __future__ import annotations
 
+import codecs
 import struct
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from .pickle_machine import PickleMachine
-from .pickle_text import parse_text_float, parse_text_int, unescape_string, unescape_unicode
 
 __all__ = ["ACTIONS"]
 
 _PROTOCOL = 5
+_LONGEST_NUMBER = 640  # digits; Python itself takes 4300, at quadratic cost
 
 
 def _number(layout: str) -> Callable[[PickleMachine], None]:
@@ -63,6 +65,51 @@ def _unsupported(m: PickleMachine) -> NoReturn:
     m.fail("the pickle uses extension codes or buffers outside of it, which no checkpoint needs")
 
 
+def _parse_text_int(line: bytes) -> int | bool:
+    """A decimal integer; `00` and `01` are the booleans of protocols 0 and 1.
+
+    Raises:
+        ValueError: it is none, or is too long.
+    """
+    if line in (b"00", b"01"):
+        return line == b"01"
+    if len(line) > _LONGEST_NUMBER:
+        raise ValueError("the integer is too long")
+    return int(line)
+
+
+def _parse_text_float(line: bytes) -> float:
+    """A decimal number.
+
+    Raises:
+        ValueError: it is none, or is too long.
+    """
+    if len(line) > _LONGEST_NUMBER:
+        raise ValueError("the number is too long")
+    return float(line)
+
+
+def _unescape_string(line: bytes) -> str:
+    """A quoted byte string of Python 2, each byte as the character of that number.
+
+    Raises:
+        ValueError: it is not quoted, or an escape is broken.
+    """
+    if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
+        raise ValueError("the string has no quotes")
+    decoded: bytes = codecs.escape_decode(line[1:-1])[0]  # type: ignore[attr-defined, unused-ignore]
+    return decoded.decode("latin-1")
+
+
+def _unescape_unicode(line: bytes) -> str:
+    r"""A text whose backslashes, newlines and characters above 255 are written `\\uXXXX`.
+
+    Raises:
+        ValueError: an escape is broken.
+    """
+    return line.decode("raw-unicode-escape")
+
+
 ACTIONS: dict[int, Callable[[PickleMachine], Any]] = {
     ord(code): action
     for code, action in {
@@ -76,19 +123,19 @@ ACTIONS: dict[int, Callable[[PickleMachine], Any]] = {
         "N": lambda m: m.push(None),
         "\x88": lambda m: m.push(True),
         "\x89": lambda m: m.push(False),
-        "I": lambda m: m.push(parse_text_int(m.line())),
-        "L": lambda m: m.push(parse_text_int(m.line().removesuffix(b"L"))),
-        "F": lambda m: m.push(parse_text_float(m.line())),
+        "I": lambda m: m.push(_parse_text_int(m.line())),
+        "L": lambda m: m.push(_parse_text_int(m.line().removesuffix(b"L"))),
+        "F": lambda m: m.push(_parse_text_float(m.line())),
         "J": _number("<i"),
         "K": _number("<B"),
         "M": _number("<H"),
         "G": _number(">d"),
         "\x8a": lambda m: m.push(m.long(1)),
         "\x8b": lambda m: m.push(m.long(4)),
-        "S": lambda m: m.push(unescape_string(m.line())),
+        "S": lambda m: m.push(_unescape_string(m.line())),
         "T": lambda m: m.push(str(m.take(m.unsigned(4)), "latin-1")),
         "U": lambda m: m.push(str(m.take(m.unsigned(1)), "latin-1")),
-        "V": lambda m: m.push(unescape_unicode(m.line())),
+        "V": lambda m: m.push(_unescape_unicode(m.line())),
         "X": lambda m: m.push(m.text(4)),
         "\x8c": lambda m: m.push(m.text(1)),
         "\x8d": lambda m: m.push(m.text(8)),
@@ -114,10 +161,10 @@ ACTIONS: dict[int, Callable[[PickleMachine], Any]] = {
         "s": _set_item,
         "u": lambda m: m.set_items(m.pop_mark()),
         # The memo
-        "g": lambda m: m.push(m.memo[parse_text_int(m.line())]),
+        "g": lambda m: m.push(m.memo[_parse_text_int(m.line())]),
         "h": lambda m: m.push(m.memo[m.unsigned(1)]),
         "j": lambda m: m.push(m.memo[m.unsigned(4)]),
-        "p": lambda m: _remember(m, parse_text_int(m.line())),
+        "p": lambda m: _remember(m, _parse_text_int(m.line())),
         "q": lambda m: _remember(m, m.unsigned(1)),
         "r": lambda m: _remember(m, m.unsigned(4)),
         "\x94": lambda m: _remember(m, len(m.memo)),

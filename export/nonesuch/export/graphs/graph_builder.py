@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["IR_VERSION", "OPSET", "GraphBuilder"]
+__all__ = ["IR_VERSION", "OPSET", "GraphBuilder", "serialize"]
 
 OPSET = 18
 """The oldest opset that has all we use; TensorRT 10.3 (JetPack 6) parses it."""
@@ -77,3 +77,8 @@ class GraphBuilder:
             raise ValueError(f"the name {name!r} is taken in graph {self._name!r}")
         self._names.add(name)
         return name
+
+
+def serialize(model: ir.Model) -> bytes:
+    """Serialise with all weights inside; maps are sorted, so equal graphs give equal bytes."""
+    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))

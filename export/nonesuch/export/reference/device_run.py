@@ -16,10 +16,8 @@ from torch import Tensor
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
 
-from .output import to_uint8
 from .reference_network import ReferenceNetwork
-from .rendering import device_inputs, synthesis_options
-from .settings import TorchSettings
+from .rendering import TorchSettings, device_inputs, synthesis_options, to_uint8
 
 __all__ = ["DeviceRun"]
 

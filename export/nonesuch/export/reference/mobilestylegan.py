@@ -31,8 +31,8 @@ from nonesuch.engine.errors import CheckpointError
 from ..checkpoint import Checkpoint
 from .mapping import Linear, MappingNetwork
 from .modulated_conv import Form
-from .output import to_uint8
 from .parameters import parameter, positive, require_family
+from .rendering import to_uint8
 
 __all__ = ["MobileStyleGAN", "to_uint8"]
 

@@ -1,24 +1,61 @@
-"""Runs any reference network on the inputs of a graph, so that both can be asked the same question."""
+"""How the reference networks are run: settings of a session, inputs as a graph has them, pictures as grey levels.
+
+torch is imported inside the functions, because the settings belong to a backend that every command registers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from inspect import signature
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
 
-from .reference_network import ReferenceNetwork
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-__all__ = ["device_inputs", "render", "synthesis_options"]
+    from .modulated_conv import Form
+    from .reference_network import ReferenceNetwork
+
+__all__ = ["TorchSettings", "device_inputs", "render", "synthesis_options", "to_uint8"]
 
 
-def device_inputs(batch: Batch, device: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
-    """All inputs of a batch by their names in the graph, on the device."""
+@dataclass(frozen=True)
+class TorchSettings:
+    """Ways to run a reference network; the defaults are those of the `torch` backend.
+
+    Attributes:
+        form: "grouped", the form that people run, or "inference", the faster one; `Family.reference` says more.
+        memory_format: of weights and activations.
+        compile: let torch.compile make the code, once for every batch size. Needs a C++ compiler.
+        cuda_graphs: capture the run of each batch size and replay it. CUDA only.
+        half: float16 weights and activations, without autocast. Meant for CUDA.
+    """
+
+    form: Form = "grouped"
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    compile: bool = False
+    cuda_graphs: bool = False
+    half: bool = False
+
+    @property
+    def label(self) -> str:
+        """The settings in words: "eager, reference form, channels_last"."""
+        parts = [
+            "compile" if self.compile else "eager",
+            "reference form" if self.form == "grouped" else "inference form",
+            self.memory_format,
+        ]
+        return ", ".join(parts + ["float16"] * self.half + ["CUDA graphs"] * self.cuda_graphs)
+
+
+def device_inputs(batch: Batch, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """All inputs of a batch by their names in the graph, on the device; float32 unless a dtype is given."""
+    import torch
+
     return {name: torch.from_numpy(array).to(device, dtype) for name, array in batch.feeds().items()}
 
 
@@ -37,7 +74,16 @@ def synthesis_options(network: ReferenceNetwork, inputs: Mapping[str, Tensor], v
 
 def render(network: ReferenceNetwork, batch: Batch, variant: Variant, device: str = "cpu") -> Tensor:
     """The picture float32 [N, C, H, W], not clamped, of a batch as the variant's graph would take it."""
+    import torch
+
     inputs = device_inputs(batch, device)
     with torch.inference_mode():
         image: Tensor = network.synthesis(inputs["ws"], **synthesis_options(network, inputs, variant))
     return image
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Float [N, C, H, W], where [-1, 1] is the visible range, to uint8 [N, H, W, C]: trunc(clamp(127.5 x + 128))."""
+    import torch
+
+    return (image * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from nonesuch.engine.errors import OverloadedError
 
-from ..core.refusals import shutting_down
+from ..core.batching.queued_image import shutting_down
 from ..settings import ServerSettings
 from .api_keys import KeyRing
 from .call_record import CallObserver, CallRecord, request_id

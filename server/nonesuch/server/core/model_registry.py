@@ -27,11 +27,11 @@ from nonesuch.engine.errors import (
 )
 
 from ..settings import ModelSettings, ServerSettings
+from .batching.queued_image import shutting_down
 from .image_cache import ImageCache
 from .loaded_model import LoadedModel
 from .observer import LoadReport, Observer
 from .open_model import OpenGenerator, open_generator, resident_mib, size_mib
-from .refusals import shutting_down
 
 __all__ = ["ModelRegistry"]
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 
 from nonesuch.engine.errors import DeadlineError, NonesuchError, OverloadedError
 
-from ..refusals import device_lost, shutting_down
 from .queue_state import DeviceState, QueueState
-from .queued_image import QueuedImage, Stage
+from .queued_image import QueuedImage, Stage, device_lost, shutting_down
 from .request_queue import Priority
 
 __all__ = ["Decision", "decide"]

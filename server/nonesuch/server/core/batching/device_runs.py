@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from nonesuch.engine.errors import BackendError, DeviceLostError, NonesuchError
 from nonesuch.engine.session import Batch, BatchResult, Session
 
-from ..refusals import device_lost
 from .latency_model import LatencyModel
-from .queued_image import QueuedImage, Rendered
+from .queued_image import QueuedImage, Rendered, device_lost
 
 __all__ = ["DeviceRuns"]
 

@@ -18,12 +18,12 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.errors import NonesuchError
+from nonesuch.engine.errors import DeviceLostError, NonesuchError, UnavailableError
 from nonesuch.engine.session import Batch
 
 from .request_queue import Priority
 
-__all__ = ["QueuedImage", "Rendered", "Stage"]
+__all__ = ["QueuedImage", "Rendered", "Stage", "device_lost", "shutting_down"]
 
 
 @dataclass(frozen=True)
@@ -114,3 +114,13 @@ class QueuedImage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
+
+
+def shutting_down() -> UnavailableError:
+    """The server drains."""
+    return UnavailableError("the server is shutting down; call another one, or this one after its restart")
+
+
+def device_lost(error: DeviceLostError) -> UnavailableError:
+    """The device hangs or is gone."""
+    return UnavailableError(f"the server has lost its device ({error.message}); call another one")
