@@ -44,6 +44,11 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    """The public names, which are not imported yet."""
+    return sorted([*globals(), *__all__])
+
+
 def __getattr__(name: str) -> Any:
     """Import public names when they are first used, so that `import nonesuch.engine` costs nothing."""
     if name in _PUBLIC:
