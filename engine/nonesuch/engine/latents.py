@@ -96,7 +96,7 @@ def truncate_ws(
     if psi == 1.0:
         return ws
     pulled = w_avg + np.float32(psi) * (ws[:, :cutoff] - w_avg)
-    return np.concatenate([pulled, ws[:, pulled.shape[1] :]], axis=1)
+    return np.concatenate([pulled, ws[:, pulled.shape[1] :]], axis=1, dtype=np.float32)
 
 
 def noise_from_seed(seed: int, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:

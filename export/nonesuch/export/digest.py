@@ -45,7 +45,7 @@ def sample_image(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray
 
 def find_digest(model_id: str) -> Digest | None:
     """The committed digest of a model, or None."""
-    resource = files(__package__) / "digests" / f"{model_id[:16]}.json"
+    resource = files("nonesuch.export") / "digests" / f"{model_id[:16]}.json"
     if not resource.is_file():
         return None
     content = json.loads(resource.read_text())

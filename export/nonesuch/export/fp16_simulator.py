@@ -52,10 +52,9 @@ class Fp16Run:
                 further than MIN_PSNR_DB from the expected one.
         """
         if self.overflowed:
-            others = f" and {len(self.overflowed) - 1} more" if len(self.overflowed) > 1 else ""
-            raise ExportMismatchError(
-                f"float16 cannot hold {self.overflowed[0]!r}{others}: infinite or NaN; export fp32 instead"
-            )
+            first, *more = self.overflowed
+            others = f" and {len(more)} more" if more else ""
+            raise ExportMismatchError(f"float16 cannot hold {first!r}{others}: infinite or NaN; export fp32 instead")
         psnr = float_psnr_db(self.image, expected)
         if not psnr >= MIN_PSNR_DB:
             raise ExportMismatchError(

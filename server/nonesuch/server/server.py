@@ -56,10 +56,12 @@ class Listener(Protocol):
     @property
     def setting(self) -> str:
         """The name of the setting that has its address."""
+        ...
 
     @property
     def address(self) -> str:
         """Where it listens, with the port that was really bound."""
+        ...
 
     async def start(self) -> None:
         """Listen; no model is loaded yet. Raises UnavailableError where the address cannot be bound."""

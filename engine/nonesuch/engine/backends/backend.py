@@ -40,6 +40,7 @@ class Backend(Protocol):
 
     def probe(self) -> Probe:
         """Look for the runtime and its device. Never raises, never loads a model."""
+        ...
 
     def session(self, artifact: Artifact, options: SessionOptions) -> Session:
         """A closed session for the artifact.
@@ -48,3 +49,4 @@ class Backend(Protocol):
             BackendUnavailableError: the runtime is missing, or cannot do what the options ask.
             ArtifactError: the artifact has no variant for this backend.
         """
+        ...

@@ -28,7 +28,7 @@ class BatchContext:
         self._graph: Any = None
         # TensorRT-RTX captures by itself where it is told to; for TensorRT `capture` does it.
         self._captures = graphs and not hasattr(library.trt, "CudaGraphStrategy")
-        self._context = self._made(self._create(engine, graphs))
+        self._context: Any = self._made(self._create(engine, graphs))
         self._must(self._context.set_optimization_profile_async(profile, cuda.handle), f"profile {profile}")
         cuda.synchronize()
         for tensor in spec.inputs:

@@ -105,7 +105,7 @@ class PickledModule:
         Raises:
             CheckpointError: there are more than any network has (one that is shared counts each time).
         """
-        waiting = [self]
+        waiting: list[PickledModule] = [self]
         count = 0
         while waiting:
             module = waiting.pop()

@@ -22,10 +22,12 @@ class SynthesisBuilder(Protocol):
     @property
     def FORMS(self) -> Sequence[str]:  # noqa: N802  # a constant of the module
         """The forms of up-sampling, the default first."""
+        ...
 
     @property
     def RUNTIME_FORMS(self) -> Mapping[str, str]:  # noqa: N802  # a constant of the module
         """Runtime -> the form that it likes best, where that is not the default."""
+        ...
 
     def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
         """What reads each index of `ws`.
@@ -33,6 +35,7 @@ class SynthesisBuilder(Protocol):
         Raises:
             CheckpointError: the config describes no network of the family.
         """
+        ...
 
     def build_synthesis(self, checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
         """One synthesis graph.
@@ -41,3 +44,4 @@ class SynthesisBuilder(Protocol):
             CheckpointError: a tensor is missing or has another shape than the config says.
             UnsupportedError: the family has no such variant.
         """
+        ...

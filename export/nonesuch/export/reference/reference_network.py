@@ -25,14 +25,18 @@ class ReferenceNetwork(Protocol):
         Raises:
             CheckpointError: another family, a config that makes no such network, or a tensor missing or misshapen.
         """
+        ...
 
     @property
     def mapping(self) -> Callable[..., Tensor]:
         """Z [N, z_dim], and c [N, c_dim] where the family knows classes, to w [N, w_dim]."""
+        ...
 
     @property
     def synthesis(self) -> Callable[..., Tensor]:
         """Ws [N, num_ws, w_dim], and what else the family takes, to the image [N, C, H, W], not clamped."""
+        ...
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The network on another device, in another type or memory format, as `nn.Module.to`."""
+        ...

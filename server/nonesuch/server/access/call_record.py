@@ -73,6 +73,7 @@ class CallObserver(Protocol):
 
     def around(self, record: CallRecord, metadata: Mapping[str, str]) -> AbstractContextManager[None]:
         """Entered when a call begins, and left when its caller has been told of its end."""
+        ...
 
     def ended(self, record: CallRecord, error: BaseException | None) -> None:
         """A call has ended; `error` is there where the failure is our own. Its caller is about to be told."""

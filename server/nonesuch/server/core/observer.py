@@ -19,10 +19,12 @@ class QueueGauge(Protocol):
     @property
     def waiting(self) -> int:
         """Images that wait."""
+        ...
 
     @property
     def in_flight(self) -> int:
         """Batches on the device."""
+        ...
 
 
 @dataclass(frozen=True)

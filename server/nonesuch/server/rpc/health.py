@@ -24,7 +24,7 @@ class Health:
 
     def __init__(self, services: Sequence[str]) -> None:
         self._services = ("", *services)
-        self._servicer = health.aio.HealthServicer()
+        self._servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]  # by Python version
         self._watches = 0
         self._leaving = asyncio.Event()
 
