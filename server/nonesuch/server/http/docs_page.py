@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from starlette.requests import Request
@@ -12,33 +11,23 @@ from starlette.responses import Response
 from .openapi import FRESH_PARAMETERS, openapi_document
 from .web_files import WebFile, WebFiles
 
-__all__ = ["DocsPage"]
-
 
 class DocsPage:
     """Handler of requests for the page, which is the same for everybody."""
 
     def __init__(self, files: WebFiles, calls: Sequence[str], source: str | None) -> None:
         """`calls` are the paths of the methods that may be called; `source` is where the program's source is."""
-        pages = {path: item["get"]["summary"] for path, item in openapi_document()["paths"].items()}
-        fields = {
-            "style": files.lasting("/style.css"),
-            "pages": _terms(pages),
-            "queries": _terms({one["name"]: f"{one['description']} {_values(one)}" for one in FRESH_PARAMETERS}),
-            "calls": "\n".join(f"<li><code>POST {escape(path)}</code></li>" for path in calls),
-            "source": f'<a href="{escape(source)}">source</a>' if source else "source",
-        }
-        self._page = WebFile.of("docs.html", files.template("docs.html").substitute(fields).encode())
+        text = files.template("docs.html").render(
+            pages={path: item["get"]["summary"] for path, item in openapi_document()["paths"].items()},
+            queries={one["name"]: f"{one['description']} {_values(one)}".strip() for one in FRESH_PARAMETERS},
+            calls=calls,
+            source=source,
+        )
+        self._page = WebFile.of("docs.html", text.encode())
 
     async def page(self, request: Request) -> Response:
         """The page."""
         return self._page.answer(request)
-
-
-def _terms(described: Mapping[str, str]) -> str:
-    return "\n".join(
-        f"<dt><code>{escape(name)}</code></dt><dd>{escape(about.strip())}</dd>" for name, about in described.items()
-    )
 
 
 def _values(parameter: Mapping[str, Any]) -> str:

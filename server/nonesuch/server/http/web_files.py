@@ -1,23 +1,26 @@
-"""The files of the web pages, read once: as they are, compressed, and under addresses that may be kept for ever.
+"""The files of the web pages, read once: what browsers load as it is and compressed, and the pages as Jinja templates.
 
-/style.css?v=HASH is kept for ever, because the address has the hash of the file; /style.css alone is asked for again
-each time, and answered with 304 where it is the same.
+/style.css?v=HASH may be kept for ever, because the address has the hash of the file; /style.css alone is asked for
+again each time, and answered with 304 where it is the same.
+
+Starlette's StaticFiles has no such addresses and one ETag for both forms of a file; its GZipMiddleware compresses also
+for a reader who refuses gzip with q=0, and would compress the messages of Connect.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 import importlib.resources
 from dataclasses import dataclass
-from string import Template
 
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
 from .request_headers import is_known, takes_gzip
-
-__all__ = ["WebFile", "WebFiles"]
 
 _NAMES = ("style.css", "app.js", "icon.svg")
 _FOREVER = "public, max-age=31536000, immutable"
@@ -40,11 +43,11 @@ class WebFile:
         return cls(data, gzip.compress(data, 9, mtime=0), tag, _MEDIA_TYPES[name.rpartition(".")[2]])
 
     def answer(self, request: Request) -> Response:
-        """The file: for ever where its hash is asked for, else to be asked for each time."""
+        """The file: to be kept for ever where its hash is in the address, else to be asked for again each time."""
         zipped = takes_gzip(request.headers)
         tag = f'"{self.tag}{"-gzip" if zipped else ""}"'
-        lasting = request.query_params.get("v") == self.tag
-        headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": _FOREVER if lasting else "no-cache"}
+        permanent = request.query_params.get("v") == self.tag
+        headers = {"ETag": tag, "Vary": "Accept-Encoding", "Cache-Control": _FOREVER if permanent else "no-cache"}
         if is_known(request.headers, tag):
             return Response(status_code=304, headers=headers)
         if zipped:
@@ -60,18 +63,31 @@ class WebFiles:
     """
 
     def __init__(self) -> None:
-        self._folder = importlib.resources.files(__package__).joinpath("web")
-        self._files = {f"/{name}": WebFile.of(name, self._folder.joinpath(name).read_bytes()) for name in _NAMES}
+        folder = importlib.resources.files(__package__).joinpath("web")
+        self._files = {f"/{name}": WebFile.of(name, folder.joinpath(name).read_bytes()) for name in _NAMES}
         self.paths = tuple(self._files)
+        self._templates = Environment(
+            loader=PackageLoader(__package__, "web"),
+            autoescape=True,
+            finalize=_escaped,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            keep_trailing_newline=True,
+        )
+        self._templates.globals["address"] = self._permanent_address
 
     def template(self, name: str) -> Template:
-        """A page of the package, with places to fill."""
-        return Template(self._folder.joinpath(name).read_text("utf-8"))
-
-    def lasting(self, path: str) -> str:
-        """The address under which a file may be kept for ever."""
-        return f"{path}?v={self._files[path].tag}"
+        """A page; `address(path)` in it is the address under which the file of that path may be kept for ever."""
+        return self._templates.get_template(name)
 
     async def file(self, request: Request) -> Response:
         """The file of the request's path."""
         return self._files[request.url.path].answer(request)
+
+    def _permanent_address(self, path: str) -> str:
+        return f"{path}?v={self._files[path].tag}"
+
+
+def _escaped(value: object) -> object:
+    """A value as `html.escape` writes it; Jinja's own escape, which comes after it, spells the two quotes otherwise."""
+    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))  # noqa: S704  # it is escaped

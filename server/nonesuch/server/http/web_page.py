@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from html import escape
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -19,7 +19,6 @@ from starlette.responses import Response
 from nonesuch.engine.source import Seeds
 
 from ..access.call_record import REQUEST_ID_KEY
-from ..core.loaded_model import LoadedModel
 from ..core.service import ImageService
 from .fresh_faces import FreshFaces
 from .http_calls import Handler
@@ -27,18 +26,26 @@ from .image_address import BUILD_DIGITS, ImageAddress, psi_text
 from .request_headers import takes_gzip
 from .web_files import WebFiles
 
-__all__ = ["WebPage"]
-
-_ALT = "Computer-generated face of a person who does not exist"
 _DEFAULT_PSI = f"{Seeds.default_psi:g}"
 _KNOWN = ("psi", "model", "mix")  # anything else in the query is somebody's tracking, and none of ours
 # Back shows the page as it was, and a refresh asks again.
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
-_FIELDS = (
-    *("seed", "model", "drawn", "picture", "permalink", "kept", "image", "file_name"),
-    *("trouble", "hide_face"),
-)
 _PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class _Face:
+    """What the page has to know of its face; without a seed there is none."""
+
+    seed: str = ""
+    psi: str = _DEFAULT_PSI
+    model: str = ""
+    drawn: bool = False  # nobody has asked for this seed
+    permalink: str = ""
+    image: str = ""
+    file_name: str = ""
+    side: int = 0  # pixels
+    kept: tuple[tuple[str, str], ...] = ()  # what the form of the next face sends
 
 
 class WebPage:
@@ -46,14 +53,9 @@ class WebPage:
 
     def __init__(self, service: ImageService, faces: FreshFaces, files: WebFiles) -> None:
         self._registry = service.registry
+        self._source = service.settings.http_source
         self._faces = faces
         self._template = files.template("index.html")
-        source = service.settings.http_source
-        self._fixed = {
-            "style": files.lasting("/style.css"),
-            "script": files.lasting("/app.js"),
-            "source": f' (<a href="{escape(source)}">source</a>)' if source else "",
-        }
 
     async def page(self, request: Request) -> Response:
         """The page with the face that the query names, or else with a fresh one."""
@@ -67,8 +69,8 @@ class WebPage:
             if response.media_type != _PROBLEM:
                 return response
             detail = json.loads(bytes(response.body))["detail"]
-            fields = {"trouble": escape(f"{detail[:1].upper()}{detail[1:]}."), "hide_face": "hidden"}
-            page = self._rendered(request, fields, response.status_code)
+            trouble = f"{detail[:1].upper()}{detail[1:]}."
+            page = self._rendered(request, _Face(), trouble, response.status_code)
             for name in ("Retry-After", "WWW-Authenticate", REQUEST_ID_KEY):
                 if name in response.headers:
                     page.headers[name] = response.headers[name]
@@ -76,29 +78,23 @@ class WebPage:
 
         return answer
 
-    def _rendered(self, request: Request, fields: dict[str, str], status: int = 200) -> Response:
-        """The template with what is escaped already; what is missing is empty."""
+    def _rendered(self, request: Request, face: _Face, trouble: str = "", status: int = 200) -> Response:
         models = self._registry.loaded
-        several = len(models) > 1
-        blank = dict.fromkeys(_FIELDS, "")
-        own = {
-            "psi": _DEFAULT_PSI,
-            "default": escape(self._registry.names[0]),
-            "several": "several" if len(self._registry.names) > 1 else "",
-            "hide_models": "" if several else "hidden",
-            "disable_models": "" if several else "disabled",
-            "models": "\n".join(_option(model, fields.get("model")) for model in models),
-            "licence": escape(_licence(models, fields.get("model"))),
-        }
-        data = self._template.substitute({**blank, **self._fixed, **own, **fields}).encode()
-        headers = dict(_PAGE_HEADERS)
+        text = self._template.render(
+            face=face,
+            trouble=trouble,
+            names=self._registry.names,
+            models=models,
+            shown=next((model for model in models if model.name == face.model), models[0] if models else None),
+            source=self._source,
+        )
+        data, headers = text.encode(), dict(_PAGE_HEADERS)
         if takes_gzip(request.headers):
             data = gzip.compress(data, 6, mtime=0)
             headers["Content-Encoding"] = "gzip"
         return Response(data, status, headers, media_type="text/html")
 
-    async def _face(self, request: Request) -> dict[str, str]:
-        """What the template says of a face, escaped."""
+    async def _face(self, request: Request) -> _Face:
         seed = request.query_params.get("seed", "").strip()
         query = [(name, value) for name, value in request.query_params.multi_items() if name in _KNOWN]
         if seed:
@@ -113,41 +109,16 @@ class WebPage:
         psi = psi_text(wanted.psi)
         mixes = [pair for pair in query if pair[0] == "mix"]
         several = [("model", name)] if len(self._registry.names) > 1 else []
-        # `after` makes an address of its own, so that Back finds this page where there is no script.
-        kept = [("after", str(address.seed)), *([("psi", psi)] if psi != _DEFAULT_PSI else []), *several]
         shown = urlencode([("seed", str(address.seed)), ("psi", psi), *several, *mixes], safe=":")
-        fields = {
-            "seed": str(address.seed),
-            "psi": psi,
-            "model": name,
-            "drawn": "" if seed else "drawn",
-            "permalink": f"/?{shown}",
-            "image": path,
-            "file_name": address.file_name,
-        }
-        escaped = {key: escape(value) for key, value in fields.items()}
-        escaped["picture"] = (
-            f'<img id="face" src="{escape(path)}" alt="{_ALT}" width="{side}" height="{side}" fetchpriority="high">'
+        return _Face(
+            seed=str(address.seed),
+            psi=psi,
+            model=name,
+            drawn=not seed,
+            permalink=f"/?{shown}",
+            image=path,
+            file_name=address.file_name,
+            side=side,
+            # `after` makes an address of its own, so that Back finds this page where there is no script.
+            kept=(("after", str(address.seed)), *([("psi", psi)] if psi != _DEFAULT_PSI else []), *several),
         )
-        escaped["kept"] = "".join(f'<input type="hidden" name="{key}" value="{escape(value)}">' for key, value in kept)
-        return escaped
-
-
-def _option(model: LoadedModel, chosen: str | None) -> str:
-    """A model to choose, and what the page has to know of it."""
-    manifest = model.manifest
-    facts = {
-        "value": model.name,
-        "data-resolution": str(manifest.resolution),
-        "data-ws": str(manifest.num_ws),
-        "data-backend": model.generator.session.identity,
-        "data-licence": manifest.source.licence,
-    }
-    attributes = " ".join(f'{name}="{escape(value)}"' for name, value in facts.items())
-    selected = " selected" if escape(model.name) == chosen else ""
-    return f"<option {attributes}{selected}>{escape(model.name)}</option>"
-
-
-def _licence(models: list[LoadedModel], chosen: str | None) -> str:
-    found = [model for model in models if escape(model.name) == chosen] or models
-    return found[0].manifest.source.licence if found else "unknown while no model is loaded"
