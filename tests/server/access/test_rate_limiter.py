@@ -59,7 +59,7 @@ def test_a_caller_may_have_limits_of_its_own_or_none() -> None:
 
 
 def test_clients_that_were_silent_longest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nonesuch.server.access.rate_limiter._MOST_CLIENTS", 2)
+    monkeypatch.setattr("nonesuch.server.access.rate_limiter._MAX_CLIENTS", 2)
     limiter = RateLimiter(1.0, 1, clock=Clock())
     for name in ("a", "b", "c"):
         limiter.charge(Caller(name, frozenset()), 1)

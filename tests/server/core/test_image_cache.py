@@ -34,7 +34,7 @@ def test_the_least_recently_used_leave_first_and_the_bytes_are_bounded() -> None
     assert cache.get(b"b") is None
     assert cache.get(b"a") is not None
     assert len(cache) == 3
-    assert cache.size_bytes <= cache.most_bytes
+    assert cache.size_bytes <= cache.max_bytes
     cache.put(b"e", replace(MADE, data=b"x" * 20_000))
     assert cache.get(b"e") is None
     assert len(cache) == 3

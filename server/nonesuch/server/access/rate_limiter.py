@@ -7,17 +7,16 @@ the bucket can ever hold is taken when the bucket is full, and leaves a debt.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from cachetools import LRUCache
 
 from nonesuch.engine.errors import OverloadedError
 
 from .caller import Caller
 
-__all__ = ["RateLimiter"]
-
-_MOST_CLIENTS = 10_000  # the one that was silent for longest is forgotten; its bucket is full or close to it
+_MAX_CLIENTS = 10_000  # the one that was silent for longest is forgotten; its bucket is full or close to it
 
 
 @dataclass
@@ -36,7 +35,7 @@ class RateLimiter:
         self._rate = images_per_s
         self._burst = burst_images
         self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets: LRUCache[str, _Bucket] = LRUCache(_MAX_CLIENTS)
 
     def charge(self, caller: Caller, images: int) -> None:
         """Take so many tokens out of the caller's bucket.
@@ -50,9 +49,6 @@ class RateLimiter:
         burst = caller.burst_images or self._burst
         now = self._clock()
         bucket = self._buckets.setdefault(caller.name, _Bucket(burst, now))
-        self._buckets.move_to_end(caller.name)
-        if len(self._buckets) > _MOST_CLIENTS:
-            self._buckets.popitem(last=False)
         bucket.tokens = min(burst, bucket.tokens + (now - bucket.at) * rate)
         bucket.at = now
         missing = min(images, burst) - bucket.tokens

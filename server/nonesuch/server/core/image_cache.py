@@ -5,12 +5,11 @@ An image is decided by its request and the build, so what is found here is what 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import replace
 
-from .image_request import ImageTiming, MadeImage
+from cachetools import LRUCache
 
-__all__ = ["ImageCache"]
+from .image_request import ImageTiming, MadeImage
 
 _OVERHEAD_BYTES = 1024  # of an entry besides its image: key, record, dictionary
 _NO_TIME = ImageTiming(0.0, 0.0, 0.0, 0.0)
@@ -19,11 +18,10 @@ _NO_TIME = ImageTiming(0.0, 0.0, 0.0, 0.0)
 class ImageCache:
     """Images by the fingerprint of their request; used on the event loop alone. With no bytes it keeps nothing."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes = most_bytes
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self.hits = self.misses = 0
-        self._images: OrderedDict[bytes, MadeImage] = OrderedDict()
-        self._bytes = 0
+        self._images: LRUCache[bytes, MadeImage] = LRUCache(max_bytes, _size_bytes)
 
     def __len__(self) -> int:
         return len(self._images)
@@ -31,12 +29,12 @@ class ImageCache:
     @property
     def enabled(self) -> bool:
         """Whether it keeps anything."""
-        return self.most_bytes > 0
+        return self.max_bytes > 0
 
     @property
     def size_bytes(self) -> int:
         """What the images take, with what keeps them."""
-        return self._bytes
+        return int(self._images.currsize)
 
     def get(self, key: bytes) -> MadeImage | None:
         """The image of that fingerprint, marked as cached; it cost nothing now."""
@@ -45,16 +43,13 @@ class ImageCache:
             self.misses += 1
             return None
         self.hits += 1
-        self._images.move_to_end(key)
         return replace(made, cached=True, timing=_NO_TIME)
 
     def put(self, key: bytes, made: MadeImage) -> None:
         """Keep an image; one that is larger than all that may be kept is passed over."""
-        size = len(made.data) + _OVERHEAD_BYTES
-        if size > self.most_bytes or key in self._images:
-            return
-        self._images[key] = made
-        self._bytes += size
-        while self._bytes > self.most_bytes:
-            _, old = self._images.popitem(last=False)
-            self._bytes -= len(old.data) + _OVERHEAD_BYTES
+        if key not in self._images and _size_bytes(made) <= self.max_bytes:
+            self._images[key] = made
+
+
+def _size_bytes(made: MadeImage) -> int:
+    return len(made.data) + _OVERHEAD_BYTES

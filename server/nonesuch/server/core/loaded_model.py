@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from nonesuch.engine.downscale import check_size
@@ -37,10 +37,8 @@ from .image_cache import ImageCache
 from .image_request import ImageRequest, ImageTiming, MadeImage
 from .observer import Observer
 
-__all__ = ["LoadedModel"]
-
 _R = TypeVar("_R")
-_KEPT_STYLES = 4096  # 8 MiB for a w of 512 values
+_MAX_KEPT_STYLES = 4096  # 8 MiB for a w of 512 values
 _WEIGHT = 0.1  # of a new image in the average time behind the run
 
 
@@ -70,7 +68,7 @@ class LoadedModel:
         self._users = 0
         self._unused = asyncio.Event()
         self._mappers = ThreadPoolExecutor(1, thread_name_prefix="nonesuch-mapping")
-        self._styles: OrderedDict[tuple[int, int | None], NDArray[np.float32]] = OrderedDict()
+        self._styles: LRUCache[tuple[int, int | None], NDArray[np.float32]] = LRUCache(_MAX_KEPT_STYLES)
 
     @property
     def manifest(self) -> Manifest:
@@ -272,9 +270,7 @@ class LoadedModel:
     def _mapped(self, source: Seeds, picture: PictureOptions) -> NDArray[np.float32]:
         """The untruncated w of a seed, float32 [1, w_dim]; those of the seeds used last are kept."""
         key = (source.seeds[0], picture.class_index)
-        if key not in self._styles:
-            self._styles[key] = self.generator.latents.map(source, picture)
-            if len(self._styles) > _KEPT_STYLES:
-                self._styles.popitem(last=False)
-        self._styles.move_to_end(key)
-        return self._styles[key]
+        w = self._styles.get(key)
+        if w is None:
+            w = self._styles[key] = self.generator.latents.map(source, picture)
+        return w

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import replace
+
+from cachetools import LRUCache
 
 from nonesuch.engine.errors import NonesuchError
 from nonesuch.engine.source import Seeds
@@ -21,9 +23,7 @@ from ..core.image_request import ImageRequest, MadeImage, fresh_seed
 from ..core.service import ImageService
 from .image_address import BUILD_DIGITS, ImageAddress
 
-__all__ = ["FreshFaces"]
-
-_MOST_PROMISED = 64  # a visitor who never fetches the picture; the oldest is forgotten, and would be made again
+_MAX_PROMISED = 64  # a visitor who never fetches the picture; the oldest is forgotten, and would be made again
 
 
 class FreshFaces:
@@ -33,7 +33,7 @@ class FreshFaces:
         self._service = service
         self._count = count
         self._ready: deque[MadeImage] = deque()
-        self._promised: OrderedDict[str, MadeImage] = OrderedDict()
+        self._promised: LRUCache[str, MadeImage] = LRUCache(_MAX_PROMISED)
         self._refilling: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -60,8 +60,6 @@ class FreshFaces:
             return address, False
         address = replace(address, seed=made.seed)
         self._promised[address.path(made.model, made.build_id[:BUILD_DIGITS])] = made
-        if len(self._promised) > _MOST_PROMISED:
-            self._promised.popitem(last=False)
         return address, True
 
     def claim(self, path: str) -> MadeImage | None:

@@ -32,11 +32,9 @@ from .operations import Operations
 from .web_files import WebFiles
 from .web_page import WebPage
 
-__all__ = ["HttpGateway"]
-
 _KEEP_ALIVE_S = 15
 _LINGER_S = 5
-_MOST_HEADER_BYTES = 16 * 1024
+_MAX_HEADER_BYTES = 16 * 1024
 _EXPOSED = ("ETag", "Nonesuch-Seed", "Nonesuch-Psi", "Nonesuch-Build", "Retry-After", "Server-Timing", "X-Request-Id")
 # On every answer: nothing of it is run, framed, guessed at or indexed.
 _HEADERS = (
@@ -148,7 +146,7 @@ class HttpGateway:
                 limit_concurrency=self._settings.max_connections,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=_LINGER_S,
-                h11_max_incomplete_event_size=_MOST_HEADER_BYTES,
+                h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
             )
         )
         self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
