@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from nonesuch.engine.atomic_file import staged_file
 from nonesuch.engine.errors import BackendUnavailableError, InvalidRequestError
 from nonesuch.engine.provenance import ImageRecord
-
-__all__ = ["check_animation", "write_animation"]
 
 _SUFFIXES = (".webp", ".gif", ".mp4")
 _MAX_PIXELS_IN_MEMORY = 1 << 30
@@ -47,16 +46,12 @@ def check_animation(path: Path, frames: int, resolution: int) -> None:
 def write_animation(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, record: ImageRecord) -> None:
     """Write frames uint8 [H, W, C] with 1 or 3 channels (or 4, whose alpha is left out); the file appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: the writers choose the container by it.
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
+    # The writers choose the container by the suffix.
+    with staged_file(path, prefix=f".{path.stem}-", suffix=path.suffix) as staging:
         if path.suffix.lower() == ".mp4":
-            _write_mp4(part, frames, fps, record)
+            _write_mp4(staging, frames, fps, record)
         else:
-            _write_with_pillow(part, frames, fps, record)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+            _write_with_pillow(staging, frames, fps, record)
 
 
 def _write_with_pillow(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, record: ImageRecord) -> None:

@@ -8,18 +8,16 @@ measured with, and for graphs by their hashes; where either has changed it is pa
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from .artifact import Artifact
+from .atomic_file import staged_file
 from .home import Home
 from .machine import machine_id
 from .session import SessionOptions
-
-__all__ = ["FORMAT", "TUNING_FILE", "TunedSettings", "Tuning"]
 
 FORMAT = 1
 TUNING_FILE = "tuning.json"
@@ -87,9 +85,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Keep it, in place of an older one; readers see the whole of either."""
         path = self.path(artifact, home)
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{TUNING_FILE}.{os.getpid()}")
-        staging.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
-        os.replace(staging, path)
+        with staged_file(path) as staging:
+            staging.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         return path
 
     def fastest(self) -> TunedSettings:

@@ -7,16 +7,13 @@ wants to accept a file that its publisher replaced takes its entry out.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
+from nonesuch.engine.atomic_file import staged_file
 from nonesuch.engine.errors import DownloadError
-
-__all__ = ["KnownHashes"]
 
 
 class KnownHashes:
@@ -43,14 +40,8 @@ class KnownHashes:
         try:
             with FileLock(f"{self.path}.lock"):
                 entries = self._read() | {filename: {"sha256": sha256, "from": origin}}
-                handle, staging = tempfile.mkstemp(prefix=".known-hashes-", dir=self.path.parent)
-                try:
-                    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                        stream.write(json.dumps(entries, indent=2, sort_keys=True) + "\n")
-                    os.replace(staging, self.path)
-                except BaseException:
-                    Path(staging).unlink(missing_ok=True)
-                    raise
+                with staged_file(self.path, prefix=".known-hashes-") as staging:
+                    staging.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         except OSError as error:
             raise DownloadError(f"{self.path} cannot be written ({error.strerror or error})") from error
 

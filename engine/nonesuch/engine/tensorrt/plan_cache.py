@@ -24,15 +24,13 @@ from .build_spec import BuildSpec
 from .plan_folder import PlanFolder, StoredPlan
 from .plan_record import PlanRecord
 
-__all__ = ["LIMIT_VARIABLE", "PlanCache"]
-
 LIMIT_VARIABLE = "NONESUCH_PLAN_CACHE_MIB"
 _DEFAULT_LIMIT_MIB = 8192
 _LOCK_TIMEOUT_S = 3600.0
 _LOCK_STEP_S = 0.5  # between two looks at whether the wait was cancelled
 _FORGOTTEN_S = 86_400.0  # what is still unfinished after a day belongs to a process that was killed
 _FOLDER = "plans"
-_MOST_TIMINGS_BYTES = 256 << 20
+_MAX_TIMINGS_BYTES = 256 << 20
 _TIMINGS = "kernel-timings"
 
 
@@ -103,7 +101,7 @@ class PlanCache:
         path = self._timings(spec)
         with contextlib.suppress(OSError, PlanError):
             PlanFolder(path.parent).check_private()
-            if path.stat().st_size <= _MOST_TIMINGS_BYTES:
+            if path.stat().st_size <= _MAX_TIMINGS_BYTES:
                 return path.read_bytes()
         return None
 

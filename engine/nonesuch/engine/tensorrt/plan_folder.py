@@ -12,16 +12,14 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..atomic_file import staged_file
 from ..errors import PlanError
 from .plan_record import MAX_RECORD_BYTES, PlanRecord
-
-__all__ = ["PlanFolder", "StoredPlan"]
 
 _PLAN, _RECORD, _STAGING = ".plan", ".json", ".writing-"
 
@@ -129,16 +127,8 @@ class PlanFolder:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write one file of the folder as a whole: beside its place, to the disk, and renamed. Raises OSError."""
-        handle, staging = tempfile.mkstemp(prefix=f"{_STAGING}{path.stem}-", dir=self.folder)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(staging, path)
-        except BaseException:
-            Path(staging).unlink(missing_ok=True)
-            raise
+        with staged_file(path, prefix=f"{_STAGING}{path.stem}-", mode=0o600, sync=True) as staging:
+            staging.write_bytes(data)
 
     def sweep(self, name: str = "", *, older_than_s: float = 0.0) -> None:
         """Delete what writers of a name, or of any, left behind when they were killed; nobody may be writing it now."""
