@@ -21,7 +21,6 @@ from nonesuch.engine.manifest import WeightsSource
 from nonesuch.engine.session import SessionOptions
 from nonesuch.export.catalogue import find_entry
 from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.download import fetch_file
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.named import ExportJob, export_named
 from nonesuch.server.core.open_model import OpenGenerator
@@ -116,7 +115,7 @@ def faces_home() -> Home:
     """A home with the default model's file; kept in the checkout's cache, so that it is fetched once."""
     home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
     try:
-        fetch_file(find_entry("faces").file, home)
+        find_entry("faces").file.fetch(home)
     except DownloadError as error:
         if os.environ.get("CI"):
             raise

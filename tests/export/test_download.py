@@ -13,8 +13,7 @@ from filelock import FileLock
 
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
-from nonesuch.export.catalogue import PackageFile
-from nonesuch.export.download import fetch_file, file_at_hand
+from nonesuch.export.pip_download import PackageFile
 
 INFO = "nonesuch_test_file-1.dist-info"
 
@@ -35,7 +34,13 @@ def wheel(tmp_path: Path) -> Path:
 def file(wheel: Path) -> PackageFile:
     """The catalogue's view of it."""
     data = wheel.read_bytes()
-    return PackageFile("nonesuch-test-file", "1", wheel.name, len(data), hashlib.sha256(data).hexdigest())
+    return PackageFile(
+        wheel.name,
+        package="nonesuch-test-file",
+        version="1",
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 @pytest.fixture
@@ -58,15 +63,15 @@ def kept(home: Home) -> list[str]:
 
 def refusal(file: PackageFile, home: Home, source: Path | None = None) -> str:
     with pytest.raises(DownloadError) as caught:
-        fetch_file(file, home, source=source)
+        file.fetch(home, source)
     assert "\n" not in caught.value.message
     return caught.value.message
 
 
 def test_a_copy_at_hand_is_taken_over(file: PackageFile, home: Home, wheel: Path) -> None:
-    assert file_at_hand(file, home) is None
-    path = fetch_file(file, home, source=wheel)
-    assert path == home.downloads / file.filename == file_at_hand(file, home)
+    assert file.at_hand(home) is None
+    path = file.fetch(home, wheel)
+    assert path == home.downloads / file.filename == file.at_hand(home)
     assert path.read_bytes() == wheel.read_bytes()
     assert wheel.is_file()
     assert kept(home) == [file.filename]
@@ -74,13 +79,13 @@ def test_a_copy_at_hand_is_taken_over(file: PackageFile, home: Home, wheel: Path
 
 def test_the_copy_may_have_any_name(file: PackageFile, home: Home, wheel: Path) -> None:
     renamed = wheel.rename(wheel.with_name("download (1)"))
-    assert fetch_file(file, home, source=renamed).name == file.filename
+    assert file.fetch(home, renamed).name == file.filename
 
 
 def test_what_is_there_is_not_fetched_again(file: PackageFile, home: Home, wheel: Path) -> None:
-    first = fetch_file(file, home, source=wheel).stat()
+    first = file.fetch(home, wheel).stat()
     # With a source that could not be read, so any try to fetch would fail.
-    assert fetch_file(file, home, source=Path("/nonexistent")).stat() == first
+    assert file.fetch(home, Path("/nonexistent")).stat() == first
 
 
 def test_another_file_is_refused_and_not_kept(file: PackageFile, home: Home, tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_another_file_is_refused_and_not_kept(file: PackageFile, home: Home, tmp
     assert file.sha256[:12] in message
     assert hashlib.sha256(b"other").hexdigest()[:12] in message
     assert kept(home) == []
-    assert file_at_hand(file, home) is None
+    assert file.at_hand(home) is None
 
 
 def test_a_source_that_cannot_be_read_is_one_line(file: PackageFile, home: Home, tmp_path: Path) -> None:
@@ -100,18 +105,18 @@ def test_a_source_that_cannot_be_read_is_one_line(file: PackageFile, home: Home,
 
 
 def test_a_damaged_file_in_the_home_is_replaced(file: PackageFile, home: Home, wheel: Path) -> None:
-    path = fetch_file(file, home, source=wheel)
+    path = file.fetch(home, wheel)
     for damage in (b"", path.read_bytes()[:-1], path.read_bytes() + b"\0"):
         path.write_bytes(damage)
-        assert file_at_hand(file, home) is None
-        assert fetch_file(file, home, source=wheel) == path
+        assert file.at_hand(home) is None
+        assert file.fetch(home, wheel) == path
         assert path.read_bytes() == wheel.read_bytes()
     assert kept(home) == [file.filename]
 
 
 @pytest.mark.usefixtures("pip_finds")
 def test_pip_gets_it(file: PackageFile, home: Home, wheel: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    path = fetch_file(file, home)
+    path = file.fetch(home)
     assert path.read_bytes() == wheel.read_bytes()
     assert kept(home) == [file.filename]
     assert capfd.readouterr().out == ""
@@ -122,7 +127,7 @@ def test_pips_progress_never_reaches_standard_output(
     file: PackageFile, home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # File descriptors, because pip is a process of its own.
-    fetch_file(file, home, show_progress=True)
+    file.fetch(home, show_progress=True)
     found = capfd.readouterr()
     assert found.out == ""
     assert file.filename in found.err
@@ -164,7 +169,7 @@ def test_one_waits_while_another_has_the_lock(file: PackageFile, home: Home, whe
 
             def fetch() -> Path:
                 started.set()
-                return fetch_file(file, home, source=wheel)
+                return file.fetch(home, wheel)
 
             fetched = pool.submit(fetch)
             assert started.wait(timeout=30)
@@ -179,16 +184,17 @@ FETCH = """
 import sys
 from pathlib import Path
 from nonesuch.engine.home import Home
-from nonesuch.export.catalogue import PackageFile
-from nonesuch.export.download import fetch_file
-home, source, filename, sha256 = sys.argv[1:]
+from nonesuch.export.pip_download import PackageFile
+home, source, filename, size_bytes, sha256 = sys.argv[1:]
 sys.stdin.readline()
-print(fetch_file(PackageFile("p", "1", filename, 1, sha256), Home(Path(home)), source=Path(source)))
+file = PackageFile(filename, package="p", version="1", size_bytes=int(size_bytes), sha256=sha256)
+print(file.fetch(Home(Path(home)), Path(source)))
 """
 
 
 def test_two_processes_at_once_both_have_it(file: PackageFile, home: Home, wheel: Path) -> None:
-    command = [sys.executable, "-c", FETCH, str(home.root), str(wheel), file.filename, file.sha256]
+    command = [sys.executable, "-c", FETCH, str(home.root), str(wheel), file.filename]
+    command += [str(file.size_bytes), file.sha256]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -201,5 +207,5 @@ def test_two_processes_at_once_both_have_it(file: PackageFile, home: Home, wheel
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
         assert out.strip() == str(home.downloads / file.filename)
-    assert file_at_hand(file, home) is not None
+    assert file.at_hand(home) is not None
     assert kept(home) == [file.filename]

@@ -42,7 +42,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
         Shelf(CONTENT, certificate).running() as shelf,
         pytest.raises(DownloadError, match=r"cannot be fetched \(.*certificate verify failed") as caught,
     ):
-        HttpsFile("net.pkl", shelf.url).fetch(home, None, None)
+        HttpsFile("net.pkl", url=shelf.url).fetch(home)
     assert "\n" not in caught.value.message
     assert [path.suffix for path in home.downloads.iterdir()] == [".lock"]
 
@@ -51,10 +51,10 @@ def test_https_is_spoken_and_never_left(home: Home, certificate: Path, monkeypat
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Shelf(CONTENT, certificate).running() as shelf, Shelf(CONTENT).running() as plain:
-        file = HttpsFile("net.pkl", shelf.url)
+        file = HttpsFile("net.pkl", url=shelf.url)
         shelf.location = plain.url
         with pytest.raises(DownloadError, match=f"leads to {plain.url}, which is not https"):
-            file.fetch(home, None, None)
+            file.fetch(home)
         assert plain.asked == []
         shelf.location = "/elsewhere"
-        assert file.fetch(home, None, None).read_bytes() == CONTENT
+        assert file.fetch(home).read_bytes() == CONTENT

@@ -15,7 +15,6 @@ from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
 from nonesuch.export.catalogue_entry import CatalogueEntry
 from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.download import fetch_file, file_at_hand
 from nonesuch.export.https_download import HttpsFile
 
 from ..https_shelf import Shelf
@@ -39,7 +38,7 @@ def shelf() -> Iterator[Shelf]:
 @pytest.fixture
 def file(shelf: Shelf) -> HttpsFile:
     """The file as the catalogue would have it, if its publisher named neither size nor hash."""
-    return HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+    return HttpsFile("net.pkl", url=shelf.url, allow_loopback=True)
 
 
 def kept(home: Home) -> list[str]:
@@ -49,7 +48,7 @@ def kept(home: Home) -> list[str]:
 
 def refusal(file: HttpsFile, home: Home, source: Path | None = None) -> str:
     with pytest.raises(DownloadError) as caught:
-        fetch_file(file, home, source=source)
+        file.fetch(home, source)
     assert "\n" not in caught.value.message
     return caught.value.message
 
@@ -60,7 +59,7 @@ def refusal(file: HttpsFile, home: Home, source: Path | None = None) -> str:
 )
 def test_an_address_that_is_not_https_is_no_entry(url: str) -> None:
     with pytest.raises(ValueError, match="is not an https address"):
-        HttpsFile("net.pkl", url)
+        HttpsFile("net.pkl", url=url)
 
 
 @pytest.mark.parametrize(
@@ -68,22 +67,22 @@ def test_an_address_that_is_not_https_is_no_entry(url: str) -> None:
 )
 def test_loopback_for_tests_is_loopback(url: str) -> None:
     with pytest.raises(ValueError, match="is not an https address"):
-        HttpsFile("net.pkl", url, allow_loopback=True)
+        HttpsFile("net.pkl", url=url, allow_loopback=True)
 
 
 @pytest.mark.parametrize("name", ["../net.pkl", "/net.pkl", "", "..", "a/b"])
 def test_a_name_that_leads_out_of_the_downloads_is_no_entry(name: str) -> None:
     with pytest.raises(ValueError, match="is not a plain file name"):
-        HttpsFile(name, "https://example.org/net.pkl")
+        HttpsFile(name, url="https://example.org/net.pkl")
 
 
 def test_it_comes_whole_and_is_not_fetched_again(file: HttpsFile, home: Home, shelf: Shelf) -> None:
     published = replace(file, sha256=SHA256, size_bytes=len(CONTENT))
-    assert file_at_hand(published, home) is None
-    path = fetch_file(published, home)
-    assert path == home.downloads / "net.pkl" == file_at_hand(published, home)
+    assert published.at_hand(home) is None
+    path = published.fetch(home)
+    assert path == home.downloads / "net.pkl" == published.at_hand(home)
     assert path.read_bytes() == CONTENT
-    assert fetch_file(published, home) == path
+    assert published.fetch(home) == path
     assert len(shelf.asked) == 1
     assert kept(home) == ["net.pkl"]
 
@@ -92,13 +91,13 @@ def test_a_file_without_a_published_hash_is_recorded_and_checked_ever_after(
     file: HttpsFile, home: Home, shelf: Shelf
 ) -> None:
     assert file.expected_sha256(home) is None
-    path = fetch_file(file, home)
+    path = file.fetch(home)
     record = home.downloads / "known_hashes.json"
     assert json.loads(record.read_text()) == {"net.pkl": {"sha256": SHA256, "from": shelf.url}}
     assert file.expected_sha256(home) == SHA256
     path.write_bytes(OTHER)  # altered here
-    assert file_at_hand(file, home) is None
-    assert fetch_file(file, home).read_bytes() == CONTENT
+    assert file.at_hand(home) is None
+    assert file.fetch(home).read_bytes() == CONTENT
     path.unlink()
     shelf.content = OTHER  # and replaced there
     message = refusal(file, home)
@@ -107,14 +106,14 @@ def test_a_file_without_a_published_hash_is_recorded_and_checked_ever_after(
     assert f"take its entry out of {record}" in message
     assert kept(home) == ["known_hashes.json"]
     record.write_text("{}")
-    assert fetch_file(file, home).read_bytes() == OTHER
+    assert file.fetch(home).read_bytes() == OTHER
 
 
 def test_a_file_that_nobody_recorded_is_not_trusted(file: HttpsFile, home: Home) -> None:
     home.downloads.mkdir(parents=True)
     (home.downloads / "net.pkl").write_bytes(OTHER)
-    assert file_at_hand(file, home) is None
-    assert fetch_file(file, home).read_bytes() == CONTENT
+    assert file.at_hand(home) is None
+    assert file.fetch(home).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"net.pkl": 1}', '{"net.pkl": {"sha256": "abc"}}', "[" * 100_000])
@@ -128,8 +127,8 @@ def test_a_damaged_record_is_one_line_and_no_excuse(file: HttpsFile, home: Home,
 
 
 def test_records_of_others_stay(file: HttpsFile, home: Home) -> None:
-    fetch_file(file, home)
-    fetch_file(replace(file, filename="second.pkl"), home)
+    file.fetch(home)
+    replace(file, filename="second.pkl").fetch(home)
     assert set(json.loads((home.downloads / "known_hashes.json").read_text())) == {"net.pkl", "second.pkl"}
 
 
@@ -143,7 +142,7 @@ def test_a_wrong_hash_is_refused_and_nothing_is_kept(file: HttpsFile, home: Home
 def test_a_copy_at_hand_is_taken_over_and_recorded(file: HttpsFile, home: Home, shelf: Shelf, tmp_path: Path) -> None:
     copy = tmp_path / "download (1)"
     copy.write_bytes(CONTENT)
-    assert fetch_file(file, home, source=copy).read_bytes() == CONTENT
+    assert file.fetch(home, copy).read_bytes() == CONTENT
     assert json.loads((home.downloads / "known_hashes.json").read_text())["net.pkl"]["from"] == str(copy)
     (home.downloads / "net.pkl").unlink()
     copy.write_bytes(OTHER)
@@ -177,12 +176,11 @@ FETCH = """
 import sys
 from pathlib import Path
 from nonesuch.engine.home import Home
-from nonesuch.export.download import fetch_file
 from nonesuch.export.https_download import HttpsFile
 home, url = sys.argv[1:]
 print("ready", flush=True)
 sys.stdin.readline()
-print(fetch_file(HttpsFile("net.pkl", url, allow_loopback=True), Home(Path(home))))
+print(HttpsFile("net.pkl", url=url, allow_loopback=True).fetch(Home(Path(home))))
 """
 
 
@@ -216,5 +214,5 @@ def test_a_manifest_gets_the_hash_of_the_file_that_was_read(file: HttpsFile, hom
         raise NotImplementedError
 
     entry = CatalogueEntry("net", "noise", "stylegan2", 64, file, "none", "Do as you like.", "https://a.org/", read)
-    source = entry.weights_source(fetch_file(file, home))
+    source = entry.weights_source(file.fetch(home))
     assert (source.name, source.licence, source.sha256) == (file.url, "Do as you like.", SHA256)

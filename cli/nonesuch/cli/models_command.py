@@ -10,11 +10,9 @@ from nonesuch.engine.artifact import MANIFEST_FILE, Artifact
 from nonesuch.engine.errors import ArtifactError, ModelNotFoundError
 from nonesuch.engine.home import Home
 from nonesuch.export.catalogue import CATALOGUE, DEFAULT_MODEL, find_entry
-from nonesuch.export.download import ModelFile, fetch_file, file_at_hand
+from nonesuch.export.download import ModelFile
 
 from .progress import on_terminal
-
-__all__ = ["command"]
 
 _NOT_HERE = "not here"
 
@@ -52,9 +50,9 @@ def pull(name: str, source: Path | None) -> None:
     entry = find_entry(name)
     home = Home.default()
     click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
-    if not entry.tried and source is None and not file_at_hand(entry.file, home):
+    if not entry.tried and source is None and not entry.file.at_hand(home):
         click.echo(f"From {entry.file.describe()}, an address that we have not tried.", err=True)
-    path = fetch_file(entry.file, home, source=source, show_progress=on_terminal())
+    path = entry.file.fetch(home, source, show_progress=on_terminal())
     if entry.file.sha256 is None:
         recorded = entry.file.expected_sha256(home)
         click.echo(f"No hash was published; recorded here, and checked from now on: sha256 {recorded}", err=True)
@@ -117,7 +115,7 @@ def _exported(home: Home) -> set[str]:
 def _state(name: str, exported: set[str], home: Home) -> str:
     if name in exported:
         return "exported"
-    return "downloaded" if file_at_hand(find_entry(name).file, home) else _NOT_HERE
+    return "downloaded" if find_entry(name).file.at_hand(home) else _NOT_HERE
 
 
 def _size(file: ModelFile) -> str:

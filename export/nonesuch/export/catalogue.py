@@ -13,11 +13,8 @@ from nonesuch.engine.errors import ModelNotFoundError
 
 from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
-from .https_download import HttpsFile
 from .pip_download import PackageFile
 from .public_checkpoints import PUBLIC_CHECKPOINTS
-
-__all__ = ["CATALOGUE", "DEFAULT_MODEL", "CatalogueEntry", "HttpsFile", "PackageFile", "find_entry"]
 
 DEFAULT_MODEL = "faces"
 

@@ -11,8 +11,6 @@ from nonesuch.engine.manifest import WeightsSource
 from .checkpoint import Checkpoint
 from .download import ModelFile, sha256_of
 
-__all__ = ["CatalogueEntry"]
-
 
 @dataclass(frozen=True)
 class CatalogueEntry:

