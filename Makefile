@@ -11,7 +11,7 @@ OUT ?= bench-results
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run install test test-slow check bench proto proto-baseline clean
+.PHONY: run install test test-slow check bench proto proto-baseline client clean
 
 run: $(VENV)/.installed
 	$(BIN)/nonesuch serve --grpc $(GRPC) --http $(HTTP) $(ARGS)
@@ -31,6 +31,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf breaking --against baseline.binpb
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python client/unasync.py --check
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/nonesuch bench all --quick --out $(OUT) $(ARGS)
@@ -38,6 +39,10 @@ bench: $(VENV)/.installed-dev
 # The stubs beside the .proto files are committed; `make check` fails when they are stale.
 proto: $(VENV)/.installed-dev
 	$(BIN)/python protos/generate.py
+
+# The client for threads is committed too; it is generated from the client for asyncio.
+client: $(VENV)/.installed-dev
+	$(BIN)/python client/unasync.py
 
 # What `buf breaking` compares with: the wire contract of the last release.
 proto-baseline: $(VENV)/.installed-dev

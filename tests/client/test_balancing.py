@@ -83,6 +83,6 @@ def test_several_that_gRPC_cannot_take_together_are_refused(address: list[str]) 
 
 @pytest.mark.parametrize("key", ["", " spaced ", "two\nlines", "ключ"])
 def test_a_key_that_could_not_be_sent_is_refused_and_not_quoted(key: str) -> None:
-    with pytest.raises(RequestError, match="it is no key") as caught:
+    with pytest.raises(RequestError, match="it is not a key") as caught:
         call_metadata(key)
     assert not key.strip() or key not in str(caught.value)

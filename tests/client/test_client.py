@@ -119,7 +119,7 @@ def test_threads_share_a_client(serve: Serve, answer: generation_service_pb2.Gen
     assert seeds == [42] * 4
 
 
-def test_closing_twice_is_no_error(silent_address: str) -> None:
+def test_closing_twice_is_not_an_error(silent_address: str) -> None:
     client = Client(silent_address)
     client.close()
     client.close()
@@ -131,7 +131,7 @@ def test_a_target_uri_is_an_address(serve: Serve, answer: generation_service_pb2
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:50051", "localhost", ""])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_a_text_that_is_not_an_address_is_refused(address: str) -> None:
     with pytest.raises(RequestError, match="host:port"):
         Client(address)
 

@@ -23,7 +23,7 @@ CALLS: list[Callable[[Any, Any], Any]] = [
 
 @pytest.mark.parametrize("deadline_s", BAD)
 @pytest.mark.parametrize("call", CALLS)
-def test_a_deadline_that_is_none_is_refused_before_the_call(
+def test_an_invalid_deadline_is_refused_before_the_call(
     silent_address: str, call: Callable[[Any, Any], Any], deadline_s: Any
 ) -> None:
     # The others fail with an UnavailableError, because nothing listens.

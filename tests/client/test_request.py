@@ -118,14 +118,14 @@ def test_numpy_integers_are_seeds() -> None:
         ({"priority": "urgent"}, "priority"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_name(arguments: dict[str, Any], field: str) -> None:
+def test_a_value_that_cannot_be_sent_is_refused_by_name(arguments: dict[str, Any], field: str) -> None:
     with pytest.raises(RequestError) as caught:
         generate_request(**arguments)
     assert [violation.field for violation in caught.value.violations] == [field]
     assert str(caught.value).startswith(f"{field}: ")
 
 
-def test_an_unknown_format_is_told_which_there_are() -> None:
+def test_the_refusal_of_an_unknown_format_lists_the_formats() -> None:
     with pytest.raises(RequestError, match="'gif' is unknown; there are jpeg, png, webp, raw, npy"):
         generate_request(format="gif")
 
@@ -154,6 +154,6 @@ def test_a_range_with_steps_travels_one_by_one() -> None:
 
 
 @pytest.mark.parametrize("seeds", [[], range(0), range(-1, 3), range(2**32 - 1, 2**32 + 1), [1, -1], 5, "12"])
-def test_seeds_that_are_none_are_refused(seeds: Any) -> None:
+def test_invalid_seeds_are_refused(seeds: Any) -> None:
     with pytest.raises(RequestError, match=r"^seeds: "):
         stream_request(seeds)

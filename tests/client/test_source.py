@@ -83,12 +83,12 @@ def test_rows_travel_one_by_one() -> None:
 
 @pytest.mark.parametrize("layers", [[[0.5, 1.0], [2.0, -1.0]], [0.5, [1.0]], np.ones((2, 3)), [np.ones(3)], [[]]])
 def test_layers_are_refused_as_w(layers: Any) -> None:
-    reason = "it has layers, and w is w_dim values; give styles for each layer as ws"
+    reason = "it has layers, and w is w_dim values; give a style for each layer as ws"
     assert refused(generate_request, w=layers) == ("w", reason)
     assert refused(stream_request, w=[[0.5, 1.0], layers]) == ("w[1]", reason)
     assert refused(generate_request, mixing=[Mixing(w=layers, layers=[0])]) == ("mixing[0].w", reason)
     keyframes = [Keyframe(1), Keyframe(w=layers)]
-    reason = "it has layers, and w is w_dim values; a walk goes through points of w"
+    reason = "it has layers, and w is w_dim values; give a walk w without layers"
     assert refused(walk_request, keyframes=keyframes, frames_per_step=1) == ("keyframes[1].w", reason)
 
 
@@ -105,8 +105,8 @@ def test_a_w_is_refused_as_ws(w: Any) -> None:
     [
         ([[0.5, 1.0], [2.0]], "its rows have 1 to 2 values; give w_dim values for each layer"),
         ([[0.5], []], "its rows have 0 to 1 values; give w_dim values for each layer"),
-        (np.ones((1, 2, 3)), "it has more than two axes; ws is one row of w_dim values for each layer"),
-        ([[0.5, [1.0]]], "it has more than two axes; ws is one row of w_dim values for each layer"),
+        (np.ones((1, 2, 3)), "it has more than two axes; give ws as one row of w_dim values for each layer"),
+        ([[0.5, [1.0]]], "it has more than two axes; give ws as one row of w_dim values for each layer"),
     ],
 )
 def test_layers_are_rows_of_one_length(ws: Any, reason: str) -> None:

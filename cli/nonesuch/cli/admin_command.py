@@ -10,8 +10,6 @@ import click
 
 from nonesuch.client import AdminClient, ClientError, ModelState
 
-__all__ = ["command"]
-
 _MIB = 1 << 20
 
 

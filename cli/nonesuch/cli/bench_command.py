@@ -21,8 +21,6 @@ from nonesuch.benchmarks.suite import Request
 from .prepare import prepare
 from .progress import on_terminal
 
-__all__ = ["command"]
-
 _RESULT = click.Path(path_type=Path)
 _ALL_SUMMARY = "Every suite but peers and loadgen."
 

@@ -22,8 +22,6 @@ from nonesuch.engine.tensorrt.plan_request import TURING, PlanRequest
 from .prepare import prepare
 from .progress import on_terminal
 
-__all__ = ["command"]
-
 
 class _Numbers(click.ParamType[tuple[int, ...]]):
     """Whole numbers with commas between: 1,2,4."""

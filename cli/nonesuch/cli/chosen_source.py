@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.source import Seeds, Source, W, Ws
 
-__all__ = ["chosen_source"]
-
 _MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
 """How .npy and .npz begin, the last one without any array."""
 

@@ -14,8 +14,6 @@ from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 
-__all__ = ["ContactSheet", "sheet_format"]
-
 _MAX_SIDE = 4096
 _MAX_CELL = 512
 _MIN_CELL = 16

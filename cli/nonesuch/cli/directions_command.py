@@ -24,8 +24,6 @@ from .prepare import missing_export_packages, open_generator
 from .progress import track
 from .session_choice import session_options
 
-__all__ = ["command"]
-
 _STEPS = 5
 
 

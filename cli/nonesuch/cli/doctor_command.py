@@ -19,8 +19,6 @@ from nonesuch.engine.home import Home
 
 from .prepare import missing_export_packages
 
-__all__ = ["command"]
-
 _PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",

@@ -14,8 +14,6 @@ from nonesuch.export.catalogue import CATALOGUE, find_entry
 from .prepare import missing_export_packages
 from .progress import on_terminal, track
 
-__all__ = ["command"]
-
 _PRECISIONS = ("fp32", "fp16")
 _LINEARS = ("gemm", "conv1x1")
 

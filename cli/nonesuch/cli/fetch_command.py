@@ -33,8 +33,6 @@ from .options import picture_options
 from .progress import track
 from .style_options import style_options
 
-__all__ = ["command"]
-
 # A nonesuch server takes requests of up to 1 MiB; half of that leaves room for all that is not a latent.
 _LATENT_BYTES = 1 << 19
 

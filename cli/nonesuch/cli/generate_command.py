@@ -26,8 +26,6 @@ from .progress import track
 from .session_choice import session_options
 from .style_options import style_options
 
-__all__ = ["command"]
-
 
 @click.command(name="generate")
 @picture_options(ImageFormat.PNG)

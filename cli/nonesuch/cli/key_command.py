@@ -9,8 +9,6 @@ import click
 from nonesuch.server.access.api_keys import hash_of_key, new_key
 from nonesuch.server.settings import KeySettings
 
-__all__ = ["command"]
-
 
 @click.command(name="key")
 @click.argument("name")

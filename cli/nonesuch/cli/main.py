@@ -14,8 +14,6 @@ import click
 from nonesuch.engine import __version__
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError, NonesuchError
 
-__all__ = ["cli", "main"]
-
 _COMMANDS = {
     "models": ("models_command", "List, fetch and describe models."),
     "export": ("export_command", "Turn a model into an ONNX artifact."),

@@ -10,8 +10,6 @@ from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
 from .seeds import SeedList
 
-__all__ = ["Mix"]
-
 if TYPE_CHECKING:
     _MixType = click.ParamType[StyleMix]
 else:

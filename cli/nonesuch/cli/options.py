@@ -13,8 +13,6 @@ from nonesuch.engine.latents import DEFAULT_PSI
 
 from .seeds import SeedList
 
-__all__ = ["backend_options", "picture_options"]
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

@@ -16,8 +16,6 @@ from nonesuch.engine.provenance import ImageRecord
 
 from .contact_sheet import ContactSheet
 
-__all__ = ["Picture", "write_pictures"]
-
 _MAX_UNWRITTEN = 32
 """Encoded or encoding images that may wait for the disk."""
 

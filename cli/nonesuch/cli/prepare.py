@@ -14,8 +14,6 @@ from nonesuch.engine.session import SessionOptions
 
 from .progress import on_terminal, track
 
-__all__ = ["missing_export_packages", "open_generator", "prepare"]
-
 _EXPORT_MODULES = {"onnx": "onnx", "onnx_ir": "onnx-ir", "safetensors": "safetensors", "defusedxml": "defusedxml"}
 
 

@@ -8,8 +8,6 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-__all__ = ["on_terminal", "track"]
-
 _T = TypeVar("_T")
 
 

@@ -9,8 +9,6 @@ import click
 
 from nonesuch.engine.latents import MAX_SEED
 
-__all__ = ["MAX_IMAGES", "SeedList"]
-
 MAX_IMAGES = 100_000
 """Images in one command at most."""
 _PART = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")

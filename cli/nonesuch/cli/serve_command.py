@@ -19,8 +19,6 @@ from nonesuch.server.settings import ModelSettings, ServerSettings
 from .prepare import open_generator, prepare
 from .server_options import chosen_settings, server_options
 
-__all__ = ["command"]
-
 _MAX_PORT = 65535
 _OTHER_ADDRESSES = {"http": "web    http://{}/", "admin": "admin  {}", "metrics": "metrics http://{}/metrics"}
 _PROGRAM = "from nonesuch.cli.main import main; main()"

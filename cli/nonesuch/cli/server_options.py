@@ -15,8 +15,6 @@ from pydantic.fields import FieldInfo
 
 from nonesuch.server.settings import ModelSettings, ServerSettings, load_settings
 
-__all__ = ["chosen_settings", "server_options"]
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 _TABLES = {"models", "keys", "tls"}
 _OF_MODELS = [name for name in ModelSettings.model_fields if name not in {"model", "name", "load"}]

@@ -7,8 +7,6 @@ from typing import Any
 
 from nonesuch.engine.session import SessionOptions
 
-__all__ = ["session_options"]
-
 
 def session_options(chosen: Mapping[str, Any]) -> SessionOptions:
     """What the command line says of the session; `chosen` are the command's arguments by name."""

@@ -10,8 +10,6 @@ import click
 
 from .mixes import Mix
 
-__all__ = ["style_options"]
-
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 

@@ -9,8 +9,6 @@ from nonesuch.benchmarks.tuner import Tuner
 
 from .prepare import prepare
 
-__all__ = ["command"]
-
 
 @click.command(name="tune")
 @click.argument("model", default="faces")

@@ -19,8 +19,6 @@ from .progress import track
 from .seeds import SeedList
 from .session_choice import session_options
 
-__all__ = ["command"]
-
 
 @click.command(name="walk")
 @click.option("--seeds", type=SeedList(), required=True, help="Key frames, such as 1,2,3.")

@@ -1,4 +1,4 @@
-"""The client for operators: what a server has loaded, and its end."""
+"""The client for operators: lists, loads and unloads the models of a server, and drains it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from .channel import call_metadata, checked_deadline, open_channel, target_of
 from .errors import client_error
 from .model_info import ModelInfo, model_from_answer
 
-__all__ = ["AdminClient", "ModelState"]
-
 _DEADLINE_S = 600.0  # loading a large model, or waiting for the calls that use one
 
 
@@ -27,13 +25,13 @@ class ModelState:
     name: str
     loaded: bool
     in_use: bool
-    memory_bytes: int  # what loading it took; 0: not loaded
-    waiting: int  # images that wait for it
+    memory_bytes: int  # memory that loading it took; 0: not loaded
+    waiting: int  # images in its queue
     model: ModelInfo | None  # None: not loaded
 
 
 class AdminClient:
-    """Asks the admin service of one server, which has an address of its own; `with` closes it.
+    """Asks the admin service of one server, at its own address; `with` closes it.
 
     Raises, in every call, a ClientError as Client does.
     """
@@ -57,19 +55,19 @@ class AdminClient:
         return [_state(model) for model in self._call(self._admin.ListModelStates, pb.ListModelStatesRequest()).models]
 
     def load(self, name: str = "") -> ModelState:
-        """Load a model, and return when it is ready."""
+        """Load a model, and return its state when it is ready."""
         return _state(self._call(self._admin.LoadModel, pb.LoadModelRequest(name=name)).model)
 
     def unload(self, name: str = "") -> bool:
-        """Take a model off its device once its calls are done; whether it was loaded."""
+        """Unload a model from its device once its calls are done; False if it was not loaded."""
         return bool(self._call(self._admin.UnloadModel, pb.UnloadModelRequest(name=name)).was_loaded)
 
     def reload(self, name: str = "") -> ModelState:
-        """Load a model anew; calls go to it, in one step, when it is ready."""
+        """Load a model again; all calls go to the new one as soon as it is ready."""
         return _state(self._call(self._admin.ReloadModel, pb.ReloadModelRequest(name=name)).model)
 
     def drain(self) -> None:
-        """Let the server finish its calls and end; returns at once."""
+        """Let the server finish its calls and exit; returns at once."""
         self._call(self._admin.Drain, pb.DrainRequest())
 
     def close(self) -> None:

@@ -22,20 +22,29 @@ from .request import generate_request, stream_request, walk_request
 from .result import GeneratedImage, image_from_answer
 from .source import Keyframe
 
-__all__ = ["AsyncClient"]
-
 
 class AsyncClient:
-    """What Client does, for asyncio: make it inside the event loop that uses it; `async with` closes it.
+    """Asks one server for images, inside the event loop that it was made in; `async with` closes it.
 
         async with AsyncClient("127.0.0.1:50051") as client:
             (await client.generate(seed=42, format="png")).save("42.png")
 
-    `address`, `credentials`, `api_key`, `retries`, `deadline_s`, `wait_for_ready`, latents and the errors are those of
-    Client.
+    `address` is host:port, a gRPC target such as dns:///host:port or unix:path, or several IP addresses with ports, to
+    which calls go in turn. Without `credentials` (see grpc.ssl_channel_credentials) the connection is not encrypted.
+    `api_key` is for servers that require one.
+    A call that meets a full queue or no server is tried up to four times within its deadline, unless `retries` is
+    False.
+
+    Latents are called as in the engine: z is [z_dim], w is [w_dim], one style for all layers, and ws is
+    [num_ws, w_dim], a style for each layer; `model()` gives the sizes. They are lists, numpy arrays or torch tensors.
+
+    Every call takes `deadline_s`, seconds until it gives up, None for never, and `wait_for_ready`, which waits for a
+    server that cannot be reached yet. Every call raises a ClientError: RequestError, ModelNotFoundError,
+    OverloadedError, DeadlineError, UnavailableError, UnsupportedError or ServerError. Calling a closed client is a
+    programming error, for which grpcio raises a grpc.aio.UsageError.
+
     Cancelling the task that awaits a call cancels the call; closing the client raises CancelledError in the calls that
     it ends.
-    Calling a closed client is a mistake of the program, which grpcio answers with a grpc.aio.UsageError.
     """
 
     def __init__(
@@ -69,7 +78,7 @@ class AsyncClient:
         From none of them, the server draws a seed.
 
         Raises:
-            ClientError: as Client says; RequestError also before any call.
+            ClientError: as the class says; RequestError also before any call.
         """
         request = generate_request(seed=seed, z=z, w=w, ws=ws, **options)
         return image_from_answer(await self._call(self._generation.Generate, request, deadline_s, wait_for_ready))
@@ -87,14 +96,14 @@ class AsyncClient:
     ) -> AsyncGenerator[GeneratedImage, None]:
         """Make one image for each of seeds, of zs [N, z_dim], of w [N, w_dim] or of ws [N, num_ws, w_dim].
 
-        Exactly one of the four is given. Each image comes as soon as it is ready; `index` says which one it is.
+        Exactly one of the four is given. Each image comes as soon as it is ready; `index` is its position.
 
-        The call starts with the first image that is asked for. `aclose()` on the iterator cancels what is left; use
-        contextlib.aclosing where an `async for` may be left early. There is no deadline unless one is given, because
-        how long many images take is the caller's choice.
+        The call starts with the first image that is asked for. There is no deadline unless one is given, because the
+        caller chooses how many images there are.
+        `aclose()` on the iterator cancels the rest; use contextlib.aclosing where an `async for` may be left early.
 
         Raises:
-            ClientError: as Client says; RequestError for arguments already here, the others while iterating.
+            ClientError: as the class says; RequestError for arguments already here, the others while iterating.
         """
         # Checked outside the generator, whose body does not run before its first image is asked for.
         request = stream_request(seeds, zs=zs, w=w, ws=ws, **options)
@@ -112,11 +121,11 @@ class AsyncClient:
         wait_for_ready: bool = False,
         **options: Unpack[WalkOptions],
     ) -> AsyncGenerator[GeneratedImage, None]:
-        """Walk from one of seeds or keyframes, two at the least, to the next, and yield the frames in order.
+        """Walk from one of seeds or keyframes, at least two, to the next, and yield the frames in order.
 
         `interpolation` is linear-w, straight lines in w, or spherical-z, great circles in z, which takes no w. There
         are (K - 1) * frames_per_step + 1 frames for K key frames; K * frames_per_step if `closed`, which returns to the
-        first. The call starts, ends and is left as that of `stream`.
+        first. The call starts, ends and is cancelled as that of `stream`.
 
         Raises:
             ClientError: as `stream`.
@@ -137,7 +146,7 @@ class AsyncClient:
         """All models of the server, its default first.
 
         Raises:
-            ClientError: as Client says.
+            ClientError: as the class says.
         """
         request = model_service_pb2.ListModelsRequest()
         answer = await self._call(self._models.ListModels, request, deadline_s, wait_for_ready)
@@ -146,10 +155,10 @@ class AsyncClient:
     async def model(
         self, name: str = "", *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
     ) -> ModelInfo:
-        """One model; without a name the server's default.
+        """One model; without a name, the server's default.
 
         Raises:
-            ClientError: as Client says.
+            ClientError: as the class says.
         """
         request = model_service_pb2.GetModelRequest(name=name)
         answer = await self._call(self._models.GetModel, request, deadline_s, wait_for_ready)
@@ -158,20 +167,20 @@ class AsyncClient:
     async def health(
         self, service: str = "", *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False
     ) -> str:
-        """SERVING, NOT_SERVING, or SERVICE_UNKNOWN, of one service or of the server as a whole.
+        """The health of one service, or of the whole server: SERVING, NOT_SERVING or SERVICE_UNKNOWN.
 
         Raises:
-            ClientError: as Client says.
+            ClientError: as the class says.
         """
         request = health_pb2.HealthCheckRequest(service=service)
         try:
             answer = await self._call(self._health.Check, request, deadline_s, wait_for_ready)
-        except ModelNotFoundError:  # what the health service does not know is a service, not a model
+        except ModelNotFoundError:  # the health service has no models: it does not know the service
             return "SERVICE_UNKNOWN"
         return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
 
     async def close(self) -> None:
-        """Cancel what runs and disconnect; a second time does nothing."""
+        """Cancel the running calls and disconnect; a second time does nothing."""
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -1,7 +1,7 @@
-"""How the clients connect: addresses, options, retries, key, deadline.
+"""The connections of the clients: addresses, options, retries, key, deadline.
 
 Several addresses, or a dns:/// target, are balanced by gRPC itself: calls go to the servers in turn, and a server that
-says NOT_SERVING (grpc.health.v1, watched on every connection) gets none.
+says NOT_SERVING (grpc.health.v1, watched on every connection) gets no calls.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ import grpc.aio
 from .argument import one_float
 from .errors import RequestError
 
-__all__ = ["DEFAULT_DEADLINE_S", "call_metadata", "checked_deadline", "open_aio_channel", "open_channel", "target_of"]
-
 DEFAULT_DEADLINE_S = 60.0
-"""How long a call that gives one answer waits for it, retries included, in seconds."""
+"""Deadline of a call with one answer, in seconds; retries are included."""
 
-# gRPC's default of 4 MiB holds no raw image of 2048x2048.
+# gRPC's default of 4 MiB is too small for a raw image of 2048x2048.
 _MAX_ANSWER_BYTES = 64 * 1024 * 1024
-_LONGEST_DEADLINE_S = 1e9  # 31 years; gRPC counts nanoseconds in 64 bits, and what overflows them expires at once
+_MAX_DEADLINE_S = 1e9  # 31 years; gRPC counts nanoseconds in 64 bits, and a deadline that overflows expires at once
 _BALANCED = ("ipv4:", "ipv6:", "dns:")
 _SERVICES = ("nonesuch.v1.GenerationService", "nonesuch.v1.ModelService")
 
@@ -38,15 +36,15 @@ _RETRY_POLICY = {
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
 }
-# Each failure takes a token and each success gives back a half; below half of them nothing is retried, so that many
-# callers do not multiply the load of a server that is down.
+# Each failure takes a token and each success gives back half a token; below half of maxTokens there are no retries, so
+# that many callers do not multiply the load of a server that is down.
 _RETRY_THROTTLING = {"maxTokens": 100, "tokenRatio": 0.5}
 
 _Options = list[tuple[str, int | str]]
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None, *, retries: bool) -> grpc.Channel:
-    """Make a channel to what `target_of` gave; nothing is connected before the first call."""
+    """Make a channel to a target of `target_of`; it connects at the first call."""
     options = _options(target, retries)
     if credentials is None:
         return grpc.insecure_channel(target, options)
@@ -62,10 +60,10 @@ def open_aio_channel(target: str, credentials: grpc.ChannelCredentials | None, *
 
 
 def target_of(address: str | Sequence[str]) -> str:
-    """One address, or several, as the one target that gRPC takes.
+    """One address, or several, as one target of gRPC.
 
     Raises:
-        RequestError: one is no address, or several are not all IP addresses of one kind.
+        RequestError: one is not an address, or several are not all IP addresses of one kind.
     """
     if isinstance(address, str):
         return _checked(address)
@@ -74,7 +72,7 @@ def target_of(address: str | Sequence[str]) -> str:
         return addresses[0]
     kinds = {_ip_version(one) for one in addresses}
     if len(kinds) != 1 or kinds == {0}:
-        problem = "several are IP addresses of one kind, such as 10.0.0.1:50051; for names give one dns:///host:port"
+        problem = "give several as IP addresses of one kind, such as 10.0.0.1:50051; for names use dns:///host:port"
         raise RequestError.of("address", f"{', '.join(addresses) or 'none'}: {problem}")
     return f"ipv{kinds.pop()}:{','.join(addresses)}"
 
@@ -83,12 +81,12 @@ def call_metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
     """The metadata of every call.
 
     Raises:
-        RequestError: the key could not be sent; it is not quoted.
+        RequestError: the key cannot be sent; the error does not quote it.
     """
     if api_key is None:
         return ()
     if not (api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key and api_key):
-        raise RequestError.of("api_key", "it is no key: keys are of printable ASCII letters without spaces around")
+        raise RequestError.of("api_key", "it is not a key; use printable ASCII characters, with no space at either end")
     return (("authorization", f"Bearer {api_key}"),)
 
 
@@ -96,19 +94,19 @@ def checked_deadline(deadline_s: float | None) -> float | None:
     """The deadline of a call in seconds; None is never.
 
     Raises:
-        RequestError: it is not positive and finite: gRPC would fail late, or take it for never.
+        RequestError: it is not positive and finite: gRPC would fail late, or wait for ever.
     """
     if deadline_s is None:
         return None
     seconds = one_float(deadline_s, "deadline_s")
     if not (math.isfinite(seconds) and seconds > 0):
         raise RequestError.of("deadline_s", f"{seconds} is out of range; it is more than 0, and finite")
-    return min(seconds, _LONGEST_DEADLINE_S)
+    return min(seconds, _MAX_DEADLINE_S)
 
 
 def _options(target: str, retries: bool) -> _Options:
-    # On whatever `retries` says: without a policy, gRPC repeats only calls that no server has seen, as those that cross
-    # the end of a connection do (gRFC A6, transparent retries).
+    # enable_retries is always on: without a policy, gRPC repeats only calls that no server has seen, such as those sent
+    # while a connection ends (gRFC A6, transparent retries).
     options: _Options = [("grpc.max_receive_message_length", _MAX_ANSWER_BYTES), ("grpc.enable_retries", 1)]
     config: dict[str, Any] = {}
     if retries:

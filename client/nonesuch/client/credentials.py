@@ -9,8 +9,6 @@ import grpc
 
 from .errors import RequestError
 
-__all__ = ["tls_credentials"]
-
 _Path = str | os.PathLike[str]
 
 
@@ -20,15 +18,15 @@ def tls_credentials(
     """Credentials of a client for a server with TLS.
 
     Args:
-        ca: PEM file of the authority that signed the server's certificate; None trusts what gRPC trusts.
-        certificate: PEM file of the client's own chain, for servers that ask for one (mTLS).
-        private_key: its key; goes with `certificate`.
+        ca: PEM file of the authority that signed the server's certificate; None: gRPC's default authorities.
+        certificate: PEM file of the client's own chain, for servers that require one (mTLS).
+        private_key: PEM file of the key of `certificate`; required with it.
 
     Raises:
-        RequestError: a certificate without a key or the other way round, or a file that cannot be read.
+        RequestError: a certificate without a key, a key without a certificate, or a file that cannot be read.
     """
     if (certificate is None) != (private_key is None):
-        raise RequestError.of("tls_certificate", "a certificate and its private key go together")
+        raise RequestError.of("tls_certificate", "a certificate and its private key go together; give both")
     return grpc.ssl_channel_credentials(
         root_certificates=_read(ca, "tls_ca"),
         private_key=_read(private_key, "tls_private_key"),
@@ -42,4 +40,4 @@ def _read(path: _Path | None, field: str) -> bytes | None:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise RequestError.of(field, f"{os.fspath(path)} cannot be read ({error.strerror})") from error
+        raise RequestError.of(field, f"{os.fspath(path)} cannot be read ({error.strerror}); give a PEM file") from error

@@ -1,15 +1,15 @@
 """Every error that the client raises on purpose, and the gRPC code behind each one.
 
     ClientError
-    ├── RequestError          INVALID_ARGUMENT     values that the caller must change; `violations` names them
+    ├── RequestError          INVALID_ARGUMENT     values that the caller must change; `violations` lists them
     ├── ModelNotFoundError    NOT_FOUND            the server has no model of that name
-    ├── AccessError           UNAUTHENTICATED,     the server wants another API key, or one that allows more
+    ├── AccessError           UNAUTHENTICATED,     the server requires another API key, or one that allows more
     │                         PERMISSION_DENIED
-    ├── OverloadedError       RESOURCE_EXHAUSTED   no room, or not for this key; `retry_after_s` says when to try again
+    ├── OverloadedError       RESOURCE_EXHAUSTED   full queue, or a limit of this key; try again after `retry_after_s`
     ├── DeadlineError         DEADLINE_EXCEEDED    no answer within deadline_s
     ├── UnavailableError      UNAVAILABLE          nothing listens, or the server is starting or draining
     ├── UnsupportedError      UNIMPLEMENTED        the server does not do this
-    └── ServerError           every other code     the server, or what lies between, failed
+    └── ServerError           every other code     the server failed, or a proxy before it
 
 Each message is one line: what was asked, what there is, what to do next.
 """
@@ -22,20 +22,6 @@ from typing import Any, NamedTuple, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped, unused-ignore]
-
-__all__ = [
-    "AccessError",
-    "ClientError",
-    "DeadlineError",
-    "FieldViolation",
-    "ModelNotFoundError",
-    "OverloadedError",
-    "RequestError",
-    "ServerError",
-    "UnavailableError",
-    "UnsupportedError",
-    "client_error",
-]
 
 _DETAILS_KEY = "grpc-status-details-bin"
 _Detail = TypeVar("_Detail", bound=Message)
@@ -51,13 +37,13 @@ class FieldViolation(NamedTuple):
 class ClientError(Exception):
     """The root of the tree: catch this to catch everything that the client raises on purpose.
 
-    `code` is the gRPC status, `details` what the server said, in one line and without the client's advice.
+    `code` is the gRPC status, `details` the server's text, in one line and without the client's advice.
     """
 
     code: grpc.StatusCode = grpc.StatusCode.UNKNOWN
 
-    # One positional argument and defaults for the rest, here and below: that is what lets an exception be pickled, and
-    # so cross from a worker process.
+    # One positional argument and defaults for the rest, here and below: an exception can be pickled only so, and a
+    # worker process has to send it to its parent.
     def __init__(self, message: str, *, code: grpc.StatusCode | None = None, details: str = "") -> None:
         super().__init__(_one_line(message))
         self.details = _one_line(details)
@@ -66,7 +52,7 @@ class ClientError(Exception):
 
 
 class RequestError(ClientError):
-    """Values that the caller must change; `violations` says which, where the server or the client could tell."""
+    """Values that the caller must change; `violations` lists them, where the server or the client knows the fields."""
 
     code = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -76,25 +62,25 @@ class RequestError(ClientError):
 
     @classmethod
     def of(cls, field: str, description: str) -> RequestError:
-        """A refusal by the client itself, before any call."""
+        """A refusal of one field by the client itself, before any call."""
         text = f"{field}: {description}"
         return cls(text, details=text, violations=(FieldViolation(field, description),))
 
 
 class ModelNotFoundError(ClientError):
-    """No model of the name that was asked for."""
+    """The server has no model of that name."""
 
     code = grpc.StatusCode.NOT_FOUND
 
 
 class AccessError(ClientError):
-    """No API key, one that the server does not know, or one that does not allow this; `code` says which."""
+    """No API key or an unknown one (UNAUTHENTICATED), or one that does not allow this (PERMISSION_DENIED)."""
 
     code = grpc.StatusCode.UNAUTHENTICATED
 
 
 class OverloadedError(ClientError):
-    """The queue is full; `retry_after_s` says when a place is likely to be free, None if the server did not say."""
+    """The queue is full; try again after `retry_after_s` seconds, None if the server gave no time."""
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -122,18 +108,18 @@ class UnsupportedError(ClientError):
 
 
 class ServerError(ClientError):
-    """Everything else; `code` says what."""
+    """Every other failure; `code` is its gRPC status."""
 
 
 def client_error(error: grpc.RpcError, address: str) -> ClientError:
-    """Translate what a call to the server at `address` raised; grpc.aio.AioRpcError is a grpc.RpcError too."""
+    """Translate the error of a call to the server at `address`; grpc.aio.AioRpcError is a grpc.RpcError too."""
     code, details = error.code(), _one_line(error.details() or "no details given")
     match code:
         case grpc.StatusCode.INVALID_ARGUMENT:
             violations = _violations(error)
             return RequestError(f"{address} refused the request: {details}", details=details, violations=violations)
         case grpc.StatusCode.NOT_FOUND:
-            advice = "models() lists what it has"
+            advice = "models() lists its models"
             return ModelNotFoundError(f"{address} has no such model: {details}; {advice}", details=details)
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
             return AccessError(f"{address} does not allow this: {details}", code=code, details=details)
@@ -143,7 +129,7 @@ def client_error(error: grpc.RpcError, address: str) -> ClientError:
             message = f"{address} is overloaded: {details}; {advice}"
             return OverloadedError(message, details=details, retry_after_s=delay_s)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            advice = "allow more with deadline_s, or ask for less"
+            advice = "set a larger deadline_s, or ask for fewer images"
             return DeadlineError(f"{address} did not answer within the deadline: {details}; {advice}", details=details)
         case grpc.StatusCode.UNAVAILABLE:
             advice = "check the address and that the server runs, or wait for it with wait_for_ready=True"
@@ -185,7 +171,7 @@ def _details(error: grpc.RpcError, kind: type[_Detail]) -> Iterator[_Detail]:
                 if packed.Unpack(message):
                     yield message
         except DecodeError:
-            # A proxy may cut long metadata; the code and its text still tell what happened.
+            # A proxy may cut long metadata; the code and its text are still there.
             continue
 
 

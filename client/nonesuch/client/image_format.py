@@ -1,12 +1,10 @@
-"""The formats in which images travel, by the names that callers use."""
+"""The image formats of the wire, by the names that callers use."""
 
 from __future__ import annotations
 
 from nonesuch.v1 import image_pb2
 
 from .argument import choice
-
-__all__ = ["format_name", "format_number"]
 
 _NUMBERS = {
     "jpeg": image_pb2.IMAGE_FORMAT_JPEG,
@@ -22,12 +20,12 @@ def format_number(name: str) -> image_pb2.ImageFormat:
     """The format of that name on the wire; `jpg` is jpeg.
 
     Raises:
-        RequestError: there is none.
+        RequestError: the name is unknown.
     """
     wanted = name.lower() if isinstance(name, str) else name
     return choice("jpeg" if wanted == "jpg" else wanted, _NUMBERS, "format")
 
 
 def format_name(number: int) -> str:
-    """The name of a format on the wire; `unknown` for one that is newer than this client."""
+    """The name of a format on the wire; `unknown` for a number that is newer than this client."""
     return _NAMES.get(number, "unknown")

@@ -1,4 +1,4 @@
-"""A model that a server has, as ModelService tells it."""
+"""A model of a server, as ModelService describes it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 from nonesuch.v1 import model_service_pb2
 
-__all__ = ["Limits", "ModelInfo", "WsIndex", "model_from_answer"]
-
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of a server."""
+    """The limits of a server."""
 
     max_batch_size: int  # images in one batch
     max_images_per_stream: int
@@ -25,7 +23,7 @@ class WsIndex:
 
     index: int
     resolution: int  # pixels at which it acts
-    consumers: tuple[str, ...]  # the layers that read it; none: the index is dead
+    consumers: tuple[str, ...]  # the layers that read it; empty: no layer does
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ class ModelInfo:
     resolution: int  # side of its images in pixels
     channels: int
     ws_layout: tuple[WsIndex, ...]
-    licence: str  # the terms of its weights
+    licence: str  # the licence of its weights
     build_id: str
     backend: str  # the runtime that renders it
     limits: Limits
-    run_ms: Mapping[int, float]  # what a run takes now, by batch size
+    run_ms: Mapping[int, float]  # the current duration of a run, by batch size
 
 
 def model_from_answer(model: model_service_pb2.Model) -> ModelInfo:

@@ -1,4 +1,4 @@
-"""What shapes and encodes images: keyword arguments of the calls -> the same fields of every request."""
+"""Keyword arguments about images and their encoding -> the fields that every request has."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from .argument import Latent, choice, items, one_float, uint32
 from .errors import RequestError
 from .image_format import format_number
 from .source import one_source
-
-__all__ = ["GenerateOptions", "Mixing", "WalkOptions", "priority_number", "set_options"]
 
 _PRIORITIES = {
     "interactive": synthesis_pb2.PRIORITY_INTERACTIVE,
@@ -33,7 +31,7 @@ _NOISE_MODES = {
 
 @dataclass(frozen=True)
 class Mixing:
-    """Take the styles of some layers from another source: exactly one of seed, z, w and ws."""
+    """The styles of some layers from another source: exactly one of seed, z, w and ws."""
 
     seed: int | None = None
     # Indices into ws, see ModelInfo.ws_layout, or a group: coarse (up to 8 pixels), middle (16 and 32), fine (from 64).
@@ -44,15 +42,15 @@ class Mixing:
 
 
 class WalkOptions(TypedDict, total=False):
-    """What shapes and encodes images: keyword arguments of `generate`, `stream` and `walk`, all of them optional."""
+    """Keyword arguments of `generate`, `stream` and `walk`, all of them optional."""
 
     psi: float | None  # truncation, within [-2, 2]; None: 0.7 for seeds and z, 1 for w
-    cutoff: int | None  # truncate only the first so many layers; None: all
+    cutoff: int | None  # truncate only this many first layers; None: all
     class_index: int | None  # class of a conditional model
     mixing: Sequence[Mixing]  # applied in order
     translate: Sequence[float] | None  # (x, y): to the right in widths, down in heights of the picture; StyleGAN3 only
     rotate_degrees: float | None  # StyleGAN3 only
-    noise_mode: str | None  # const, none or random, as the server has it; None: whatever that is
+    noise_mode: str | None  # const, none or random: require the server's noise to be this; None: accept any
     format: str  # jpeg (the default), png, webp, raw or npy
     quality: int | None  # 1 to 100 for jpeg and webp; None: 90
     size: int | None  # side in pixels, a power of two; None: the model's resolution
@@ -62,7 +60,7 @@ class WalkOptions(TypedDict, total=False):
 class GenerateOptions(WalkOptions, total=False):
     """Keyword arguments of `generate` and `stream`, all of them optional."""
 
-    priority: str | None  # interactive or bulk; None: interactive for one image, bulk for many
+    priority: str | None  # interactive or bulk; None: interactive for one image, bulk for a stream
 
 
 def set_options(
@@ -82,12 +80,12 @@ def set_options(
     size: int | None = None,
     model: str = "",
 ) -> None:
-    """Write the options into the request, as WalkOptions says.
+    """Write the options of WalkOptions into the request.
 
     Raises:
-        RequestError: one cannot be sent.
+        RequestError: an option cannot be sent.
     """
-    # An unset field lets the server choose, so only what the caller gave is written.
+    # The server chooses a field that is not set, so only the given options are written.
     if psi is not None:
         request.synthesis.psi = one_float(psi, "psi")
     if cutoff is not None:
@@ -99,7 +97,7 @@ def set_options(
     if translate is not None:
         move = [one_float(value, "translate") for value in items(translate, "translate")]
         if len(move) != 2:
-            raise RequestError.of("translate", f"{len(move)} values; it is x and y")
+            raise RequestError.of("translate", f"{len(move)} values were given; give two, x and y")
         request.synthesis.transform.translate_x, request.synthesis.transform.translate_y = move
     if rotate_degrees is not None:
         request.synthesis.transform.rotate_degrees = one_float(rotate_degrees, "rotate_degrees")
@@ -111,7 +109,7 @@ def set_options(
     if size is not None:
         request.image.size = uint32(size, "size")
     if not isinstance(model, str):
-        raise RequestError.of("model", f"{model!r} is no name")
+        raise RequestError.of("model", f"{model!r} is not a name; give a str")
     request.model = model
 
 
@@ -119,14 +117,14 @@ def priority_number(name: str | None) -> synthesis_pb2.Priority:
     """The priority of that name on the wire; None lets the server choose.
 
     Raises:
-        RequestError: there is none.
+        RequestError: the name is unknown.
     """
     return synthesis_pb2.PRIORITY_UNSPECIFIED if name is None else choice(name, _PRIORITIES, "priority")
 
 
 def _mixing_message(mix: Mixing, where: str) -> synthesis_pb2.Mixing:
     if not isinstance(mix, Mixing):
-        raise RequestError.of(where, f"{mix!r} is no Mixing")
+        raise RequestError.of(where, f"{mix!r} is not a Mixing; use nonesuch.client.Mixing")
     message = synthesis_pb2.Mixing(source=one_source(where, seed=mix.seed, z=mix.z, w=mix.w, ws=mix.ws))
     field = f"{where}.layers"
     if isinstance(mix.layers, str):

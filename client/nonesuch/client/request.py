@@ -1,7 +1,6 @@
 """Keyword arguments -> the requests of GenerationService, for both clients.
 
-What the wire cannot carry is refused here, by the name of the argument; whether a value suits the model, the server
-judges.
+An argument that cannot be sent is refused here, by its name; the server checks whether the values fit the model.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from nonesuch.v1 import generation_service_pb2
 from .argument import Latent, choice, uint32
 from .options import WalkOptions, priority_number, set_options
 from .source import Keyframe, row_sources, source_of
-
-__all__ = ["generate_request", "stream_request", "walk_request"]
 
 _INTERPOLATIONS = {
     "linear-w": generation_service_pb2.INTERPOLATION_LINEAR_W,
@@ -54,7 +51,7 @@ def stream_request(
 ) -> generation_service_pb2.GenerateStreamRequest:
     """The request for one image for each of seeds, of zs [N, z_dim], of w [N, w_dim] or of ws [N, num_ws, w_dim].
 
-    Exactly one of the four is given. A range of seeds with step 1 travels as two numbers.
+    Exactly one of the four is given. A range of seeds with step 1 is sent as two numbers.
 
     Raises:
         RequestError: an argument cannot be sent.

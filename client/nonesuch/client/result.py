@@ -1,4 +1,4 @@
-"""One generated image, as the answers of GenerationService say it."""
+"""One generated image, from an answer of GenerationService."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
-__all__ = ["GeneratedImage", "Timing", "image_from_answer"]
-
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the server's time went, in milliseconds; the network is not in it."""
+    """The server's time in milliseconds, by stage; without the network."""
 
     queue_ms: float  # from the arrival of the request until its batch started to run
     inference_ms: float  # the run of the batch on the device
@@ -33,9 +31,9 @@ class Timing:
 
 @dataclass(frozen=True)
 class GeneratedImage:
-    """One image and what made it: enough to make it again."""
+    """One image, with the model, the seed and the truncation that made it."""
 
-    data: bytes = field(repr=False)  # the file, or the bare pixels for raw
+    data: bytes = field(repr=False)  # the file; for raw, uint8 pixels [height, width, channels]
     format: str  # jpeg, png, webp, raw or npy
     width: int  # pixels
     height: int  # pixels
@@ -43,12 +41,12 @@ class GeneratedImage:
     model: str  # its name on the server
     model_id: str  # sha256 of its weights
     build_id: str  # equal build ids and equal requests give equal bytes
-    seed: int | None  # also when the server drew it; None: the image came from a latent
+    seed: int | None  # also a seed that the server drew; None: the image came from a latent
     psi: float  # the truncation that was applied
-    cached: bool  # whether the server had it already
+    cached: bool  # whether it came from the server's cache
     timing: Timing
-    batch_size: int  # images computed together with this one, itself included
-    padded_batch_size: int  # the size that ran on the device
+    batch_size: int  # images in the same run, this one included
+    padded_batch_size: int  # the size of the run on the device
     index: int = 0  # position in a stream's request or in a walk, from 0
 
     @property
@@ -57,7 +55,7 @@ class GeneratedImage:
         return ".jpg" if self.format == "jpeg" else f".{self.format}"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the bytes as they came to `path`, whatever its suffix, and return it.
+        """Write `data` unchanged to `path`, whatever its suffix, and return the path.
 
         Raises:
             OSError: the file cannot be written.
@@ -67,14 +65,14 @@ class GeneratedImage:
         return target
 
     def pil(self) -> Image:
-        """Decode to a Pillow image; needs Pillow, and numpy for raw and npy."""
+        """Decode to a Pillow image, [height, width] pixels; needs Pillow, and numpy for raw and npy."""
         from PIL import Image
 
         if self.format in {"raw", "npy"}:
             pixels = self.numpy()
             return Image.fromarray(pixels[..., 0] if self.channels == 1 else pixels)
         picture = Image.open(io.BytesIO(self.data))
-        picture.load()  # decode now: a broken file is to fail here, not at some later use
+        picture.load()  # decode now, so that a broken file fails here and not at a later use
         return picture
 
     def numpy(self) -> NDArray[np.uint8]:
@@ -96,7 +94,7 @@ def image_from_answer(
     | generation_service_pb2.GenerateStreamResponse
     | generation_service_pb2.WalkResponse,
 ) -> GeneratedImage:
-    """Read one message of any of the calls."""
+    """Read one answer of Generate, GenerateStream or Walk."""
     image, made = answer.image, answer.generation
     return GeneratedImage(
         data=image.data,
