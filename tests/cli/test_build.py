@@ -109,12 +109,12 @@ def test_other_gpus_are_told_which_there_are(
     [
         ("--batch", "0", "--batch: 0; batch sizes are 1 to 1024"),
         ("--batch", "1,2000", "--batch: 1, 2000; batch sizes are 1 to 1024"),
-        ("--batch", "x", "'--batch': 'x' is no list of numbers, such as 1,2,4"),
-        ("--batch", "", "'' is no list of numbers"),
-        ("--batch", "1,,2", "'1,,2' is no list of numbers"),
-        ("--batch", "-1", "'-1' is no list of numbers"),
-        ("--sm", "8.6", "'8.6' is no list of numbers"),
-        ("--sm", "sm86", "'sm86' is no list of numbers"),
+        ("--batch", "x", "'--batch': 'x' is not a list of numbers; write for example 1,2,4"),
+        ("--batch", "", "'' is not a list of numbers"),
+        ("--batch", "1,,2", "'1,,2' is not a list of numbers"),
+        ("--batch", "-1", "'-1' is not a list of numbers"),
+        ("--sm", "8.6", "'8.6' is not a list of numbers"),
+        ("--sm", "sm86", "'sm86' is not a list of numbers"),
         ("--workspace-mib", "0", "'--workspace-mib': 0 is not in the range"),
         ("--device", "cpu", "--device: 'cpu' is no GPU; it is auto, cuda or cuda:N"),
         ("--precision", "int8", "'int8' is not one of"),
@@ -245,7 +245,7 @@ def test_auto_says_what_it_passed_over(call: Call, artifact: Artifact, tmp_path:
 def test_both_forms_of_products_are_exported_and_nonsense_is_not(call: Call, line_of: LineOf, tmp_path: Path) -> None:
     export = ("export", FIXTURES / "rosinality_64.pt", "--out", tmp_path / "X", "--linear")
     for wrong in ("nonsense", "gemm,nonsense", "gemm,gemm", ""):
-        assert f"--linear {wrong!r}: it is gemm, conv1x1, or gemm,conv1x1" in line_of(call(*export, wrong), 2)
+        assert f"--linear {wrong!r}: use gemm, conv1x1, or gemm,conv1x1" in line_of(call(*export, wrong), 2)
     assert not (tmp_path / "X").exists()
     done = call(*export, "gemm,conv1x1")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Checkpoint files of others: exported, generated from, served; in one line refused where they are no such thing."""
+"""Checkpoint files of others: exported, generated from, served; a file that is not a checkpoint is refused in one line."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Hostile:
         return os.system, ("touch executed",)
 
 
-def test_what_is_no_checkpoint_is_refused_in_one_line_and_nothing_runs_or_is_written(
+def test_a_file_that_is_not_a_checkpoint_is_refused_in_one_line_and_nothing_runs_or_is_written(
     call: Call, line_of: LineOf, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -89,7 +89,7 @@ def test_ctrl_c(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nonesuch.cli.generate_command.open_generator", interrupted)
+    monkeypatch.setattr("nonesuch.cli.backend_flags.BackendFlags.open", interrupted)
     assert line_of(generate(call, tmp_path, "--model", artifact.folder)) == "nonesuch: interrupted"
 
 

@@ -143,7 +143,9 @@ def test_deterministic_one_thread_and_the_named_backend_work_too(
 
 
 @pytest.mark.parametrize("command", ["generate", "--help", "models show"])
-def test_a_reader_that_leaves_early_is_no_crash(run: Call, artifact: Artifact, tmp_path: Path, command: str) -> None:
+def test_a_reader_that_leaves_early_does_not_cause_a_crash(
+    run: Call, artifact: Artifact, tmp_path: Path, command: str
+) -> None:
     arguments = ["generate", "--model", artifact.folder, "--seeds", "0-40", "--out", tmp_path]
     reader, writer = os.pipe()
     os.close(reader)
@@ -261,8 +263,8 @@ def test_pickled_latents_are_refused_and_never_run(
         ("words.npy", _npy(np.array(["face"])), "not real numbers"),
         ("complex.npy", _npy(np.zeros((1, 12), dtype=complex)), "it holds complex128, not real numbers"),
         ("fields.npy", _npy(np.zeros(3, dtype=[("a", "f4"), ("b", "i4")])), "not real numbers"),
-        ("scalar.npy", _npy(np.float32(1)), "takes [N, w_dim] or [N, num_ws, w_dim]"),  # type: ignore[arg-type]
-        ("deep.npy", _npy(np.zeros((1, 1, 8, 12))), "takes [N, w_dim] or [N, num_ws, w_dim]"),
+        ("scalar.npy", _npy(np.float32(1)), "give [N, w_dim] or [N, num_ws, w_dim]"),  # type: ignore[arg-type]
+        ("deep.npy", _npy(np.zeros((1, 1, 8, 12))), "give [N, w_dim] or [N, num_ws, w_dim]"),
         ("rows.npy", _npy(np.zeros((0, 12))), "holds no latents"),
         ("wrong.npy", _npy(np.zeros((1, 5))), "shape (1, 5) does not fit [N, 12]"),
         ("layers.npy", _npy(np.zeros((1, 7, 12))), "shape (1, 7, 12) does not fit [N, 8, 12]"),

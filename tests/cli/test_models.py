@@ -71,7 +71,7 @@ def test_a_public_checkpoint_at_hand_is_recorded_and_checked(
     assert (pulled.returncode, pulled.stdout) == (0, f"{home / 'downloads' / FFHQ.file.filename}\n"), pulled.stderr
     terms, recorded = pulled.stderr.splitlines()
     assert terms == f"Terms of {FFHQ.name}: {FFHQ.terms}"
-    assert recorded == f"No hash was published; recorded here, and checked from now on: sha256 {sha256}"
+    assert recorded == f"No hash was published; this one is recorded here and checked from now on: sha256 {sha256}"
     assert f"{FFHQ.name}: downloaded; {FFHQ.summary}" in call("models", "list").stdout
     found = facts(call("models", "show", FFHQ.name).stdout)
     assert (found["state"], found["sha256"]) == ("downloaded", f"{sha256} (recorded on first use)")
@@ -91,7 +91,7 @@ def test_pull_tells_terms_and_address_before_it_asks_for_anything(
         shelf.status = 404
         refused = call("models", "pull", "net")
         assert "answered 404" in line_of(refused)
-        told = [f"Terms of net: {FFHQ.terms}", f"From {shelf.url}, an address that we have not tried."]
+        told = [f"Terms of net: {FFHQ.terms}", f"From {shelf.url}, an address that is untested."]
         assert refused.stderr.splitlines()[:2] == told
         shelf.status = None
         pulled = call("models", "pull", "net")

@@ -240,7 +240,7 @@ def test_fetch_beyond_its_deadline(call: Call, line_of: LineOf, address: str, tm
     done = call("fetch", "--server", address, "--seeds", 0, "--out", tmp_path, "--deadline-s", 1e-6)
     line = line_of(done)
     assert f"{address} did not answer within the deadline" in line
-    assert "allow more with --deadline-s" in line
+    assert "set a larger --deadline-s" in line
 
 
 def test_fetch_where_nothing_listens(run: Call, line_of: LineOf, tmp_path: Path) -> None:

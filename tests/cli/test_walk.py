@@ -65,7 +65,7 @@ def test_impossible_walks_are_refused(
     assert not (tmp_path / "w.webp").exists()
 
 
-def test_a_suffix_that_is_no_animation_is_refused(
+def test_a_suffix_that_is_not_an_animation_is_refused(
     call: Call, line_of: LineOf, artifact: Artifact, tmp_path: Path
 ) -> None:
     outcome = call("walk", "--model", artifact.folder, "--seeds", "1,2", "--out", tmp_path / "w.png")

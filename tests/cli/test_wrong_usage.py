@@ -17,10 +17,10 @@ LineOf = Callable[..., str]
 @pytest.mark.parametrize(
     ("arguments", "option", "problem"),
     [
-        ("--seeds 0-", "--seeds", "'0-' is no seed and no range; write for example 0-7,42"),
-        ("--seeds 1,,2", "--seeds", "'' is no seed"),
-        ("--seeds -1", "--seeds", "'-1' is no seed"),
-        ("--seeds 1.5", "--seeds", "'1.5' is no seed"),
+        ("--seeds 0-", "--seeds", "'0-' is not a seed or a range of seeds; write for example 0-7,42"),
+        ("--seeds 1,,2", "--seeds", "'' is not a seed"),
+        ("--seeds -1", "--seeds", "'-1' is not a seed"),
+        ("--seeds 1.5", "--seeds", "'1.5' is not a seed"),
         ("--seeds 5-2", "--seeds", "'5-2' ends before it begins"),
         ("--seeds 4294967296", "--seeds", "4294967296 is out of range; seeds are 0 to 4294967295"),
         ("--seeds 0-4294967296", "--seeds", "4294967296 is out of range"),
@@ -37,8 +37,12 @@ LineOf = Callable[..., str]
         ("--seeds 0 --class 0", "--class", "model 'tiny' has no classes"),
         ("--seeds 0 --batch 0", "--batch", "0 is out of range; it is 1 to 1024"),
         ("--seeds 0 --threads 0", "--threads", "0 is out of range"),
-        ("--seeds 0 --grid all.gif", "--grid", "the suffix of 'all.gif' names no format; there are .jpg, .png, .webp"),
-        ("--seeds 0 --grid all", "--grid", "the suffix of 'all' names no format"),
+        (
+            "--seeds 0 --grid all.gif",
+            "--grid",
+            "the suffix of 'all.gif' is not an image format; use one of .jpg, .png, .webp",
+        ),
+        ("--seeds 0 --grid all", "--grid", "the suffix of 'all' is not an image format"),
         ("", "--seeds", "give --seeds, such as --seeds 0-7, or --w FILE"),
         ("--seeds 0 --w w.npy", "--w", "give --seeds, such as --seeds 0-7, or --w FILE"),
         ("--w none.npy", "--w", "none.npy has no latents (No such file or directory)"),
@@ -60,7 +64,9 @@ def test_both_forms_of_refusal_come_from_the_installed_command_too(
 ) -> None:
     arguments = ("generate", "--model", artifact.folder, "--out", tmp_path / "out", "--seeds")
     parsed = run(*arguments, "5-2")
-    assert line_of(parsed, 2) == "Error: Invalid value for '--seeds': '5-2' ends before it begins"
+    assert (
+        line_of(parsed, 2) == "Error: Invalid value for '--seeds': '5-2' ends before it begins; write for example 0-7"
+    )
     assert parsed.stderr.startswith("Usage: nonesuch generate ")
     judged = run(*arguments, 0, "--psi", 3)
     assert line_of(judged, 2) == "nonesuch: --psi: 3.0 is not within [-2, 2]"
@@ -91,7 +97,7 @@ def test_out_must_be_given_and_must_not_be_a_file(
         ("--log-level loud", "Error: Invalid value for '--log-level': 'loud' is not one of"),
         # gRPC itself would listen somewhere else for most of these.
         *(
-            (f"--grpc={address}", f"nonesuch: --grpc: {address!r} is no address; write HOST:PORT")
+            (f"--grpc={address}", f"nonesuch: --grpc: {address!r} is not an address; write HOST:PORT")
             for address in ("", "50051", "127.0.0.1", ":0", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:x")
         ),
     ],
@@ -113,7 +119,7 @@ def test_serve(
         ("--server http://127.0.0.1:1 --seeds 0", "--server: 'http://127.0.0.1:1' is a URL; write host:port"),
         ("--server 127.0.0.1:1 --seeds 0 --deadline-s 0", "--deadline-s: 0.0 is out of range; it is more than 0"),
         ("--server 127.0.0.1:1 --seeds 0 --deadline-s nan", "--deadline-s: nan is out of range"),
-        ("--server 127.0.0.1:1 --seeds 0 --grid all.gif", "--grid: the suffix of 'all.gif' names no format"),
+        ("--server 127.0.0.1:1 --seeds 0 --grid all.gif", "--grid: the suffix of 'all.gif' is not an image format"),
         ("--server 127.0.0.1:1 --seeds 0 --grid all.png --format raw", "choose another --format"),
     ],
 )

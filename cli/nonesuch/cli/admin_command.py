@@ -1,4 +1,4 @@
-"""`nonesuch admin`: what a running server has loaded, and its end."""
+"""`nonesuch admin`: lists, loads and unloads the models of a running server, and drains it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MIB = 1 << 20
 @click.option("--server", required=True, help="The admin address of a server: HOST:PORT or unix:PATH.")
 @click.pass_context
 def command(context: click.Context, server: str) -> None:
-    """Ask the admin service of --server; its API key, where it wants one, is taken from NONESUCH_API_KEY."""
+    """Ask the admin service of --server. An API key, for servers that require one, is read from NONESUCH_API_KEY."""
     context.obj = server
 
 
@@ -43,7 +43,7 @@ def load(server: str, model: str) -> None:
 @click.argument("model", default="")
 @click.pass_obj
 def unload(server: str, model: str) -> None:
-    """Take MODEL off its device once its calls are done."""
+    """Unload MODEL from its device once its calls are done."""
     with _client(server) as client:
         click.echo("unloaded" if client.unload(model) else "it was not loaded")
 
@@ -52,7 +52,7 @@ def unload(server: str, model: str) -> None:
 @click.argument("model", default="")
 @click.pass_obj
 def reload(server: str, model: str) -> None:
-    """Load MODEL anew, under traffic."""
+    """Load MODEL again, without refusing calls."""
     with _client(server) as client:
         click.echo(_line(client.reload(model)))
 
@@ -60,7 +60,7 @@ def reload(server: str, model: str) -> None:
 @command.command(name="drain")
 @click.pass_obj
 def drain(server: str) -> None:
-    """Let the server finish its calls and end."""
+    """Let the server finish its calls and exit."""
     with _client(server) as client:
         client.drain()
 

@@ -24,16 +24,16 @@ _MAX_PIXELS_IN_MEMORY = 1 << 30
 
 
 def check_animation(path: Path, frames: int, resolution: int) -> None:
-    """Refuse early what `write_animation` could not write.
+    """Refuse early an animation that `write_animation` cannot write.
 
     Raises:
-        InvalidRequestError: the suffix names no animation, or the frames would not fit into memory.
+        InvalidRequestError: the suffix is not one of an animation, or the frames do not fit into memory.
         BackendUnavailableError: the MP4 encoder is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
         raise InvalidRequestError.of(
-            "out", f"{path.name!r} names no animation; it ends in one of {', '.join(_SUFFIXES)}"
+            "out", f"{path.name!r} is not an animation; give a name that ends in one of {', '.join(_SUFFIXES)}"
         )
     if suffix == ".mp4":
         _load_av()
@@ -72,7 +72,7 @@ def _write_mp4(path: Path, frames: Iterable[NDArray[np.uint8]], fps: int, record
             frame = av.VideoFrame.from_ndarray(_rgb(image), format="rgb24")
             if stream is None:
                 stream = container.add_stream("libx264", rate=Fraction(fps), options={"crf": "18"})
-                # 4:2:0 is what every player shows.
+                # Every player shows 4:2:0.
                 stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
             container.mux(stream.encode(frame))
         if stream is not None:

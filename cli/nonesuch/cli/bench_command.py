@@ -22,12 +22,12 @@ from .prepare import prepare
 from .progress import on_terminal
 
 _RESULT = click.Path(path_type=Path)
-_ALL_SUMMARY = "Every suite but peers and loadgen."
+_ALL_SUMMARY = "Every suite except peers and loadgen."
 
 
 @click.group(name="bench")
 def command() -> None:
-    """Measure this machine: all that can render the model takes its turn in one run."""
+    """Measure this machine: every backend that can render the model takes turns in one run."""
 
 
 def _suite_command(name: str, suites: tuple[str, ...], summary: str, about: str) -> click.Command:
@@ -39,7 +39,7 @@ def _suite_command(name: str, suites: tuple[str, ...], summary: str, about: str)
     @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of each suite.  [default: the suite's own]")
     def run(model: str, out: Path, quick: bool, subjects: tuple[str, ...], rounds: int | None) -> None:
         prepare(model)
-        # Without --out: where a result lies says nothing of what was measured.
+        # Without --out: the folder of a result says nothing about the measurement.
         line = ["nonesuch", "bench", name, "--model", model, *["--quick"] * quick]
         line += [part for subject in subjects for part in ("--subjects", subject)]
         line += [] if rounds is None else ["--rounds", str(rounds)]
@@ -62,7 +62,7 @@ command.add_command(
         "all",
         ALL,
         _ALL_SUMMARY,
-        f"{', '.join(ALL)}, in one result. A suite that fails is left out with its reason; what is done is on disk.",
+        f"{', '.join(ALL)}, in one result. A suite that fails is left out, with its reason; finished ones are on disk.",
     )
 )
 
@@ -75,11 +75,11 @@ command.add_command(
     default=100 * LEAST_EFFECT,
     show_default=True,
     type=click.FloatRange(min=0),
-    help="Differences up to so many percent do not count.",
+    help="Ignore differences up to this many percent.",
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 1 if anything is worse beyond noise.")
 def compare(before: Path, after: Path, least_effect: float, fail_on_regression: bool) -> None:
-    """What got slower from A to B beyond noise, worst first."""
+    """List the slowdowns from A to B beyond noise, worst first."""
     found = compare_results(Result.load(before), Result.load(after), least_effect / 100)
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
@@ -119,7 +119,7 @@ def table(result: Path, into: Path) -> None:
 
 
 def _say(line: str) -> None:
-    """One line that is rewritten on a terminal, plain lines elsewhere."""
+    """Rewrite one line on a terminal, print plain lines elsewhere."""
     if on_terminal():
         width = shutil.get_terminal_size().columns - 1
         click.echo(f"\r\x1b[2K{line[:width]}", nl=False, err=True)

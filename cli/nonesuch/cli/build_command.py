@@ -1,4 +1,4 @@
-"""`nonesuch build`: a model -> TensorRT plans, kept for this machine or in a folder to ship."""
+"""`nonesuch build`: a model -> TensorRT plans, in the cache of this machine or in a folder for others."""
 
 from __future__ import annotations
 
@@ -19,45 +19,36 @@ from nonesuch.engine.tensorrt.plan_cache import PlanCache
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder, StoredPlan
 from nonesuch.engine.tensorrt.plan_request import TURING, PlanRequest
 
+from .number_lists import NumberList
 from .prepare import prepare
 from .progress import on_terminal
 
 
-class _Numbers(click.ParamType[tuple[int, ...]]):
-    """Whole numbers with commas between: 1,2,4."""
-
-    name = "N,N,..."
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        parts = [part.strip() for part in str(value).split(",")]
-        if not all(part.isascii() and part.isdigit() and 0 < len(part) < 6 for part in parts):
-            self.fail(f"{value!r} is no list of numbers, such as 1,2,4", param, ctx)
-        return tuple(dict.fromkeys(map(int, parts)))
-
-
 @click.command(name="build")
 @click.argument("model", metavar="ARTIFACT", default="faces")
-@click.option("--backend", type=click.Choice(list(FLAVOURS)), required=True, help="What builds and runs the plan.")
+@click.option(
+    "--backend", type=click.Choice(list(FLAVOURS)), required=True, help="The library that builds and runs the plan."
+)
 @click.option(
     "--sm",
     "sms",
-    type=_Numbers(),
+    type=NumberList(),
     default=(),
     help="Compute capabilities, such as 86,89; for tensorrt-rtx.  [default: one plan for all from Ampere on]",
 )
-@click.option("--batch", "batch_sizes", type=_Numbers(), default="1,2,4,8", show_default=True, help="Sizes of batches.")
+@click.option("--batch", "batch_sizes", type=NumberList(), default="1,2,4,8", show_default=True, help="Batch sizes.")
 @click.option(
-    "--precision", type=click.Choice(["fp32", "fp16"]), help="Of the graph.  [default: fp16 if the artifact has it]"
+    "--precision",
+    type=click.Choice(["fp32", "fp16"]),
+    help="Precision of the graph.  [default: fp16 if the artifact has it]",
 )
 @click.option("--noise-mode", type=click.Choice(["const", "none", "random"]), help="Choose a variant by its noise.")
 @click.option("--upsampling", help="Choose a variant by its up-sampling.")
 @click.option("--device", default="auto", show_default=True, help="The GPU that tensorrt builds for: cuda:N.")
 @click.option("--tf32/--no-tf32", default=True, show_default=True, help="Allow TF32 in float32 products.")
-@click.option("--workspace-mib", type=click.IntRange(1, 1 << 20), help="Most scratch memory of a kernel.")
+@click.option("--workspace-mib", type=click.IntRange(1, 1 << 20), help="Max scratch memory of a kernel, MiB.")
 @click.option("--into", type=click.Path(file_okay=False, path_type=Path), help="Also copy the plans to this folder.")
-@click.option("--force", is_flag=True, help="Build again what is in the cache.")
+@click.option("--force", is_flag=True, help="Build plans again that are in the cache.")
 def command(
     model: str,
     backend: str,
@@ -74,8 +65,8 @@ def command(
 ) -> None:
     """Build TensorRT plans of ARTIFACT, a model's name or an artifact's folder.
 
-    They are kept in $NONESUCH_HOME/cache, where commands that run the model with this backend find them, as far as they
-    fit the GPU and the size of batches; --into also writes them to a folder, for --plans on another machine.
+    They are kept in $NONESUCH_HOME/cache, where commands that run the model with this backend find the plans for their
+    GPU and batch size; --into also writes them to a folder, for --plans on another machine.
     """
     library = load_library(backend)
     ordinal = device_ordinal(device)
@@ -98,7 +89,7 @@ def command(
             )
         )
     for request in requests:
-        request.spec  # noqa: B018  # refuses what cannot be, before anything is built
+        request.spec  # noqa: B018  # refuses an invalid plan before any is built
     for request in requests:
         plan = _build(request, force)
         if into is not None:
@@ -111,14 +102,14 @@ def command(
 def _groups(sms: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The targets of each plan: those from Ampere on share one, and Turing has its own.
 
-    A list with Turing in it would be compiled for Turing as a whole, from a graph that costs the others time.
+    A plan for a list with Turing is compiled as a whole for Turing, from a graph that is slower on the others.
     """
     others = tuple(sm for sm in sms if sm != TURING)
     return [group for group in (others, (TURING,) if TURING in sms else ()) if group] or [()]
 
 
 def _build(request: PlanRequest, force: bool) -> StoredPlan:
-    """Build on another thread, so that Ctrl-C reaches this one, and the library ends its work before we go."""
+    """Build on another thread, so that Ctrl-C reaches this one, and the library stops before the process exits."""
     with tqdm(total=100, desc=f"{request.spec.graph} for {request.spec.target}", unit="%", leave=False,
               disable=not on_terminal(), bar_format="{desc} {bar} {percentage:3.0f}%") as bar:  # fmt: skip
 

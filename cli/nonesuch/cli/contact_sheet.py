@@ -23,22 +23,22 @@ def sheet_format(path: Path) -> ImageFormat:
     """The format of a sheet by its file suffix.
 
     Raises:
-        InvalidRequestError: the suffix names no format of ours.
+        InvalidRequestError: the suffix is not one of a known format.
     """
     try:
         return ImageFormat.parse(path.suffix.removeprefix("."))
     except InvalidRequestError as error:
         known = ", ".join(member.suffix for member in ImageFormat)
         raise InvalidRequestError.of(
-            "grid", f"the suffix of {str(path)!r} names no format; there are {known}"
+            "grid", f"the suffix of {str(path)!r} is not an image format; use one of {known}"
         ) from error
 
 
 class ContactSheet:
-    """A grid for `count` images, filled row by row."""
+    """A grid for `count` images of `resolution` pixels a side, filled row by row; None lets it choose its columns."""
 
     def __init__(self, count: int, resolution: int, columns: int | None = None) -> None:
-        # Between a square and twice as wide as high, with as few empty cells as can be.
+        # At least as wide as high, at most twice as wide, and with the fewest empty cells.
         square = math.ceil(math.sqrt(count))
         candidates = (c for c in range(square, count + 1) if c <= 2 * math.ceil(count / c))
         self.columns = columns or min(candidates, key=lambda c: -count % c)
@@ -49,7 +49,7 @@ class ContactSheet:
     def place(self, index: int, image: NDArray[np.uint8]) -> None:
         """Put uint8 [H, W, C] in its cell."""
         if self._canvas is None:
-            # White, and no alpha where there is alpha.
+            # White; where there is an alpha channel, opaque.
             self._canvas = np.full(
                 (self.rows * self.cell, self.columns * self.cell, image.shape[2]), 255, dtype=np.uint8
             )

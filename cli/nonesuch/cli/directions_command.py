@@ -1,4 +1,4 @@
-"""`nonesuch directions`: steps in w along which a model's pictures change most."""
+"""`nonesuch directions`: the directions in w along which a model's pictures change the most (SeFa)."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from nonesuch.engine.session import Batch
 from nonesuch.engine.source import Seeds
 from nonesuch.engine.style_mix import LayerGroup
 
+from .backend_flags import BackendFlags, backend_flags
 from .contact_sheet import ContactSheet, sheet_format
-from .options import backend_options
-from .prepare import missing_export_packages, open_generator
+from .prepare import missing_export_packages
 from .progress import track
-from .session_choice import session_options
 
 _STEPS = 5
 
 
 @click.command(name="directions")
-@click.option("--count", default=8, show_default=True, help="How many directions.")
+@click.option("--count", default=8, show_default=True, help="Number of directions.")
 @click.option(
     "--layers",
     type=click.Choice(["all", *(group.value for group in LayerGroup)]),
     default="all",
     show_default=True,
-    help="Which layers the directions move.",
+    help="The layers that the directions move.",
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz.")
-@click.option("--grid", type=click.Path(dir_okay=False, path_type=Path), help="Also draw them: a row each.")
-@click.option("--seed", default=0, show_default=True, help="The picture that --grid moves.")
-@click.option("--strength", default=3.0, show_default=True, help="How far --grid moves it, to both sides.")
-@backend_options
+@click.option(
+    "--grid", type=click.Path(dir_okay=False, path_type=Path), help="Also draw a row of pictures for each direction."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the picture that --grid moves.")
+@click.option("--strength", default=3.0, show_default=True, help="Distance that --grid moves it, to both sides.")
+@backend_flags
 def command(
-    count: int, layers: str, out: Path, grid: Path | None, seed: int, strength: float, model: str, **backend: object
+    count: int, layers: str, out: Path, grid: Path | None, seed: int, strength: float, backend: BackendFlags
 ) -> None:
     """Find directions by SeFa, for generate --direction FILE INDEX STRENGTH."""
     if missing := missing_export_packages():
@@ -51,7 +52,7 @@ def command(
         sheet_format(grid)
     from nonesuch.export.checkpoint import Checkpoint
 
-    generator = open_generator(model, str(backend["backend"]), session_options(backend))
+    generator = backend.open()
     manifest = generator.manifest
     folder = Checkpoint.folder(Home.default(), manifest.model_id)
     if not folder.is_dir():
@@ -60,11 +61,11 @@ def command(
             "export the model on this machine again, with --force"
         )
     checkpoint = Checkpoint.load(folder)
-    living = [entry for entry in manifest.ws_layout if entry.consumers]
-    chosen = {entry.index for entry in living} if layers == "all" else set(LayerGroup(layers).layers(manifest))
+    used = [entry for entry in manifest.ws_layout if entry.consumers]
+    chosen = {entry.index for entry in used} if layers == "all" else set(LayerGroup(layers).layers(manifest))
     affines = [
         checkpoint.tensors[f"synthesis.{consumer}.affine.weight"]
-        for entry in living
+        for entry in used
         if entry.index in chosen
         for consumer in entry.consumers
     ]

@@ -1,4 +1,4 @@
-"""`nonesuch doctor`: what works on this machine, what does not, and how to get it."""
+"""`nonesuch doctor`: the models, GPUs, backends and packages on this machine, and how to get missing ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _PACKAGES = (
 
 @click.command(name="doctor")
 def command() -> None:
-    """Say what works here; the exit code is 1 if nothing can generate."""
+    """Say what works here; the exit code is 1 if no backend can generate."""
     home = Home.default()
     click.echo(
         f"nonesuch {__version__}, Python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
@@ -61,7 +61,7 @@ def command() -> None:
         )
     missing = missing_export_packages()
     click.echo(f"export    {'missing ' + ', '.join(missing) + '; nonesuch[cpu,export]' if missing else 'ready'}")
-    pip = "ready" if find_spec("pip") else "no pip in this environment; give models pull a file with --from"
+    pip = "ready" if find_spec("pip") else "no pip in this environment; use models pull --from FILE"
     click.echo(f"download  {pip}")
     click.echo(f"packages  {', '.join(f'{name} {version}' for name, version in versions.items() if version)}")
     try:

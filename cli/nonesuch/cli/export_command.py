@@ -21,15 +21,15 @@ _LINEARS = ("gemm", "conv1x1")
 @click.command(name="export")
 @click.argument("source")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: in the user's home]")
-@click.option("--name", help="What to call the model.  [default: the name, or the file's]")
-@click.option("--from", "file", type=click.Path(dir_okay=False, path_type=Path), help="A copy of the download.")
+@click.option("--name", help="Name of the model.  [default: SOURCE, or the file's name]")
+@click.option("--from", "file", type=click.Path(dir_okay=False, path_type=Path), help="A local copy of the download.")
 @click.option("--precision", default="fp32", show_default=True, help="fp32, fp16, or both: fp32,fp16.")
 @click.option(
     "--noise-mode",
     type=click.Choice(["const", "none", "random"]),
     default="const",
     show_default=True,
-    help="Constant noise, none, or noise drawn from each image's seed.",
+    help="Constant noise, no noise, or noise drawn from each image's seed.",
 )
 @click.option(
     "--upsampling",
@@ -41,16 +41,16 @@ _LINEARS = ("gemm", "conv1x1")
     "--linear",
     default="gemm",
     show_default=True,
-    help="How matrix products are written: gemm, conv1x1, or both; conv1x1 is for TensorRT-RTX on SM 75.",
+    help="Form of matrix products: gemm, conv1x1, or both; conv1x1 is for TensorRT-RTX on SM 75.",
 )
 @click.option(
     "--output",
     type=click.Choice(["uint8_nhwc", "float32_nchw"]),
     default="uint8_nhwc",
     show_default=True,
-    help="What the graph returns; serving needs uint8_nhwc.",
+    help="Output of the graph; serving needs uint8_nhwc.",
 )
-@click.option("--force", is_flag=True, help="Put the new artifact in the place of one that is there.")
+@click.option("--force", is_flag=True, help="Replace an artifact that is already there.")
 def command(
     source: str,
     out: Path | None,
@@ -63,7 +63,7 @@ def command(
     output: str,
     force: bool,
 ) -> None:
-    """Export SOURCE, a name from `nonesuch models list` or a checkpoint file, and check what was written."""
+    """Export SOURCE, a name from `nonesuch models list` or a checkpoint file, and check the artifact."""
     path = Path(source)
     entry = CATALOGUE.get(source)
     if entry is None and not path.is_file():
@@ -73,11 +73,13 @@ def command(
             )
         find_entry(source)
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise click.UsageError(f"--name {name!r}: letters, digits, dots, dashes and underscores, at most 64")
+        raise click.UsageError(
+            f"--name {name!r} is not a name; use letters, digits, dots, dashes and underscores, at most 64"
+        )
     if entry is None and file is not None:
-        raise click.UsageError(f"--from is a copy of a model's download; {source} is the file itself")
+        raise click.UsageError(f"--from is a copy of a model's download, and {source} is a file; leave --from out")
     if entry is not None and name is not None:
-        raise click.UsageError(f"--name is for checkpoint files; {source} has its name")
+        raise click.UsageError(f"--name is for checkpoint files, and {source} has a name; leave --name out")
     precisions = _several("precision", precision, _PRECISIONS)
     linears = _several("linear", linear, _LINEARS)
     missing = missing_export_packages()
@@ -102,8 +104,8 @@ def command(
 
 
 def _several(option: str, given: str, known: tuple[str, ...]) -> list[str]:
-    """The words of an option that takes one of them, or all with commas between."""
+    """The words of an option that takes one or several of them, with commas between."""
     words = given.split(",")
     if not set(words) <= set(known) or len(set(words)) != len(words):
-        raise click.UsageError(f"--{option} {given!r}: it is {', '.join(known)}, or {','.join(known)}")
+        raise click.UsageError(f"--{option} {given!r}: use {', '.join(known)}, or {','.join(known)}")
     return words

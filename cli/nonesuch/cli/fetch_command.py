@@ -27,13 +27,11 @@ from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.source import Seeds, Source, W, Ws, Z
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
 
-from .chosen_source import chosen_source
-from .contact_sheet import ContactSheet, sheet_format
-from .options import picture_options
+from .contact_sheet import ContactSheet
+from .picture_flags import PictureFlags, picture_flags
 from .progress import track
-from .style_options import style_options
 
-# A nonesuch server takes requests of up to 1 MiB; half of that leaves room for all that is not a latent.
+# A nonesuch server takes requests of up to 1 MiB; half of that leaves room for the fields besides the latents.
 _LATENT_BYTES = 1 << 19
 
 
@@ -43,43 +41,37 @@ _LATENT_BYTES = 1 << 19
     "servers",
     required=True,
     multiple=True,
-    help="HOST:PORT, or a gRPC target such as dns:///host:port; given again, calls go to all of them in turn.",
+    help="HOST:PORT, or a gRPC target such as dns:///host:port; if it is given again, calls go to all of them in turn.",
 )
 @click.option("--tls-ca", type=click.Path(dir_okay=False, path_type=Path), help="Speak TLS; trust this CA, PEM.")
 @click.option("--tls", is_flag=True, help="Speak TLS; trust what this machine trusts.")
-@click.option("--tls-certificate", type=click.Path(dir_okay=False, path_type=Path), help="Our own, for mTLS.")
-@click.option("--tls-private-key", type=click.Path(dir_okay=False, path_type=Path), help="And its key.")
-@picture_options(ImageFormat.JPEG)
-@style_options
+@click.option(
+    "--tls-certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The client's certificate, PEM, for mTLS.",
+)
+@click.option(
+    "--tls-private-key", type=click.Path(dir_okay=False, path_type=Path), help="The key of that certificate, PEM."
+)
+@picture_flags(ImageFormat.JPEG)
 @click.option(
     "--noise-mode",
     type=click.Choice(["const", "none", "random"]),
-    help="Insist on the noise that the server is to have.  [default: whatever it has]",
+    help="Require that the server has this noise.  [default: accept any]",
 )
 @click.option("--model", default="", help="A model's name on the server.  [default: the server's]")
-@click.option("--size", type=int, help="Side in pixels, a power of two: scaled down by the server.")
+@click.option("--size", type=int, help="Side in pixels, a power of two; the server scales down.")
 @click.option(
-    "--priority", type=click.Choice(["interactive", "bulk"]), help="Who goes first.  [default: bulk, for many]"
+    "--priority", type=click.Choice(["interactive", "bulk"]), help="Priority in the server's queue.  [default: bulk]"
 )
-@click.option("--deadline-s", type=float, help="Give up on a call after so many seconds.  [default: never]")
+@click.option("--deadline-s", type=float, help="Deadline of a call in seconds.  [default: none]")
 def command(
     servers: tuple[str, ...],
     tls_ca: Path | None,
     tls: bool,
     tls_certificate: Path | None,
     tls_private_key: Path | None,
-    seeds: list[int] | None,
-    psi: float | None,
-    cutoff: int | None,
-    class_index: int | None,
-    out: Path,
-    grid: Path | None,
-    format_name: str,
-    quality: int | None,
-    w_file: Path | None,
-    mixing: tuple[StyleMix, ...],
-    translate: tuple[float, float] | None,
-    rotate_degrees: float | None,
+    flags: PictureFlags,
     noise_mode: str | None,
     model: str,
     size: int | None,
@@ -88,25 +80,22 @@ def command(
 ) -> None:
     """Write one image for each seed, or each row of --w, into --out, from --server.
 
-    --direction and --noise-seed are of generate only: no server takes them. The API key, where the server wants one, is
-    taken from NONESUCH_API_KEY.
+    Only generate has --direction and --noise-seed: a server does not take them. An API key, for servers that require
+    one, is read from NONESUCH_API_KEY.
     """
-    source = chosen_source(seeds, w_file)
-    if grid is not None:
-        sheet_format(grid)
-    image_format = ImageFormat.parse(format_name)
-    if grid is not None and image_format is ImageFormat.RAW:
+    source, picture, grid = flags.source, flags.picture, flags.grid
+    if grid is not None and flags.encode.format is ImageFormat.RAW:
         raise click.UsageError("raw pixels of a server do not make a contact sheet; choose another --format")
     options = GenerateOptions(
-        psi=psi,
-        cutoff=cutoff,
-        class_index=class_index,
-        mixing=[_mixing(mix) for mix in mixing],
-        translate=translate,
-        rotate_degrees=rotate_degrees,
+        psi=picture.psi,
+        cutoff=picture.cutoff,
+        class_index=picture.class_index,
+        mixing=[_mixing(mix) for mix in picture.mixing],
+        translate=picture.translate,
+        rotate_degrees=picture.rotate_degrees,
         noise_mode=noise_mode,
-        format=image_format.value,
-        quality=quality,
+        format=flags.encode.format.value,
+        quality=flags.encode.quality,
         model=model,
         size=size,
         priority=priority,
@@ -120,16 +109,16 @@ def command(
         with Client(servers, credentials=credentials, api_key=os.environ.get("NONESUCH_API_KEY")) as client:
             info = client.model(model, deadline_s=DEFAULT_DEADLINE_S if deadline_s is None else deadline_s)
             sheet = ContactSheet(len(source), size or info.resolution) if grid is not None else None
-            out.mkdir(parents=True, exist_ok=True)
+            flags.out.mkdir(parents=True, exist_ok=True)
             images = _images(client, source, info.limits.max_images_per_stream, deadline_s, options)
             for index, image in track(images, "images", len(source)):
-                path = out / f"{source.name(index)}{image_format.suffix}"
+                path = flags.out / f"{source.name(index)}{flags.encode.format.suffix}"
                 path.write_bytes(image.data)
                 click.echo(path)
                 if sheet is not None:
                     sheet.place(index, image.numpy())
             if sheet is not None and grid is not None:
-                sheet.save(grid, ImageRecord(info.name, info.model_id, None, source.psi(psi)))
+                sheet.save(grid, ImageRecord(info.name, info.model_id, None, source.psi(picture.psi)))
                 click.echo(grid)
     except RequestError as error:
         if not error.violations:
@@ -140,13 +129,13 @@ def command(
 
 
 def _images(
-    client: Client, source: Source, most: int, deadline_s: float | None, options: GenerateOptions
+    client: Client, source: Source, max_images: int, deadline_s: float | None, options: GenerateOptions
 ) -> Iterator[tuple[int, GeneratedImage]]:
-    """All images with their position, in streams as long as the server takes."""
+    """All images with their position, in streams of at most `max_images`."""
     if not isinstance(source, Seeds):
-        most = min(most, max(1, _LATENT_BYTES // max(1, source.array[0].nbytes)))
-    for start in range(0, len(source), most):
-        match source[start : start + most]:
+        max_images = min(max_images, max(1, _LATENT_BYTES // max(1, source.array[0].nbytes)))
+    for start in range(0, len(source), max_images):
+        match source[start : start + max_images]:
             case Seeds(seeds):
                 images = client.stream(seeds, deadline_s=deadline_s, **options)
             case Z() as part:
@@ -164,12 +153,12 @@ def _mixing(mix: StyleMix) -> Mixing:
 
 
 def _message(error: ClientError, server: str) -> str:
-    """The client's advice is for programs; where it names their arguments, ours names the command's."""
+    """The text of an error, with advice about the command's options in place of the client's arguments."""
     match error:
         case ModelNotFoundError():
             return f"{server} has no such model: {error.details}; leave --model out for its default"
         case DeadlineError():
-            return f"{server} did not answer within the deadline: {error.details}; allow more with --deadline-s"
+            return f"{server} did not answer within the deadline: {error.details}; set a larger --deadline-s"
         case UnavailableError():
             return f"no server is ready at {server}: {error.details}; check --server, or start one with nonesuch serve"
     return str(error)

@@ -1,6 +1,6 @@
-"""`nonesuch`: finds the command, runs it, and turns every error of ours into one line and an exit code.
+"""`nonesuch`: finds the command, runs it, and turns every NonesuchError into one line and an exit code.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage. Commands are imported when they are called, so `--help` is quick.
+Exit codes: 0 done, 1 failed, 2 wrong usage. Commands are imported when they are called, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _COMMANDS = {
     "build": ("build_command", "Turn a model into TensorRT plans."),
     "generate": ("generate_command", "Write images, on this machine."),
     "walk": ("walk_command", "Write an animation from seed to seed."),
-    "directions": ("directions_command", "Find steps along which pictures change most."),
+    "directions": ("directions_command", "Find directions along which pictures change the most."),
     "serve": ("serve_command", "Serve a model over gRPC."),
-    "admin": ("admin_command", "Ask a running server what it has loaded, and change it."),
+    "admin": ("admin_command", "List, load and unload the models of a running server."),
     "key": ("key_command", "Make an API key for a server."),
     "fetch": ("fetch_command", "Write images, from a server."),
-    "tune": ("tune_command", "Measure how this machine runs a model fastest."),
+    "tune": ("tune_command", "Find the fastest settings for a model on this machine."),
     "bench": ("bench_command", "Measure this machine, compare results, write reports."),
-    "doctor": ("doctor_command", "Say what works on this machine, and how to get what does not."),
+    "doctor": ("doctor_command", "Check this machine, and say how to get missing parts."),
 }
 
 
-# What the engine's fields are called on the command line; the rest differ by dashes only.
+# The options of the engine's fields; the names of all others differ by dashes only.
 _OPTIONS = {
     "class_index": "class",
     "group": "mix",
@@ -47,7 +47,7 @@ _OPTIONS = {
 
 
 class _LazyGroup(click.Group):
-    """Knows the names of the commands, and imports one when it is used."""
+    """A group that knows the names of its commands, and imports one when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -87,7 +87,7 @@ def main() -> None:
     except NonesuchError as error:
         sys.exit(_fail(error.message, 1))
     except BrokenPipeError:
-        # The reader of our output is gone (`| head`); what is left in the buffer cannot be written either.
+        # The reader of the output is gone (`| head`); the rest of the buffer cannot be written either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -95,8 +95,8 @@ def main() -> None:
 
 
 def _about_option(violation: FieldViolation) -> str:
-    """A violation by the option that the user gave, not by the field that it became."""
-    name = violation.field.rpartition(".")[2].partition("[")[0]  # of a row, the option that gave it
+    """A violation with the name of the user's option in place of the engine's field."""
+    name = violation.field.rpartition(".")[2].partition("[")[0]  # without the path and the index of a row
     return f"--{_OPTIONS.get(name, name).replace('_', '-')}: {violation.description}"
 
 

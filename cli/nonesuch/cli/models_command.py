@@ -1,4 +1,4 @@
-"""`nonesuch models`: what can be had by name, and what is here."""
+"""`nonesuch models`: the models of the catalogue, and those exported on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def command() -> None:
 
 @command.command(name="list")
 def list_models() -> None:
-    """All models that can be had by name, and those exported here."""
+    """List the models of the catalogue, and those exported here."""
     home = Home.default()
     exported = _exported(home)
     for entry in CATALOGUE.values():
@@ -34,7 +34,7 @@ def list_models() -> None:
             click.echo(f"    {_state(entry.name, exported, home)}; download {_size(entry.file)}; {entry.licence}")
     for name in sorted(exported - set(CATALOGUE)):
         click.echo(f"{name}: exported to {home.artifacts / name}")
-    click.echo("\nPublic checkpoints, from published addresses that we have not tried (the terms: models show NAME):")
+    click.echo("\nPublic checkpoints, from published addresses that are untested (for the terms: models show NAME):")
     for entry in CATALOGUE.values():
         if not entry.tried:
             state = _state(entry.name, exported, home)
@@ -44,25 +44,27 @@ def list_models() -> None:
 
 @command.command()
 @click.argument("name", default=DEFAULT_MODEL)
-@click.option("--from", "source", type=click.Path(dir_okay=False, path_type=Path), help="A copy of the file, at hand.")
+@click.option("--from", "source", type=click.Path(dir_okay=False, path_type=Path), help="A local copy of the file.")
 def pull(name: str, source: Path | None) -> None:
-    """Fetch a model's file from where it is published, and check its hash."""
+    """Fetch a model's file from its publisher, and check its hash."""
     entry = find_entry(name)
     home = Home.default()
     click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
     if not entry.tried and source is None and not entry.file.at_hand(home):
-        click.echo(f"From {entry.file.describe()}, an address that we have not tried.", err=True)
+        click.echo(f"From {entry.file.describe()}, an address that is untested.", err=True)
     path = entry.file.fetch(home, source, show_progress=on_terminal())
     if entry.file.sha256 is None:
         recorded = entry.file.expected_sha256(home)
-        click.echo(f"No hash was published; recorded here, and checked from now on: sha256 {recorded}", err=True)
+        click.echo(
+            f"No hash was published; this one is recorded here and checked from now on: sha256 {recorded}", err=True
+        )
     click.echo(path)
 
 
 @command.command()
 @click.argument("name", default=DEFAULT_MODEL)
 def show(name: str) -> None:
-    """Everything that is known of a model."""
+    """Describe a model."""
     home = Home.default()
     exported = _exported(home)
     known = _catalogue_facts(name, exported, home) if name in CATALOGUE or name not in exported else {"name": name}
@@ -79,7 +81,7 @@ def _catalogue_facts(name: str, exported: set[str], home: Home) -> dict[str, str
         "family": entry.family,
         "resolution": f"{entry.resolution}x{entry.resolution}",
         "source": file.describe(),
-        "tried": "yes" if entry.tried else "no: a published address, from which we have not fetched",
+        "tried": "yes" if entry.tried else "no: a published address that is untested",
         "file": file.filename,
         "size": "not published" if file.size_bytes is None else f"{file.size_bytes} bytes",
         "sha256": _hash(file, home),

@@ -1,4 +1,4 @@
-"""Writes the images of a job while the next ones are made, with bounded memory."""
+"""Writes the images of a command while the next ones are made, with bounded memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from nonesuch.engine.provenance import ImageRecord
 from .contact_sheet import ContactSheet
 
 _MAX_UNWRITTEN = 32
-"""Encoded or encoding images that may wait for the disk."""
+"""Max number of images that are being encoded or wait for the disk."""
 
 Picture = tuple[str, NDArray[np.uint8], ImageRecord]
-"""A file name without suffix, the pixels, and where they come from."""
+"""A file name without suffix, the pixels uint8 [H, W, C], and their provenance."""
 
 
 def write_pictures(
     pictures: Iterable[Picture], out: Path, options: EncodeOptions, sheet: ContactSheet | None = None
 ) -> None:
-    """Write each picture into `out`, print its path once it is there, and place it on the sheet."""
+    """Write each picture into the folder `out`, print its path once it is written, and place it on the sheet."""
     out.mkdir(parents=True, exist_ok=True)
     unwritten: deque[tuple[Path, Future[bytes]]] = deque()
     with EncoderPool() as pool:

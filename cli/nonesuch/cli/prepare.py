@@ -1,4 +1,4 @@
-"""Opens the model that a command names; a catalogue model that is not here yet is fetched and exported first."""
+"""Prepares the model of a command: a catalogue model that is not on this machine is fetched and exported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import click
 
 from nonesuch.engine.artifact import find_artifact
 from nonesuch.engine.errors import DownloadError, ModelNotFoundError
-from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
-from nonesuch.engine.session import SessionOptions
 
 from .progress import on_terminal, track
 
@@ -22,18 +20,8 @@ def missing_export_packages() -> list[str]:
     return [package for module, package in _EXPORT_MODULES.items() if find_spec(module) is None]
 
 
-def open_generator(model: str, backend: str, options: SessionOptions) -> Generator:
-    """A generator for the model, made ready if it can be.
-
-    Raises:
-        NonesuchError: as `Generator.open`, or the model cannot be fetched or exported.
-    """
-    prepare(model)
-    return Generator.open(model, backend=backend, options=options)
-
-
 def prepare(model: str) -> None:
-    """Make sure that the model is here.
+    """Make sure that the model, a name or an artifact's folder, is exported on this machine.
 
     Raises:
         NonesuchError: the artifact is damaged, or the model cannot be fetched or exported.
@@ -41,16 +29,16 @@ def prepare(model: str) -> None:
     try:
         find_artifact(model)
     except ModelNotFoundError:
-        _make(model)
+        _export(model)
 
 
-def _make(model: str) -> None:
+def _export(model: str) -> None:
     from nonesuch.export.catalogue import CATALOGUE
 
     entry = CATALOGUE.get(model)
     if entry is None:
         raise ModelNotFoundError(
-            f"no model {model!r}: no artifact of that name or path is here, and it cannot be had by name; "
+            f"no model {model!r}: there is no artifact of that name or path, and the catalogue does not have it; "
             "see nonesuch models list"
         )
     missing = missing_export_packages()
@@ -65,5 +53,5 @@ def _make(model: str) -> None:
     try:
         export_named(entry, Home.default(), ExportJob(progress=track), show_progress=on_terminal())
     except DownloadError as error:
-        # Its advice is --from, which the commands that only use a model do not have.
+        # Its advice is --from, an option that only models pull and export have.
         raise DownloadError(f"{error.message}; the command that takes it is: nonesuch models pull {model}") from error

@@ -14,9 +14,10 @@ import click
 
 from nonesuch.engine.errors import DeviceLostError, InvalidRequestError
 from nonesuch.engine.generator import Generator
+from nonesuch.server.core.open_model import open_generator
 from nonesuch.server.settings import ModelSettings, ServerSettings
 
-from .prepare import open_generator, prepare
+from .prepare import prepare
 from .server_options import chosen_settings, server_options
 
 _MAX_PORT = 65535
@@ -26,10 +27,10 @@ _PROGRAM = "from nonesuch.cli.main import main; main()"
 
 @click.command(name="serve")
 @server_options
-@click.option("--check", is_flag=True, help="Check the settings, load the models, make an image of each, and end.")
-@click.option("--supervise", is_flag=True, help="Start the server again when it ends badly.")
+@click.option("--check", is_flag=True, help="Check the settings, load the models, make an image of each, and exit.")
+@click.option("--supervise", is_flag=True, help="Start the server again when it fails.")
 def command(check: bool, supervise: bool, **flags: Any) -> None:
-    """Serve models over gRPC; every setting may also be in --config and in the environment."""
+    """Serve models over gRPC; every setting can also be given in --config and in the environment."""
     settings = chosen_settings(flags)
     for name, address in (
         ("grpc", settings.grpc),
@@ -75,11 +76,11 @@ def _serve(settings: ServerSettings, flags: dict[str, Any]) -> None:
     except DeviceLostError as error:
         click.echo(f"nonesuch: {error.message}; start the server again, or let --supervise do it", err=True)
         sys.stdout.flush()
-        os._exit(1)  # the thread that hangs in the runtime would hold up any other end
+        os._exit(1)  # the thread that hangs in the runtime would block any other exit
 
 
 def _check(settings: ServerSettings) -> None:
-    """Do all that a server does at its start, and make an image of each model."""
+    """Start a server as for serving, and make an image of each model."""
     from nonesuch.server.self_check import self_check
 
     async def run() -> None:
@@ -90,7 +91,8 @@ def _check(settings: ServerSettings) -> None:
 
 
 def _open(model: ModelSettings, max_batch_size: int) -> Generator:
-    generator = open_generator(model.model, model.backend, model.session_options(max_batch_size))
+    prepare(model.model)  # a model that was added to the settings later is not prepared yet
+    generator = open_generator(model, max_batch_size)
     click.echo(generator.backend_reason, err=True)
     return generator
 
@@ -98,16 +100,17 @@ def _open(model: ModelSettings, max_batch_size: int) -> Generator:
 def _check_address(name: str, address: str) -> None:
     if address.startswith("unix:") and name not in {"http", "metrics"}:
         return
-    # gRPC would listen on port 443 where none is given, and on the rest of a division by 65536 where it is too high.
+    # gRPC would listen on port 443 if the address has no port, and on the port modulo 65536 if it is too high.
     host, _, port = address.rpartition(":")
     if not (host and port.isascii() and port.isdecimal() and int(port) <= _MAX_PORT):
         raise InvalidRequestError.of(
-            name, f"{address!r} is no address; write HOST:PORT, with a port of 0 to {_MAX_PORT}, such as 127.0.0.1:0"
+            name,
+            f"{address!r} is not an address; write HOST:PORT, with a port of 0 to {_MAX_PORT}, such as 127.0.0.1:0",
         )
 
 
 def _program() -> str:
-    """How this command was called, so that the line it prints can be copied."""
+    """The name or path that this command was called by, so that a printed line can be copied."""
     called = sys.argv[0]
     on_path = shutil.which("nonesuch")
     if Path(called).name != "nonesuch" or (on_path and Path(on_path).resolve() == Path(called).resolve()):

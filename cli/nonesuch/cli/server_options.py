@@ -1,4 +1,4 @@
-"""The command line of `serve`: a flag for every setting, made from the settings themselves.
+"""The command line of `serve`: a flag for every setting, generated from the settings.
 
 A flag that is not given leaves its setting to the environment, the file and the default, in this order.
 """
@@ -6,7 +6,7 @@ A flag that is not given leaves its setting to the environment, the file and the
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -23,7 +23,7 @@ _DEFAULT_MODEL = "faces"
 
 
 def server_options(function: _F) -> _F:
-    """Add the flags to a command; it gets them all as keyword arguments, None where one is not given."""
+    """Add the flags to a command, which gets all of them as keyword arguments: None for a flag that is not given."""
     options = [
         click.option(
             "--config", type=click.Path(dir_okay=False, path_type=Path), help="TOML file; see docs/serving.md."
@@ -35,8 +35,8 @@ def server_options(function: _F) -> _F:
         *(_flag(name, ModelSettings.model_fields[name]) for name in _OF_MODELS),
         *(_flag(name, field) for name, field in ServerSettings.model_fields.items() if name not in _TABLES),
         click.option("--tls-certificate", help="Certificate chain of the gRPC port, PEM."),
-        click.option("--tls-private-key", help="Its key, PEM."),
-        click.option("--tls-client-ca", help="Clients must show a certificate that it signed."),
+        click.option("--tls-private-key", help="The key of that certificate, PEM."),
+        click.option("--tls-client-ca", help="CA, PEM; clients must show a certificate that it signed."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)
@@ -44,10 +44,10 @@ def server_options(function: _F) -> _F:
 
 
 def chosen_settings(flags: Mapping[str, Any]) -> ServerSettings:
-    """The settings that the flags, the environment, the file and the defaults make together.
+    """The settings from the flags, the environment, the file and the defaults, in this order.
 
     Raises:
-        InvalidRequestError: a file that cannot be read, or values that cannot be.
+        InvalidRequestError: the file cannot be read, or a value is not valid.
     """
     given = {name: value for name, value in flags.items() if value is not None and value != ()}
     overrides = {name: given[name] for name in ServerSettings.model_fields if name in given and name not in _TABLES}
@@ -80,15 +80,7 @@ def _flag(name: str, field: FieldInfo) -> Callable[[_F], _F]:
 
 
 def _plain(annotation: Any) -> Any:
-    """The type without `None` and without bounds."""
-    parts = list(_parts(annotation))
-    return parts[0]
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) in {Union, types.UnionType}:
-        for part in get_args(annotation):
-            if part is not type(None):
-                yield from _parts(part)
-    else:
-        yield annotation
+    """The type without `None`."""
+    while get_origin(annotation) in {Union, types.UnionType}:
+        annotation = next(part for part in get_args(annotation) if part is not type(None))
+    return annotation

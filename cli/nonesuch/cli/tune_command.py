@@ -1,4 +1,4 @@
-"""`nonesuch tune`: measures how this machine runs a model fastest, and remembers it."""
+"""`nonesuch tune`: measures the fastest settings for a model on this machine, and keeps them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .prepare import prepare
 @click.option("--quick", is_flag=True, help="Fewer rounds.")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="Runs of each candidate.  [default: 21; quick: 9]")
 @click.option("--backend", "backends", multiple=True, help="Measure only this backend; can be given again.")
-@click.option("--dry-run", is_flag=True, help="Measure and say, but keep nothing.")
+@click.option("--dry-run", is_flag=True, help="Measure and print, but keep nothing.")
 def command(model: str, quick: bool, rounds: int | None, backends: tuple[str, ...], dry_run: bool) -> None:
     """Measure backends, graph forms, threads and lanes for MODEL (a name, or an artifact's folder).
 

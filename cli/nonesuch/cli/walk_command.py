@@ -13,11 +13,10 @@ from nonesuch.engine.source import Seeds
 from nonesuch.engine.walk import Interpolation, Walk, walk_frames
 
 from .animation import check_animation, write_animation
-from .options import backend_options
-from .prepare import open_generator
+from .backend_flags import BackendFlags, backend_flags
+from .number_lists import SeedList
+from .picture_flags import truncation_flags
 from .progress import track
-from .seeds import SeedList
-from .session_choice import session_options
 
 
 @click.command(name="walk")
@@ -26,7 +25,7 @@ from .session_choice import session_options
     "--frames", "frames_per_step", default=60, show_default=True, help="Frames from one key frame to the next."
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.webp, .gif or .mp4.")
-@click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="Frames a second.")
+@click.option("--fps", type=click.IntRange(1, 120), default=30, show_default=True, help="Frames per second.")
 @click.option(
     "--interpolation",
     type=click.Choice([member.value for member in Interpolation]),
@@ -35,10 +34,8 @@ from .session_choice import session_options
     help="How to go from one key frame to the next.",
 )
 @click.option("--closed", is_flag=True, help="Return to the first key frame, so that the animation loops.")
-@click.option("--psi", "--trunc", type=float, help=f"Truncation, -2 to 2.  [default: {Seeds.default_psi:g}]")
-@click.option("--cutoff", type=int, help="Truncate only the first so many layers.")
-@click.option("--class", "class_index", type=int, help="Class, for models that have classes.")
-@backend_options
+@truncation_flags(f"Truncation, -2 to 2.  [default: {Seeds.default_psi:g}]")
+@backend_flags
 def command(
     seeds: list[int],
     frames_per_step: int,
@@ -46,20 +43,16 @@ def command(
     fps: int,
     interpolation: str,
     closed: bool,
-    psi: float | None,
-    cutoff: int | None,
-    class_index: int | None,
-    model: str,
-    **backend: object,
+    picture: PictureOptions,
+    backend: BackendFlags,
 ) -> None:
     """Write an animation that walks through --seeds into the file --out."""
     walk = Walk([Seeds([seed]) for seed in seeds], frames_per_step, Interpolation(interpolation), closed)
     count = walk.frame_count
-    with open_generator(model, str(backend["backend"]), session_options(backend)) as generator:
+    with backend.open() as generator:
         manifest = generator.manifest
         check_animation(out, count, manifest.resolution)
         click.echo(generator.backend_reason, err=True)
-        picture = PictureOptions(psi, cutoff, class_index)
         frames = walk_frames(generator.latents, walk, picture)
         images = track(generator.stream(frames.source, replace(picture, psi=frames.psi)), "frames", count)
         write_animation(

@@ -1,53 +1,41 @@
-"""`--seeds` or `--w FILE` -> a source. Files are .npy or .npz, as projectors write them; nothing is unpickled."""
+"""A file of latents -> a source of pictures. Files are .npy or .npz, as projectors write them; never unpickled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import click
 import numpy as np
 from numpy.typing import NDArray
 
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.source import Seeds, Source, W, Ws
+from nonesuch.engine.source import W, Ws
 
 _MAGIC = (b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")
-"""How .npy and .npz begin, the last one without any array."""
+"""The first bytes of a .npy, of a .npz, and of a .npz without arrays."""
 
 
-def chosen_source(seeds: Sequence[int] | None, w_file: Path | None) -> Source:
-    """Where the pictures of a command start: exactly one of --seeds and --w.
+def read_latents(path: Path) -> W | Ws:
+    """Read w float32 [N, w_dim], or ws float32 [N, num_ws, w_dim], by the number of axes; one axis is one w.
+
+    An .npz has the array under `w`, as the reference projector writes it, or has one array only.
 
     Raises:
-        click.UsageError: neither or both are given.
-        InvalidRequestError: a seed is out of range, or the file has no latents.
-    """
-    if (seeds is None) == (w_file is None):
-        raise click.UsageError("give --seeds, such as --seeds 0-7, or --w FILE")
-    source = Seeds(seeds) if seeds is not None else _read_latents(w_file or Path())
-    if not len(source):
-        raise InvalidRequestError.of("w", "the file holds no latents")
-    return source
-
-
-def _read_latents(path: Path) -> W | Ws:
-    """Read w [N, w_dim] or ws [N, num_ws, w_dim], by the number of axes.
-
-    An .npz has the array under `w`, as the reference projector writes it, or holds one array only.
+        InvalidRequestError: the file cannot be read, or has no latents.
     """
     try:
-        with path.open("rb") as stream:  # numpy would leave it open if it is a damaged .npz
+        with path.open("rb") as stream:  # numpy leaves a damaged .npz open
             array = _float32(_array(stream))
-    except Exception as error:  # numpy and zipfile set no bound on what a damaged file raises
+    except Exception as error:  # numpy and zipfile raise errors of any class for a damaged file
         raise InvalidRequestError.of("w", f"{path} has no latents ({_reason(error)})") from error
     if array.ndim == 1:
         array = array[None]
     if array.ndim not in {2, 3}:
         raise InvalidRequestError.of(
-            "w", f"{path} has an array of shape {array.shape}; it takes [N, w_dim] or [N, num_ws, w_dim]"
+            "w", f"{path} has an array of shape {array.shape}; give [N, w_dim] or [N, num_ws, w_dim]"
         )
+    if not len(array):
+        raise InvalidRequestError.of("w", "the file holds no latents")
     return W(array) if array.ndim == 2 else Ws(array)
 
 
@@ -70,7 +58,7 @@ def _float32(content: Any) -> NDArray[np.float32]:
     dtype = np.asarray(content).dtype
     if dtype.kind not in "fiu":
         raise ValueError(f"it holds {dtype}, not real numbers")
-    with np.errstate(over="ignore"):  # becomes infinite, which the engine refuses
+    with np.errstate(over="ignore"):  # a large float64 becomes infinite, which the engine refuses
         return np.asarray(content, dtype=np.float32)
 
 
