@@ -1,4 +1,4 @@
-"""Checkpoint files of others: exported, generated from, served; a file that is not a checkpoint is refused in one line."""
+"""Checkpoint files of others: exported, generated from, served; other files are refused in one line."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_pull_tells_terms_and_address_before_it_asks_for_anything(
         shelf.status = 404
         refused = call("models", "pull", "net")
         assert "answered 404" in line_of(refused)
-        told = [f"Terms of net: {FFHQ.terms}", f"From {shelf.url}, an address that is untested."]
+        told = [f"Terms of net: {FFHQ.terms}", f"From {shelf.url}, an untested address."]
         assert refused.stderr.splitlines()[:2] == told
         shelf.status = None
         pulled = call("models", "pull", "net")

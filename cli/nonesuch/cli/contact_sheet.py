@@ -35,7 +35,10 @@ def sheet_format(path: Path) -> ImageFormat:
 
 
 class ContactSheet:
-    """A grid for `count` images of `resolution` pixels a side, filled row by row; None lets it choose its columns."""
+    """A grid for `count` images of `resolution` pixels a side, filled row by row.
+
+    `columns` None: as many as give the fewest empty cells.
+    """
 
     def __init__(self, count: int, resolution: int, columns: int | None = None) -> None:
         # At least as wide as high, at most twice as wide, and with the fewest empty cells.

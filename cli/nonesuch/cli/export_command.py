@@ -35,7 +35,7 @@ _LINEARS = ("gemm", "conv1x1")
     "--upsampling",
     default="default",
     show_default=True,
-    help="A form of the family: transposed, polyphase, winograd ...",
+    help="Form of up-sampling of the family: transposed, polyphase, winograd ...",
 )
 @click.option(
     "--linear",

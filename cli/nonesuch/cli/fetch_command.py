@@ -43,8 +43,8 @@ _LATENT_BYTES = 1 << 19
     multiple=True,
     help="HOST:PORT, or a gRPC target such as dns:///host:port; if it is given again, calls go to all of them in turn.",
 )
-@click.option("--tls-ca", type=click.Path(dir_okay=False, path_type=Path), help="Speak TLS; trust this CA, PEM.")
-@click.option("--tls", is_flag=True, help="Speak TLS; trust what this machine trusts.")
+@click.option("--tls-ca", type=click.Path(dir_okay=False, path_type=Path), help="Use TLS; trust this CA, PEM.")
+@click.option("--tls", is_flag=True, help="Use TLS; trust the CAs of this machine.")
 @click.option(
     "--tls-certificate",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -34,7 +34,7 @@ def list_models() -> None:
             click.echo(f"    {_state(entry.name, exported, home)}; download {_size(entry.file)}; {entry.licence}")
     for name in sorted(exported - set(CATALOGUE)):
         click.echo(f"{name}: exported to {home.artifacts / name}")
-    click.echo("\nPublic checkpoints, from published addresses that are untested (for the terms: models show NAME):")
+    click.echo("\nPublic checkpoints, from published, untested addresses (for the terms: models show NAME):")
     for entry in CATALOGUE.values():
         if not entry.tried:
             state = _state(entry.name, exported, home)
@@ -51,7 +51,7 @@ def pull(name: str, source: Path | None) -> None:
     home = Home.default()
     click.echo(f"Terms of {entry.name}: {entry.terms}", err=True)
     if not entry.tried and source is None and not entry.file.at_hand(home):
-        click.echo(f"From {entry.file.describe()}, an address that is untested.", err=True)
+        click.echo(f"From {entry.file.describe()}, an untested address.", err=True)
     path = entry.file.fetch(home, source, show_progress=on_terminal())
     if entry.file.sha256 is None:
         recorded = entry.file.expected_sha256(home)
@@ -81,7 +81,7 @@ def _catalogue_facts(name: str, exported: set[str], home: Home) -> dict[str, str
         "family": entry.family,
         "resolution": f"{entry.resolution}x{entry.resolution}",
         "source": file.describe(),
-        "tried": "yes" if entry.tried else "no: a published address that is untested",
+        "tried": "yes" if entry.tried else "no: an untested address",
         "file": file.filename,
         "size": "not published" if file.size_bytes is None else f"{file.size_bytes} bytes",
         "sha256": _hash(file, home),

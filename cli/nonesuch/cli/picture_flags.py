@@ -25,7 +25,7 @@ class PictureFlags:
     """The pictures that a command is asked for."""
 
     source: Source
-    picture: PictureOptions  # noise_seed is not among these options
+    picture: PictureOptions  # noise_seed is not set; generate has an option for it
     encode: EncodeOptions
     out: Path  # the folder of the pictures
     grid: Path | None  # the file of the contact sheet

@@ -31,7 +31,7 @@ from .progress import track
     type=click.Choice([member.value for member in Interpolation]),
     default=Interpolation.LINEAR_W.value,
     show_default=True,
-    help="How to go from one key frame to the next.",
+    help="Path from one key frame to the next.",
 )
 @click.option("--closed", is_flag=True, help="Return to the first key frame, so that the animation loops.")
 @truncation_flags(f"Truncation, -2 to 2.  [default: {Seeds.default_psi:g}]")
