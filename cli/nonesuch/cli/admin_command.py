@@ -27,7 +27,7 @@ def status(server: str) -> None:
     """All models of the configuration."""
     with _client(server) as client:
         for state in client.models():
-            click.echo(_line(state))
+            click.echo(_state_line(state))
 
 
 @command.command(name="load")
@@ -36,7 +36,7 @@ def status(server: str) -> None:
 def load(server: str, model: str) -> None:
     """Load MODEL, and return when it is ready."""
     with _client(server) as client:
-        click.echo(_line(client.load(model)))
+        click.echo(_state_line(client.load(model)))
 
 
 @command.command(name="unload")
@@ -54,7 +54,7 @@ def unload(server: str, model: str) -> None:
 def reload(server: str, model: str) -> None:
     """Load MODEL again, without refusing calls."""
     with _client(server) as client:
-        click.echo(_line(client.reload(model)))
+        click.echo(_state_line(client.reload(model)))
 
 
 @command.command(name="drain")
@@ -74,7 +74,7 @@ def _client(server: str) -> Iterator[AdminClient]:
         raise click.ClickException(str(error)) from error
 
 
-def _line(state: ModelState) -> str:
+def _state_line(state: ModelState) -> str:
     if not state.loaded or state.model is None:
         return f"{state.name}: not loaded"
     use = "in use" if state.in_use else "idle"

@@ -43,12 +43,12 @@ def _suite_command(name: str, suites: tuple[str, ...], summary: str, about: str)
         line = ["nonesuch", "bench", name, "--model", model, *["--quick"] * quick]
         line += [part for subject in subjects for part in ("--subjects", subject)]
         line += [] if rounds is None else ["--rounds", str(rounds)]
-        request = Request(model, quick=quick, subjects=subjects, rounds=rounds, say=_say)
+        request = Request(model, quick=quick, subjects=subjects, rounds=rounds, say=_print_progress)
         result = run_suites(suites, request, out=out, command=shlex.join(line))
-        _say("writing the report")
+        _print_progress("writing the report")
         reports = write_report(result, out)
-        _say("")
-        _sum_up(result)
+        _print_progress("")
+        _print_summary(result)
         for path in (out / "result.json", *reports):
             click.echo(path)
 
@@ -118,7 +118,7 @@ def table(result: Path, into: Path) -> None:
         click.echo(f"left as they were, not in the result: {', '.join(left)}", err=True)
 
 
-def _say(line: str) -> None:
+def _print_progress(line: str) -> None:
     """Rewrite one line on a terminal, print plain lines elsewhere."""
     if on_terminal():
         width = shutil.get_terminal_size().columns - 1
@@ -127,7 +127,7 @@ def _say(line: str) -> None:
         click.echo(line, err=True)
 
 
-def _sum_up(result: Result) -> None:
+def _print_summary(result: Result) -> None:
     for suite in dict.fromkeys(one.suite for one in result.skipped):
         for text in left_out(result, suite):
             click.echo(f"left out of {suite}: {text}", err=True)

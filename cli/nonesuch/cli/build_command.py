@@ -95,7 +95,7 @@ def command(
         if into is not None:
             name = _file_name(artifact.manifest.name, plan)
             plan = PlanFolder(into).put(name, plan.read(), plan.record)
-        _say(plan, backend)
+        _print_plan(plan, backend)
         click.echo(plan.path)
 
 
@@ -126,7 +126,7 @@ def _build(request: PlanRequest, force: bool) -> StoredPlan:
                 raise
 
 
-def _say(plan: StoredPlan, backend: str) -> None:
+def _print_plan(plan: StoredPlan, backend: str) -> None:
     record = plan.record
     spec, numerics = record.spec, record.numerics
     compared = (

@@ -80,8 +80,8 @@ def command(
         raise click.UsageError(f"--from is a copy of a model's download, and {source} is a file; leave --from out")
     if entry is not None and name is not None:
         raise click.UsageError(f"--name is for checkpoint files, and {source} has a name; leave --name out")
-    precisions = _several("precision", precision, _PRECISIONS)
-    linears = _several("linear", linear, _LINEARS)
+    precisions = _words("precision", precision, _PRECISIONS)
+    linears = _words("linear", linear, _LINEARS)
     missing = missing_export_packages()
     if missing:
         raise BackendUnavailableError(f"export needs {', '.join(missing)}; pip install 'nonesuch[cpu,export]'")
@@ -103,7 +103,7 @@ def command(
     click.echo(artifact.folder)
 
 
-def _several(option: str, given: str, known: tuple[str, ...]) -> list[str]:
+def _words(option: str, given: str, known: tuple[str, ...]) -> list[str]:
     """The words of an option that takes one or several of them, with commas between."""
     words = given.split(",")
     if not set(words) <= set(known) or len(set(words)) != len(words):

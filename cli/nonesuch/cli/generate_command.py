@@ -40,7 +40,7 @@ def command(
     source, picture = flags.source, replace(flags.picture, noise_seed=noise_seed)
     directions = [(Directions.load(path), index, strength) for path, index, strength in moves]
 
-    def moved(ws: NDArray[np.float32]) -> NDArray[np.float32]:
+    def move(ws: NDArray[np.float32]) -> NDArray[np.float32]:
         for found, index, strength in directions:
             ws = found.move(ws, index, strength)
         return ws
@@ -52,7 +52,7 @@ def command(
             raise click.UsageError(f"--noise-seed: the variant has {generator.session.variant.noise} noise, not random")
         click.echo(generator.backend_reason, err=True)
         manifest = generator.manifest
-        images = generator.stream(source, picture, edit=moved)
+        images = generator.stream(source, picture, edit=move)
         shaped_by = (*picture.words, *(f"{size:g} along direction {number}" for _, number, size in directions))
 
         def record(seed: int | None) -> ImageRecord:

@@ -25,11 +25,11 @@ def command(name: str, scopes: tuple[str, ...], images_per_s: float | None, burs
     """
     key = new_key()
     given = {"images_per_s": images_per_s, "burst_images": burst_images}
-    own = {limit: value for limit, value in given.items() if value is not None}
+    limits = {limit: value for limit, value in given.items() if value is not None}
     try:
-        KeySettings(name=name, sha256=hash_of_key(key), scopes=scopes, **own)
+        KeySettings(name=name, sha256=hash_of_key(key), scopes=scopes, **limits)
     except ValueError as error:
         raise click.UsageError(f"{name!r} or a limit is not valid: {str(error).splitlines()[2].strip()}") from error
     click.echo(key, err=True)
     lines = [f'name = "{name}"', f'sha256 = "{hash_of_key(key)}"', f"scopes = {json.dumps(scopes)}"]
-    click.echo("\n".join(["[[keys]]", *lines, *(f"{limit} = {value}" for limit, value in own.items())]))
+    click.echo("\n".join(["[[keys]]", *lines, *(f"{limit} = {value}" for limit, value in limits.items())]))

@@ -83,7 +83,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(_fail("interrupted", 1))
     except InvalidRequestError as error:
-        sys.exit(_fail("; ".join(map(_about_option, error.violations)), 2))
+        sys.exit(_fail("; ".join(map(_option_message, error.violations)), 2))
     except NonesuchError as error:
         sys.exit(_fail(error.message, 1))
     except BrokenPipeError:
@@ -94,7 +94,7 @@ def main() -> None:
         sys.exit(_fail(f"{error.filename or 'a file'}: {error.strerror or error}", 1))
 
 
-def _about_option(violation: FieldViolation) -> str:
+def _option_message(violation: FieldViolation) -> str:
     """A violation with the name of the user's option in place of the engine's field."""
     name = violation.field.rpartition(".")[2].partition("[")[0]  # without the path and the index of a row
     return f"--{_OPTIONS.get(name, name).replace('_', '-')}: {violation.description}"

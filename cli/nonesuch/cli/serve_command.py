@@ -51,7 +51,7 @@ def command(check: bool, supervise: bool, **flags: Any) -> None:
     for model in settings.models:
         prepare(model.model)
     if check:
-        _check(settings)
+        _self_check(settings)
     else:
         _serve(settings, flags)
 
@@ -72,25 +72,25 @@ def _serve(settings: ServerSettings, flags: dict[str, Any]) -> None:
 
     try:
         with asyncio.Runner(loop_factory=lambda: new_event_loop(uvloop=settings.uvloop)) as runner:
-            runner.run(serve(settings, on_ready, open_model=_open, read_again=lambda: chosen_settings(flags)))
+            runner.run(serve(settings, on_ready, open_model=_open_model, read_again=lambda: chosen_settings(flags)))
     except DeviceLostError as error:
         click.echo(f"nonesuch: {error.message}; start the server again, or let --supervise do it", err=True)
         sys.stdout.flush()
         os._exit(1)  # the thread that hangs in the runtime would block any other exit
 
 
-def _check(settings: ServerSettings) -> None:
+def _self_check(settings: ServerSettings) -> None:
     """Start a server as for serving, and make an image of each model."""
     from nonesuch.server.self_check import self_check
 
     async def run() -> None:
-        async for line in self_check(settings, open_model=_open):
+        async for line in self_check(settings, open_model=_open_model):
             click.echo(line)
 
     asyncio.run(run())
 
 
-def _open(model: ModelSettings, max_batch_size: int) -> Generator:
+def _open_model(model: ModelSettings, max_batch_size: int) -> Generator:
     prepare(model.model)  # a model that was added to the settings later is not prepared yet
     generator = open_generator(model, max_batch_size)
     click.echo(generator.backend_reason, err=True)

@@ -11,7 +11,7 @@ import grpc
 from nonesuch.v1 import admin_service_pb2 as pb
 from nonesuch.v1.admin_service_pb2_grpc import AdminServiceStub
 
-from .channel import call_metadata, checked_deadline, open_channel, target_of
+from .channel import call_metadata, check_deadline, open_channel, target_of
 from .errors import client_error
 from .model_info import ModelInfo, model_from_answer
 
@@ -46,7 +46,7 @@ class AdminClient:
     ) -> None:
         self.address = target_of(address)
         self._metadata = call_metadata(api_key)
-        self._deadline_s = checked_deadline(deadline_s)
+        self._deadline_s = check_deadline(deadline_s)
         self._channel = open_channel(self.address, credentials, retries=False)
         self._admin = AdminServiceStub(self._channel)  # type: ignore[no-untyped-call]
 

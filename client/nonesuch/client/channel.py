@@ -66,8 +66,8 @@ def target_of(address: str | Sequence[str]) -> str:
         RequestError: one is not an address, or several are not all IP addresses of one kind.
     """
     if isinstance(address, str):
-        return _checked(address)
-    addresses = [_checked(one) for one in address]
+        return _check_address(address)
+    addresses = [_check_address(one) for one in address]
     if len(addresses) == 1:
         return addresses[0]
     kinds = {_ip_version(one) for one in addresses}
@@ -90,7 +90,7 @@ def call_metadata(api_key: str | None) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {api_key}"),)
 
 
-def checked_deadline(deadline_s: float | None) -> float | None:
+def check_deadline(deadline_s: float | None) -> float | None:
     """The deadline of a call in seconds; None is never.
 
     Raises:
@@ -128,7 +128,7 @@ def _ip_version(address: str) -> int:
         return 0
 
 
-def _checked(address: str) -> str:
+def _check_address(address: str) -> str:
     # gRPC would look up "http" as a host, and take port 443 where none is given: both fail late and say little.
     if address.startswith(("http://", "https://")):
         raise RequestError.of("address", f"{address!r} is a URL; write host:port, or a gRPC target as dns:///host:port")

@@ -15,7 +15,7 @@ from nonesuch.v1.generation_service_pb2_grpc import GenerationServiceStub
 from nonesuch.v1.model_service_pb2_grpc import ModelServiceStub
 
 from .argument import Latent
-from .channel import DEFAULT_DEADLINE_S, call_metadata, checked_deadline, open_channel, target_of
+from .channel import DEFAULT_DEADLINE_S, call_metadata, check_deadline, open_channel, target_of
 from .errors import ModelNotFoundError, client_error
 from .model_info import ModelInfo, model_from_answer
 from .options import GenerateOptions, WalkOptions
@@ -105,7 +105,7 @@ class Client:
         """
         # Checked outside the generator, whose body does not run before its first image is asked for.
         request = stream_request(seeds, zs=zs, w=w, ws=ws, **options)
-        return self._stream(self._generation.GenerateStream, request, checked_deadline(deadline_s), wait_for_ready)
+        return self._stream(self._generation.GenerateStream, request, check_deadline(deadline_s), wait_for_ready)
 
     def walk(
         self,
@@ -136,7 +136,7 @@ class Client:
             closed=closed,
             **options,
         )
-        return self._stream(self._generation.Walk, request, checked_deadline(deadline_s), wait_for_ready)
+        return self._stream(self._generation.Walk, request, check_deadline(deadline_s), wait_for_ready)
 
     def models(self, *, deadline_s: float | None = DEFAULT_DEADLINE_S, wait_for_ready: bool = False) -> list[ModelInfo]:
         """All models of the server, its default first.
@@ -189,7 +189,7 @@ class Client:
 
     # Any: grpcio's generated stubs have no types.
     def _call(self, method: Any, request: object, deadline_s: float | None, wait_for_ready: bool) -> Any:
-        seconds = checked_deadline(deadline_s)
+        seconds = check_deadline(deadline_s)
         try:
             return method(request, timeout=seconds, wait_for_ready=wait_for_ready, metadata=self._metadata)
         except grpc.RpcError as error:

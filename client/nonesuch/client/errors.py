@@ -11,7 +11,7 @@
     ├── UnsupportedError      UNIMPLEMENTED        the server does not do this
     └── ServerError           every other code     the server failed, or a proxy before it
 
-Each message is one line: what was asked, what there is, what to do next.
+Each message is one line: the request, the reason that it failed, and the next step.
 """
 
 from __future__ import annotations

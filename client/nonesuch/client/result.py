@@ -95,32 +95,32 @@ def image_from_answer(
     | generation_service_pb2.WalkResponse,
 ) -> GeneratedImage:
     """Read one answer of Generate, GenerateStream or Walk."""
-    image, made = answer.image, answer.generation
+    image, generation = answer.image, answer.generation
     return GeneratedImage(
         data=image.data,
         format=format_name(image.format),
         width=image.width,
         height=image.height,
         channels=image.channels,
-        model=made.model,
-        model_id=made.model_id,
-        build_id=made.build_id,
-        seed=made.seed if made.HasField("seed") else None,
-        psi=_shortest(made.psi),
-        cached=made.cached,
+        model=generation.model,
+        model_id=generation.model_id,
+        build_id=generation.build_id,
+        seed=generation.seed if generation.HasField("seed") else None,
+        psi=_shortest_float(generation.psi),
+        cached=generation.cached,
         timing=Timing(
-            queue_ms=made.timing.queue_us / 1000,
-            inference_ms=made.timing.inference_us / 1000,
-            encode_ms=made.timing.encode_us / 1000,
-            total_ms=made.timing.total_us / 1000,
+            queue_ms=generation.timing.queue_us / 1000,
+            inference_ms=generation.timing.inference_us / 1000,
+            encode_ms=generation.timing.encode_us / 1000,
+            total_ms=generation.timing.total_us / 1000,
         ),
-        batch_size=made.batch.size,
-        padded_batch_size=made.batch.padded_size,
+        batch_size=generation.batch.size,
+        padded_batch_size=generation.batch.padded_size,
         index=0 if isinstance(answer, generation_service_pb2.GenerateResponse) else answer.index,
     )
 
 
-def _shortest(value: float) -> float:
+def _shortest_float(value: float) -> float:
     """The float with the fewest digits that is the same float32: 0.7 rather than 0.699999988079071."""
     for digits in range(6, 9):
         candidate = float(f"{value:.{digits}g}")
