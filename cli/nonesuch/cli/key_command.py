@@ -27,7 +27,7 @@ def command(name: str, scopes: tuple[str, ...], images_per_s: float | None, burs
     given = {"images_per_s": images_per_s, "burst_images": burst_images}
     limits = {limit: value for limit, value in given.items() if value is not None}
     try:
-        KeySettings(name=name, sha256=hash_of_key(key), scopes=scopes, **limits)
+        KeySettings.model_validate({"name": name, "sha256": hash_of_key(key), "scopes": scopes, **limits})
     except ValueError as error:
         raise click.UsageError(f"{name!r} or a limit is not valid: {str(error).splitlines()[2].strip()}") from error
     click.echo(key, err=True)

@@ -58,7 +58,7 @@ def chosen_settings(flags: Mapping[str, Any]) -> ServerSettings:
         overrides["models"] = [{"model": model} for model in given["models"]]
     settings = load_settings(given.get("config"), overrides)
     of_models = {name: given[name] for name in _OF_MODELS if name in given}
-    models = settings.models or (ModelSettings(model=_DEFAULT_MODEL),)
+    models = settings.models or (ModelSettings.model_validate({"model": _DEFAULT_MODEL}),)
     overrides["models"] = [{**model.model_dump(exclude_unset=True), **of_models} for model in models]
     return load_settings(given.get("config"), overrides)
 

@@ -60,7 +60,7 @@ class AsyncClient:
         self._channel = open_aio_channel(self.address, credentials, retries=retries)
         self._generation = GenerationServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._models = ModelServiceStub(self._channel)  # type: ignore[no-untyped-call]
-        self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._health: Any = health_pb2_grpc.HealthStub(self._channel)
 
     async def generate(
         self,
