@@ -7,8 +7,7 @@ from nonesuch.engine.errors import FieldViolation, InvalidRequestError, Nonesuch
 
 
 def all_errors() -> list[type[NonesuchError]]:
-    found = [getattr(errors, name) for name in errors.__all__]
-    return [kind for kind in found if issubclass(kind, NonesuchError)]
+    return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, NonesuchError)]
 
 
 def test_a_message_is_one_line_whatever_it_quotes() -> None:

@@ -18,8 +18,6 @@ from .errors import ArtifactError, ModelNotFoundError
 from .home import Home
 from .manifest import Manifest, Variant
 
-__all__ = ["MANIFEST_FILE", "MAPPING_FILE", "W_AVG_FILE", "Artifact", "find_artifact"]
-
 MANIFEST_FILE = "manifest.json"
 MAPPING_FILE = "mapping.onnx"
 W_AVG_FILE = "w_avg.npy"

@@ -14,8 +14,6 @@ from functools import cache
 
 from .errors import BackendUnavailableError, InvalidRequestError
 
-__all__ = ["Driver", "Gpu", "device_ordinal", "find_driver", "require_gpu"]
-
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16  # CUdevice_attribute
 _NAME_BYTES = 128

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from .errors import InvalidRequestError
 
-__all__ = ["MAX_STRENGTH", "Directions", "factorize"]
-
 MAX_STRENGTH = 1000
 """In units of w; w itself is of order 1 to 10."""
 # What numpy raises for files that are no .npz, or a damaged one.

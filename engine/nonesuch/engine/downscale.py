@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .errors import InvalidRequestError
 
-__all__ = ["check_size", "downscale"]
-
 _LEVELS = np.arange(256) / 255
 _LINEAR: NDArray[np.float32] = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(
     np.float32

@@ -25,8 +25,6 @@ from .png import write_png
 from .provenance import SOFTWARE, ImageRecord
 from .version import package_version
 
-__all__ = ["DEFAULT_QUALITY", "EncodeOptions", "EncoderPool", "encode_image"]
-
 DEFAULT_QUALITY = 90
 _EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
 

@@ -28,28 +28,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = [
-    "ArtifactError",
-    "BackendError",
-    "BackendUnavailableError",
-    "CheckpointError",
-    "DeadlineError",
-    "DeviceLostError",
-    "DownloadError",
-    "ExportMismatchError",
-    "FieldViolation",
-    "InvalidRequestError",
-    "ModelNotFoundError",
-    "NonesuchError",
-    "OverloadedError",
-    "PermissionDeniedError",
-    "PlanError",
-    "SlowReaderError",
-    "UnauthenticatedError",
-    "UnavailableError",
-    "UnsupportedError",
-]
-
 
 @dataclass(frozen=True)
 class FieldViolation:

@@ -27,8 +27,6 @@ from .source import Source, source_of
 from .style_mix import StyleMix
 from .tuned_session import tuned_session
 
-__all__ = ["Generator"]
-
 
 class Generator:
     """A model ready to generate. Cheap to construct; `with` or `load` takes the device, `close` gives it back."""

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import platformdirs
 
-__all__ = ["Home"]
-
 
 @dataclass(frozen=True)
 class Home:

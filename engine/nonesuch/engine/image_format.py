@@ -6,8 +6,6 @@ from enum import StrEnum
 
 from .errors import InvalidRequestError
 
-__all__ = ["ImageFormat"]
-
 
 class ImageFormat(StrEnum):
     """A format by the name that commands and file suffixes use."""

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from .errors import InvalidRequestError
 
-__all__ = ["MAX_WALK_FRAMES", "frame_count", "lerp_path", "slerp_path"]
-
 MAX_WALK_FRAMES = 10_000
 _PARALLEL = 1e-6
 

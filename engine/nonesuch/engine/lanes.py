@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from .session import Batch
 
-__all__ = ["ImageRunner", "Lanes"]
-
 ImageRunner = Callable[[Batch, NDArray[np.uint8]], None]
 """Renders a batch of one into uint8 [1, H, W, C]; releases the interpreter lock while it computes."""
 

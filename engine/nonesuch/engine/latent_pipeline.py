@@ -20,8 +20,6 @@ from .session import Batch
 from .source import Seeds, Source, W, Ws, Z
 from .style_mix import StyleMix
 
-__all__ = ["MAX_MIXES", "LatentPipeline", "PictureOptions"]
-
 MAX_MIXES = 32
 """Mixes of one picture at most; more than a picture has groups of layers that differ."""
 

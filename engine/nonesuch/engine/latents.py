@@ -14,19 +14,6 @@ from numpy.typing import NDArray
 
 from .errors import InvalidRequestError
 
-__all__ = [
-    "DEFAULT_PSI",
-    "MAX_SEED",
-    "PSI_LIMIT",
-    "check_psi",
-    "check_seed",
-    "noise_from_seed",
-    "transform_matrix",
-    "truncate",
-    "truncate_ws",
-    "z_from_seeds",
-]
-
 DEFAULT_PSI = 0.7
 """Truncation of images from seeds and z where the caller names none."""
 PSI_LIMIT = 2.0

@@ -11,8 +11,6 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["cpu_name", "machine_id", "usable_cores"]
-
 _CPU_INFO = Path("/proc/cpuinfo")
 
 

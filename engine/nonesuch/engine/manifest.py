@@ -12,8 +12,6 @@ import msgspec
 
 from .errors import ArtifactError
 
-__all__ = ["FORMAT", "GraphInput", "Manifest", "Variant", "WeightsSource", "WsIndex"]
-
 FORMAT = 1
 """The newest format that this version reads and the one it writes."""
 

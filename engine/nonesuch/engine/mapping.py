@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from .artifact import MAPPING_FILE, Artifact
 from .errors import BackendError, InvalidRequestError
 
-__all__ = ["LoadMapping", "Mapper", "RunMapping"]
-
 RunMapping = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
 """Runs the mapping graph on its inputs by name, float32 [1, ...], and gives w float32 [1, w_dim]."""
 

@@ -15,8 +15,6 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-__all__ = ["write_png"]
-
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels: grey, grey+alpha, RGB, RGBA
 _AVERAGE_FILTER = 3

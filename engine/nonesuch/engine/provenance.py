@@ -12,8 +12,6 @@ from xml.sax.saxutils import quoteattr
 
 from .version import __version__
 
-__all__ = ["DIGITAL_SOURCE_TYPE", "ImageRecord"]
-
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 SOFTWARE = f"nonesuch {__version__}"
 

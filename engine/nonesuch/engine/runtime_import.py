@@ -7,8 +7,6 @@ from typing import Any
 
 from .errors import BackendUnavailableError
 
-__all__ = ["import_runtime"]
-
 
 def import_runtime(name: str, extra: str) -> Any:
     """The module `name`, which `nonesuch[extra]` installs.

@@ -24,8 +24,6 @@ from .artifact import Artifact
 from .errors import BackendError, BackendUnavailableError, InvalidRequestError, NonesuchError
 from .manifest import Variant
 
-__all__ = ["Batch", "BatchResult", "Session", "SessionOptions"]
-
 _R = TypeVar("_R")
 
 

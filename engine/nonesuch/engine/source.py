@@ -20,8 +20,6 @@ from .errors import InvalidRequestError
 from .latents import DEFAULT_PSI, check_seed
 from .manifest import Manifest
 
-__all__ = ["Seeds", "Source", "W", "Ws", "Z", "source_of"]
-
 
 class _Source(ABC):
     """What all sources can do."""

@@ -16,8 +16,6 @@ from .errors import InvalidRequestError
 from .manifest import Manifest
 from .source import Source, source_of
 
-__all__ = ["LayerGroup", "StyleMix"]
-
 
 class LayerGroup(StrEnum):
     """Layers by the resolution at which they act."""

@@ -10,8 +10,6 @@ from .errors import ArtifactError, BackendUnavailableError, InvalidRequestError
 from .session import Session, SessionOptions
 from .tuning import TunedSettings, Tuning
 
-__all__ = ["TunedSession", "tuned_session"]
-
 
 @dataclass(frozen=True)
 class TunedSession:

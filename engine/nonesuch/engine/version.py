@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib import metadata
 
-__all__ = ["__version__", "package_version"]
-
 __version__ = "0.1.0"
 
 

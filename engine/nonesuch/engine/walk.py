@@ -16,8 +16,6 @@ from .latents import z_from_seeds
 from .manifest import Manifest
 from .source import Seeds, Source, W, Ws, Z
 
-__all__ = ["Interpolation", "Walk", "WalkFrames", "walk_frames"]
-
 
 class Interpolation(StrEnum):
     """How to go from one key frame to the next."""

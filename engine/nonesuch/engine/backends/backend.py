@@ -12,8 +12,6 @@ from typing import Protocol
 from ..artifact import Artifact
 from ..session import Session, SessionOptions
 
-__all__ = ["ENTRY_POINT_GROUP", "Backend", "Probe"]
-
 ENTRY_POINT_GROUP = "nonesuch.backends"
 
 

@@ -23,16 +23,6 @@ from .backend import Probe
 from .onnxruntime_gpu import gpu_session, load_failure
 from .onnxruntime_providers import PLUGIN_PACKAGE, GpuProvider, choose_provider, provider_options, require_provider
 
-__all__ = [
-    "OnnxRuntimeBackend",
-    "OnnxRuntimeGpuSession",
-    "OnnxRuntimeSession",
-    "inference_session",
-    "load_mapping",
-    "load_onnxruntime",
-    "session_settings",
-]
-
 CPU_PROVIDER = "CPUExecutionProvider"
 
 

@@ -19,8 +19,6 @@ from ..errors import BackendUnavailableError, NonesuchError
 from ..runtime_import import import_runtime
 from .onnxruntime_providers import PLUGIN_EXTRA, PLUGIN_MODULE, PLUGIN_PACKAGE, GpuProvider
 
-__all__ = ["gpu_session", "load_failure", "private_folder"]
-
 _NO_CPU = "session.disable_cpu_ep_fallback"
 _TENSORRT_PIN = "tensorrt-cu13>=10.13,<11"
 """The provider of onnxruntime-gpu 1.31 is linked to libnvinfer.so.10; TensorRT 11 has another name and interface."""

@@ -20,16 +20,6 @@ from ..machine import machine_id
 from ..manifest import Variant
 from ..session import SessionOptions
 
-__all__ = [
-    "PLUGIN_EXTRA",
-    "PLUGIN_MODULE",
-    "PLUGIN_PACKAGE",
-    "GpuProvider",
-    "choose_provider",
-    "provider_options",
-    "require_provider",
-]
-
 PLUGIN_PACKAGE = "onnxruntime-ep-nv-tensorrt-rtx-cu13"
 PLUGIN_MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
 PLUGIN_EXTRA = "onnxruntime-tensorrt-rtx"

@@ -21,8 +21,6 @@ from ..session import Batch, Session, SessionOptions
 from ..version import package_version
 from .backend import Probe
 
-__all__ = ["OpenVinoBackend", "OpenVinoSession", "load_openvino"]
-
 
 def load_openvino() -> Any:
     """Import openvino.

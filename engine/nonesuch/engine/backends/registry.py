@@ -8,8 +8,6 @@ from importlib.metadata import entry_points
 from ..errors import BackendUnavailableError
 from .backend import ENTRY_POINT_GROUP, Backend, Probe
 
-__all__ = ["AUTO", "Choice", "choose_backend", "installed_backends", "probe_all"]
-
 AUTO = "auto"
 
 

@@ -24,8 +24,6 @@ from .plan_cache import PlanCache
 from .plan_request import TURING, PlanRequest
 from .session import TensorRtSession
 
-__all__ = ["TensorRtBackend", "TensorRtRtxBackend", "plan_variant"]
-
 
 class TensorRtBackend:
     """The `tensorrt` backend."""

@@ -14,8 +14,6 @@ from .build_spec import BuildSpec
 from .cuda import Cuda
 from .library import Library
 
-__all__ = ["BatchContext"]
-
 
 class BatchContext:
     """One size of batch on one engine. Used by one thread at a time, on one stream."""

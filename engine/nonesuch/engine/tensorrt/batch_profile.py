@@ -15,8 +15,6 @@ import msgspec
 
 from ..errors import InvalidRequestError
 
-__all__ = ["MAX_BATCH_SIZE", "BatchProfile", "BatchSize", "default_batch_sizes", "make_profiles", "profile_of"]
-
 MAX_BATCH_SIZE = 1024
 
 BatchSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_SIZE)]

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["BuildProgress", "make_monitor"]
-
 Report = Callable[[float], None]
 
 

@@ -18,8 +18,6 @@ from ..manifest import Variant
 from .batch_profile import BatchProfile, BatchSize
 from .library import Library
 
-__all__ = ["SCHEMA", "BuildSpec", "TensorSpec", "this_platform"]
-
 SCHEMA = 1
 """Of the spec and of what is built from it: a change of the builder that changes plans is a new number."""
 

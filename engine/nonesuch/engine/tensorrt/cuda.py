@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from ..errors import BackendError
 from ..runtime_import import import_runtime
 
-__all__ = ["Cuda", "select_device", "view_of"]
-
 
 def select_device(ordinal: int) -> Any:
     """Make a device current on the calling thread, as CUDA keeps it for each thread; cuda-core's `Device`.

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from ..errors import BackendUnavailableError
 
-__all__ = ["FLAVOURS", "Flavour", "find_flavour"]
-
 
 @dataclass(frozen=True)
 class Flavour:

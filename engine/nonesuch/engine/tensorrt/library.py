@@ -11,8 +11,6 @@ from ..runtime_import import import_runtime
 from .flavour import Flavour, find_flavour
 from .library_log import LibraryLog, make_logger
 
-__all__ = ["Library", "load_library"]
-
 
 class Library:
     """What the rest of the package calls; nothing of it needs a driver.

@@ -16,8 +16,6 @@ from .build_progress import BuildProgress, make_monitor
 from .build_spec import BuildSpec
 from .library import Library
 
-__all__ = ["BuiltPlan", "build_plan"]
-
 # One build at a time: the library has one logger, and the reason of a failure must be that of this build.
 _BUILDING = threading.Lock()
 _MIB = 1 << 20

@@ -14,8 +14,6 @@ import msgspec
 from ..errors import PlanError
 from .build_spec import SCHEMA, BuildSpec
 
-__all__ = ["MAX_RECORD_BYTES", "Numerics", "PlanRecord"]
-
 MAX_RECORD_BYTES = 1 << 20
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]

@@ -22,8 +22,6 @@ from .plan_cache import PlanCache
 from .plan_folder import PlanFolder, StoredPlan
 from .plan_record import PlanRecord
 
-__all__ = ["TURING", "PlanRequest"]
-
 TURING = 75
 """TensorRT-RTX has no float32 Gemm there, so its plans are built from graphs without any."""
 

@@ -27,8 +27,6 @@ from .cuda import Cuda
 from .library import Library
 from .staging import Staging, byte_size
 
-__all__ = ["IN_FLIGHT", "PlanRuntime"]
-
 IN_FLIGHT = 2
 
 

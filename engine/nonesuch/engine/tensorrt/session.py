@@ -14,8 +14,6 @@ from .library import Library
 from .plan_folder import StoredPlan
 from .plan_runtime import IN_FLIGHT, PlanRuntime
 
-__all__ = ["TensorRtSession"]
-
 
 class TensorRtSession(Session):
     """One plan on one GPU. Its sizes of batch are the plan's; a batch between two of them is padded.

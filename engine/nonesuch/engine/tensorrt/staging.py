@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from .build_spec import BuildSpec, TensorSpec
 from .cuda import Cuda, view_of
 
-__all__ = ["Staging", "byte_size"]
-
 
 def byte_size(tensor: TensorSpec, batch_size: int) -> int:
     """The bytes of a batch of a tensor."""
