@@ -100,7 +100,7 @@ def test_other_gpus_are_told_which_there_are(
     call: Call, line_of: LineOf, artifact: Artifact, home: Path, sms: str
 ) -> None:
     line = line_of(call("build", artifact.folder, *RTX, "--sm", sms))
-    assert f"does not build for SM {sms.rpartition(',')[2]}; it takes 75, 80, 86, 89, 120" in line
+    assert f"does not build for SM {sms.rpartition(',')[2]}; use 75, 80, 86, 89, 120" in line
     assert plans_in(home) == []
 
 
@@ -116,7 +116,7 @@ def test_other_gpus_are_told_which_there_are(
         ("--sm", "8.6", "'8.6' is not a list of numbers"),
         ("--sm", "sm86", "'sm86' is not a list of numbers"),
         ("--workspace-mib", "0", "'--workspace-mib': 0 is not in the range"),
-        ("--device", "cpu", "--device: 'cpu' is no GPU; it is auto, cuda or cuda:N"),
+        ("--device", "cpu", "--device: 'cpu' is not a GPU; use auto, cuda or cuda:N"),
         ("--precision", "int8", "'int8' is not one of"),
         ("--backend", "openvino", "'openvino' is not one of 'tensorrt', 'tensorrt-rtx'"),
     ],
@@ -239,7 +239,7 @@ def test_what_runs_plans_names_the_driver(call: Call, line_of: LineOf, artifact:
 def test_auto_says_what_it_passed_over(call: Call, artifact: Artifact, tmp_path: Path) -> None:
     done = call("generate", "--model", artifact.folder, "--seeds", 0, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "passed over tensorrt (not installed), tensorrt-rtx (" in done.stderr
+    assert "skipped tensorrt (not installed), tensorrt-rtx (" in done.stderr
 
 
 def test_both_forms_of_products_are_exported_and_nonsense_is_not(call: Call, line_of: LineOf, tmp_path: Path) -> None:

@@ -43,6 +43,6 @@ def test_doctor_without_a_runtime_fails_and_says_what_to_install(
     assert backends["onnxruntime"].startswith("missing (")
     assert "pip install 'nonesuch[cpu]'" in backends["onnxruntime"]
     (auto,) = starting(done, "auto")
-    assert auto.startswith("no backend can be used here: ")
+    assert auto.startswith("no usable backend: ")
     assert "pip install 'nonesuch[cpu]'" in auto
     assert starting(done, "models") == ["small"]

@@ -70,7 +70,7 @@ def test_an_unknown_backend_and_an_unknown_device(
 ) -> None:
     model = ("--model", artifact.folder)
     line = line_of(generate(call, tmp_path, *model, "--backend", "nope"))
-    assert "no backend 'nope'; there are auto, tensorrt, tensorrt-rtx, openvino, onnxruntime" in line
+    assert "no backend 'nope'; use auto, tensorrt, tensorrt-rtx, openvino, onnxruntime" in line
     line = line_of(generate(call, tmp_path, *model, "--backend", "onnxruntime", "--device", "cuda"))
     assert "device cuda:0 needs CUDAExecutionProvider, and the CPU build of onnxruntime" in line
     line = line_of(call("serve", *model, "--backend", "nope"))

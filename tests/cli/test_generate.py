@@ -137,7 +137,7 @@ def test_deterministic_one_thread_and_the_named_backend_work_too(
     options = ("--deterministic", "--threads", 1, "--batch", 4, "--backend", "onnxruntime", "--device", "cpu")
     done = call("generate", "--model", artifact.folder, "--seeds", "0-4", "--out", tmp_path, *options)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.startswith("onnxruntime: asked for by name (")
+    assert done.stderr.startswith("onnxruntime: requested by name (")
     assert len(done.stdout.splitlines()) == 5
     np.testing.assert_array_equal(pixels(tmp_path / "seed0004.png"), generator.generate([4])[0])
 

@@ -26,7 +26,7 @@ FILES = [MANIFEST_FILE, MAPPING_FILE, "synthesis.onnx", "synthesis-haar-butterfl
 
 @pytest.fixture
 def copy(artifact: Artifact, tmp_path: Path) -> Path:
-    """A folder of our own with the tiny artifact, to be damaged."""
+    """A copy of the tiny artifact for the test to damage."""
     return shutil.copytree(artifact.folder, tmp_path / "copy")
 
 
@@ -38,7 +38,7 @@ def refusal(folder: Path) -> str:
 
 
 def put(folder: Path, name: str, data: bytes) -> Artifact:
-    """Replace a file and its hash in the manifest, as somebody who makes an artifact of their own can."""
+    """Replace a file and its hash in the manifest, as the author of an artifact can."""
     (folder / name).write_bytes(data)
     content = json.loads((folder / MANIFEST_FILE).read_bytes())
     content["files"][name] = hashlib.sha256(data).hexdigest()
@@ -48,7 +48,7 @@ def put(folder: Path, name: str, data: bytes) -> Artifact:
     return Artifact.open(folder)
 
 
-def test_the_exporter_writes_just_the_files_that_are_tested_here(artifact: Artifact) -> None:
+def test_the_exporter_writes_exactly_the_tested_files(artifact: Artifact) -> None:
     assert sorted(path.name for path in artifact.folder.iterdir()) == sorted(FILES)
     assert sorted([MANIFEST_FILE, *artifact.manifest.files]) == sorted(FILES)
 
@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_folder_in_the_place_of_a_file_is_refused(copy: Path, name: str) -> None:
+def test_a_folder_instead_of_a_file_is_rejected(copy: Path, name: str) -> None:
     (copy / name).unlink()
     (copy / name).mkdir()
     assert name in refusal(copy)
@@ -91,10 +91,10 @@ def test_a_manifest_must_list_the_files_that_every_model_has(copy: Path, name: s
     content = json.loads((copy / MANIFEST_FILE).read_bytes())
     del content["files"][name]
     (copy / MANIFEST_FILE).write_text(json.dumps(content))
-    assert f"lists no {name}" in refusal(copy)
+    assert f"does not list {name}" in refusal(copy)
 
 
-def test_a_manifest_of_a_newer_format_is_refused_by_number(copy: Path) -> None:
+def test_a_newer_format_is_rejected_by_number(copy: Path) -> None:
     (copy / MANIFEST_FILE).write_text('{"format": 2}')
     message = refusal(copy)
     assert "format 2" in message
@@ -120,7 +120,7 @@ def test_only_files_of_the_artifact_are_read(copy: Path) -> None:
         Artifact.open(copy).read("../secret")
 
 
-def test_a_runtime_without_a_variant_is_told_what_there_is(artifact: Artifact) -> None:
+def test_a_runtime_without_a_variant_lists_the_variants(artifact: Artifact) -> None:
     with pytest.raises(
         ArtifactError,
         match=r"no variant for tensorrt; it has synthesis\.onnx \(fp32, const noise, haar_conv_transpose, gemm, for o",
@@ -136,8 +136,8 @@ def test_a_runtime_without_a_variant_is_told_what_there_is(artifact: Artifact) -
         ("synthesis-haar-butterfly.onnx", "openvino"),
     ],
 )
-def test_a_graph_that_no_runtime_loads_is_one_line(copy: Path, name: str, backend: str) -> None:
-    put(copy, name, b"this is no ONNX")
+def test_an_invalid_graph_is_reported_in_one_line(copy: Path, name: str, backend: str) -> None:
+    put(copy, name, b"this is not ONNX")
     with (
         pytest.raises(BackendError) as caught,
         Generator.open(copy, backend=backend, options=SessionOptions(max_batch_size=1)) as generator,
@@ -147,7 +147,7 @@ def test_a_graph_that_no_runtime_loads_is_one_line(copy: Path, name: str, backen
     assert "\n" not in caught.value.message
 
 
-# w_avg.npy: data from a stranger in a format that can hold code.
+# w_avg.npy: untrusted data in a format that can contain code.
 
 
 def npy(array: object, *, allow_pickle: bool = False) -> bytes:
@@ -182,7 +182,7 @@ def zipped(data: bytes) -> bytes:
         npy(np.zeros(12, np.float32))[:40],
         zipped(npy(np.zeros(12, np.float32))),
         b"",
-        b"no array",
+        b"not an array",
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000,)}"),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 9223372036854775807)}"),
         header("{'descr': '<f4', 'fortran_order': False, 'shape': (-12,)}"),
@@ -200,7 +200,7 @@ def test_w_avg_must_be_finite_float32_of_w_dim(copy: Path, data: bytes) -> None:
 
 
 class Touch:
-    """Makes a file when it is unpickled: stands for any code."""
+    """Creates a file when it is unpickled, as an example of arbitrary code."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -260,7 +260,7 @@ def test_found_by_path_and_by_name(artifact: Artifact, home: Home, monkeypatch: 
     assert find_artifact("otto").folder == home.artifacts / "otto"
 
 
-def test_a_folder_in_the_working_directory_is_found_but_a_name_goes_first(
+def test_a_name_takes_precedence_over_a_folder_in_the_working_directory(
     artifact: Artifact, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("anna", "here"):
@@ -273,24 +273,24 @@ def test_a_folder_in_the_working_directory_is_found_but_a_name_goes_first(
 
 
 @pytest.mark.parametrize("name", ["karl", "", ".", "..", "x" * 300, "a\0b"])
-def test_an_unknown_name_lists_what_is_here(home: Home, name: str) -> None:
+def test_an_unknown_name_lists_the_models(home: Home, name: str) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
         find_artifact(name, home)
-    assert "here are anna, otto;" in caught.value.message
+    assert "; available: anna, otto;" in caught.value.message
     assert "nonesuch models list" in caught.value.message
     assert "\n" not in caught.value.message
 
 
-def test_an_empty_home_says_so(tmp_path: Path) -> None:
+def test_an_empty_home_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="none is exported yet"):
         find_artifact("faces", Home(tmp_path / "nothing"))
 
 
-def test_an_unknown_path_says_how_to_make_one(home: Home, tmp_path: Path) -> None:
+def test_an_unknown_path_says_how_to_make_an_artifact(home: Home, tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", str(tmp_path / "nowhere")):
         with pytest.raises(ModelNotFoundError, match="make one with: nonesuch export"):
             find_artifact(path, home)
 
 
-def test_a_folder_without_a_manifest_is_no_artifact(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_rejected(tmp_path: Path) -> None:
     assert "manifest.json cannot be read" in refusal(tmp_path)

@@ -13,7 +13,7 @@ TWO = (Gpu(0, "NVIDIA RTX A4000", 86, 48), Gpu(1, "NVIDIA GeForce RTX 5090", 120
 
 
 class FakeDriver:
-    """A FAKE driver: the few functions of libcuda that are asked, with the answers that the test wants."""
+    """A FAKE driver: the functions of libcuda that the probe calls, with results set by the test."""
 
     def __init__(self, gpus: tuple[Gpu, ...] = (), *, init: int = 0, count: int = 0, cuda: int = 13000) -> None:
         self.gpus, self.init, self.count, self.cuda = gpus, init, count, cuda
@@ -63,18 +63,18 @@ def ask(driver: FakeDriver) -> Driver:
         (12345, "see CUresult in the CUDA Driver API"),
     ],
 )
-def test_a_driver_that_does_not_start_is_named_by_its_code_with_advice(code: int, advice: str) -> None:
+def test_a_driver_that_does_not_start_is_reported_by_code_with_advice(code: int, advice: str) -> None:
     fake = FakeDriver(TWO, init=code)
     driver = ask(fake)
     assert not driver.usable
     assert driver.problem.startswith(f"the NVIDIA driver does not start: CUDA error {code}, ")
     assert advice in driver.problem
     assert driver.brief == "no GPU"
-    assert fake.calls == ["cuInit"]  # nothing else may be asked of it
+    assert fake.calls == ["cuInit"]  # no other function may be called
 
 
 @pytest.mark.parametrize("fake", [FakeDriver(), FakeDriver(TWO, count=3)], ids=["none", "not initialized"])
-def test_a_driver_without_a_gpu_says_so_and_what_it_is(fake: FakeDriver) -> None:
+def test_a_driver_without_a_gpu_reports_its_version(fake: FakeDriver) -> None:
     assert ask(fake) == Driver(problem="the NVIDIA driver (CUDA 13.0) sees no GPU", brief="no GPU", cuda="13.0")
 
 
@@ -85,8 +85,8 @@ def test_two_gpus_are_described_in_order() -> None:
     assert driver.problem == ""
 
 
-def test_a_library_of_that_name_that_is_no_driver_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
-    python = ctypes.pythonapi._name  # any library that is there and has no cuInit
+def test_another_library_with_the_name_of_the_driver_does_not_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = ctypes.pythonapi._name  # any library without cuInit
     monkeypatch.setattr(cuda_driver, "_LIBRARY", python)
     find_driver.cache_clear()
     try:
@@ -95,11 +95,11 @@ def test_a_library_of_that_name_that_is_no_driver_is_no_crash(monkeypatch: pytes
         monkeypatch.undo()
         find_driver.cache_clear()
     assert not driver.usable
-    assert "is no NVIDIA driver" in driver.problem
+    assert "is not an NVIDIA driver" in driver.problem
     assert driver.brief == "no driver"
 
 
-def test_without_a_driver_the_library_that_is_missing_is_named() -> None:
+def test_without_a_driver_the_missing_library_is_named() -> None:
     driver = find_driver()
     if driver.cuda or "missing" not in driver.problem:
         pytest.skip("there is an NVIDIA driver here")
@@ -113,7 +113,7 @@ def test_without_a_driver_the_library_that_is_missing_is_named() -> None:
 @pytest.mark.parametrize(
     ("device", "ordinal"), [("auto", 0), ("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:15", 15), ("cuda:007", 7)]
 )
-def test_devices_are_numbered_as_the_driver_does(device: str, ordinal: int) -> None:
+def test_devices_have_the_numbers_of_the_driver(device: str, ordinal: int) -> None:
     assert device_ordinal(device) == ordinal
 
 
@@ -121,30 +121,30 @@ def test_devices_are_numbered_as_the_driver_does(device: str, ordinal: int) -> N
     "device",
     ["", "cpu", "CUDA", "cuda:", "cuda:-1", "cuda:x", "cuda:1:2", "cuda:1000", "cuda:²", "auto:0", "tensorrt:0", ":0"],
 )
-def test_what_is_no_gpu_is_refused_with_what_there_is(device: str) -> None:
+def test_an_invalid_device_is_rejected_with_the_valid_forms(device: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         device_ordinal(device)
-    assert caught.value.message == f"device: {device!r} is no GPU; it is auto, cuda or cuda:N"
+    assert caught.value.message == f"device: {device!r} is not a GPU; use auto, cuda or cuda:N"
 
 
 def test_other_kinds_of_device_have_ordinals_too() -> None:
     kinds = ("cuda", "tensorrt")
     assert [device_ordinal(device, kinds) for device in ("auto", "cuda:2", "tensorrt", "tensorrt:3")] == [0, 2, 0, 3]
-    with pytest.raises(InvalidRequestError, match="it is auto, cuda or cuda:N, tensorrt or tensorrt:N"):
+    with pytest.raises(InvalidRequestError, match="use auto, cuda or cuda:N, tensorrt or tensorrt:N"):
         device_ordinal("cpu", kinds)
 
 
-def test_a_gpu_that_is_required_is_there_or_the_others_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_required_gpu_is_returned_or_the_available_gpus_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = ask(FakeDriver(TWO))
     monkeypatch.setattr(cuda_driver, "find_driver", lambda: driver)
     assert [require_gpu(0), require_gpu(1)] == list(TWO)
     with pytest.raises(BackendUnavailableError) as caught:
         require_gpu(2)
-    there = "cuda:0 (NVIDIA RTX A4000), cuda:1 (NVIDIA GeForce RTX 5090)"
-    assert caught.value.message == f"there is no GPU cuda:2; there are {there}"
+    available = "cuda:0 (NVIDIA RTX A4000), cuda:1 (NVIDIA GeForce RTX 5090)"
+    assert caught.value.message == f"GPU cuda:2 not found; available: {available}"
 
 
-def test_a_gpu_that_is_required_where_there_is_none_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_required_gpu_without_a_usable_driver_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = ask(FakeDriver(init=100))
     monkeypatch.setattr(cuda_driver, "find_driver", lambda: driver)
     with pytest.raises(BackendUnavailableError) as caught:

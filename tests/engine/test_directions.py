@@ -45,9 +45,9 @@ def test_directions_survive_a_file(tmp_path: Path) -> None:
     assert (loaded.layers, loaded.model_id) == ((0, 2), "id")
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
     found = factorize(AFFINES, [0, 2], 3, "id")
-    with pytest.raises(InvalidRequestError, match="3 is out of range; there are 0 to 2"):
+    with pytest.raises(InvalidRequestError, match="3 is out of range; use 0 to 2"):
         found.move(np.zeros((1, 4, 6), np.float32), 3, 1.0)
     with pytest.raises(InvalidRequestError, match="are for w of 6 values"):
         found.move(np.zeros((1, 4, 7), np.float32), 0, 1.0)
@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
             Directions.load(path)
 
 
-def test_damaged_files_other_models_and_absurd_strengths_are_refused(tmp_path: Path) -> None:
+def test_damaged_files_other_models_and_extreme_strengths_are_rejected(tmp_path: Path) -> None:
     found = factorize(AFFINES, [0, 2], 3, "id")
     found.save(tmp_path / "d.npz")
     whole = (tmp_path / "d.npz").read_bytes()
@@ -68,7 +68,7 @@ def test_damaged_files_other_models_and_absurd_strengths_are_refused(tmp_path: P
         with pytest.raises(InvalidRequestError, match="has no directions"):
             Directions.load(tmp_path / "cut.npz")
     found.check_model("id")
-    with pytest.raises(InvalidRequestError, match="the directions are of model id, not of other"):
+    with pytest.raises(InvalidRequestError, match="the directions are for model id, not for other"):
         found.check_model("other")
     for strength in (float("nan"), float("inf"), 1e39):
         with pytest.raises(InvalidRequestError, match="is not within"):

@@ -14,7 +14,7 @@ from nonesuch.engine.provenance import ImageRecord
 
 
 def reference(image: np.ndarray, size: int) -> np.ndarray:
-    """The same in float64, straight from the standard (IEC 61966-2-1)."""
+    """The same in float64, directly from the standard (IEC 61966-2-1)."""
     levels = image / 255
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     step = len(image) // size
@@ -30,7 +30,7 @@ def test_it_is_the_mean_of_the_light(size: int, channels: int) -> None:
     scaled = downscale(image, size)
     assert scaled.shape == (size, size, channels)
     assert scaled.dtype == np.uint8
-    # float32 against float64: a value that is on the edge between two levels may fall to either side.
+    # float32 against float64: a value between two levels may round either way.
     difference = np.abs(scaled.astype(int) - reference(image, size))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.002
@@ -46,9 +46,9 @@ def test_a_plain_picture_stays_as_it_is(level: int) -> None:
     assert set(downscale(np.full((32, 32, 3), level, np.uint8), 2).ravel()) == {level}
 
 
-def test_what_is_covered_alone_has_a_colour() -> None:
+def test_transparent_pixels_do_not_affect_the_colour() -> None:
     image = np.zeros((2, 2, 4), np.uint8)
-    image[0] = (200, 100, 50, 255)  # the lower half is clear, and black by chance
+    image[0] = (200, 100, 50, 255)  # the lower half is transparent black
     assert downscale(image, 1).tolist() == [[[200, 100, 50, 128]]]
     grey = np.zeros((2, 2, 2), np.uint8)
     grey[:, 0] = (90, 255)
@@ -56,7 +56,7 @@ def test_what_is_covered_alone_has_a_colour() -> None:
 
 
 @pytest.mark.parametrize("size", [0, -1, 3, 48, 128])
-def test_other_sizes_are_refused_with_what_there_is(size: int) -> None:
+def test_invalid_sizes_are_rejected_with_the_valid_sizes(size: int) -> None:
     with pytest.raises(InvalidRequestError, match="a power of two up to the model's resolution, 64"):
         downscale(np.zeros((64, 64, 3), np.uint8), size)
 

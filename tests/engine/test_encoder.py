@@ -21,7 +21,7 @@ LOSSLESS = [ImageFormat.PNG, ImageFormat.RAW, ImageFormat.NPY]
 
 
 def smooth(channels: int, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
-    """Waves that a photograph's codec is good at; an alpha channel is opaque."""
+    """Waves that lossy codecs compress well; an alpha channel is opaque."""
     y, x = np.mgrid[:height, :width] / 16
     image = np.stack([127.5 + 120 * np.sin(x + c) * np.cos(y - c) for c in range(channels)], axis=-1).astype(np.uint8)
     if channels == 4:
@@ -73,8 +73,8 @@ def test_lossy_formats_stay_close(name: ImageFormat, channels: int, size: tuple[
     visible = min(channels, 3)
     if found.shape[2] == 4:
         np.testing.assert_array_equal(found[..., 3], 255)
-    # Quality 95 loses some 40 dB here; 30 dB is where wrong channels, a shifted row or BGR would be caught by far:
-    # they land under 15 dB on this picture. WebP knows no grey: it comes back as three channels.
+    # Quality 95 gives about 40 dB here. Wrong channels, a shifted row or BGR stay below 15 dB on this picture, so 30 dB
+    # detects them. WebP does not support grey: it decodes to three channels.
     expected = np.repeat(image, 3, axis=2) if channels == 1 and found.shape[2] == 3 else image[..., :visible]
     assert psnr_db(found[..., : expected.shape[2]], expected) > 30
 
@@ -105,7 +105,7 @@ def test_webp_and_png_keep_alpha() -> None:
 
 
 @pytest.mark.parametrize("name", LOSSY)
-def test_quality_is_heeded_and_defaults_to_90(name: ImageFormat) -> None:
+def test_quality_changes_the_size_and_defaults_to_90(name: ImageFormat) -> None:
     image = noise(64, 64, 3)
     sizes = [len(encode_image(image, EncodeOptions(name, quality), RECORD)) for quality in (1, 50, 100)]
     assert sizes == sorted(set(sizes))
@@ -115,19 +115,19 @@ def test_quality_is_heeded_and_defaults_to_90(name: ImageFormat) -> None:
 
 @pytest.mark.parametrize("name", LOSSY)
 @pytest.mark.parametrize("quality", [0, -1, 101, 1000])
-def test_quality_out_of_range_is_refused(name: ImageFormat, quality: int) -> None:
+def test_quality_out_of_range_is_rejected(name: ImageFormat, quality: int) -> None:
     with pytest.raises(InvalidRequestError, match="it is 1 to 100") as caught:
         EncodeOptions(name, quality)
     assert [violation.field for violation in caught.value.violations] == ["quality"]
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-def test_lossless_formats_take_no_quality(name: ImageFormat) -> None:
+def test_lossless_formats_reject_a_quality(name: ImageFormat) -> None:
     with pytest.raises(InvalidRequestError, match=f"{name} is lossless and takes no quality"):
         EncodeOptions(name, 90)
 
 
-def test_identity_names_everything_that_decides_the_bytes() -> None:
+def test_identity_has_everything_that_determines_the_bytes() -> None:
     options = [EncodeOptions(name) for name in ImageFormat]
     options += [EncodeOptions(name, quality) for name in LOSSY for quality in (1, 80)]
     identities = [option.identity for option in options]
@@ -149,7 +149,7 @@ def test_a_view_is_written_as_it_looks(name: ImageFormat) -> None:
     assert psnr_db(found, view) > 25
 
 
-# Metadata, read by libraries that are not ours.
+# Metadata, read by third-party libraries.
 
 
 @pytest.mark.parametrize("name", CARRIES_METADATA)
@@ -195,13 +195,13 @@ def test_raw_and_npy_are_bare_pixels() -> None:
 # EncoderPool
 
 
-def test_the_pool_gives_what_the_function_gives() -> None:
+def test_the_pool_returns_the_bytes_of_the_function() -> None:
     images = [noise(16, 16, 3) ^ np.uint8(i) for i in range(12)]
     options = [EncodeOptions(name) for name in ImageFormat]
     jobs = [(image, options[i % len(options)], ImageRecord("tiny", "ab" * 32, i)) for i, image in enumerate(images)]
     with EncoderPool(threads=3) as pool:
         futures = [pool.submit(*job) for job in jobs]
-    # Closing finishes what was submitted.
+    # Closing finishes submitted images.
     assert all(future.done() for future in futures)
     assert [future.result() for future in futures] == [encode_image(*job) for job in jobs]
 
@@ -214,7 +214,7 @@ def test_an_image_that_cannot_be_encoded_fails_alone() -> None:
         assert good.result()[:4] == b"\x89PNG"
 
 
-def test_a_closed_pool_takes_nothing() -> None:
+def test_a_closed_pool_rejects_images() -> None:
     pool = EncoderPool()
     pool.close()
     pool.close()

@@ -10,7 +10,7 @@ def all_errors() -> list[type[NonesuchError]]:
     return [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, NonesuchError)]
 
 
-def test_a_message_is_one_line_whatever_it_quotes() -> None:
+def test_a_message_is_always_one_line() -> None:
     assert NonesuchError("a\n  b\r\n\tc ").message == "a b c"
 
 

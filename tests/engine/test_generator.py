@@ -27,7 +27,7 @@ def test_seeds_differ_and_psi_matters(generator: Generator) -> None:
     assert (generator.generate([0], psi=1.0)[0] != images[0]).any()
 
 
-def test_seed_z_w_and_ws_are_the_same_road(generator: Generator) -> None:
+def test_seed_z_w_and_ws_give_the_same_image(generator: Generator) -> None:
     z = np.random.RandomState(5).randn(1, generator.manifest.z_dim)
     from_seed = generator.generate([5], psi=0.5)
     np.testing.assert_array_equal(generator.generate(z=z, psi=0.5), from_seed)
@@ -36,7 +36,7 @@ def test_seed_z_w_and_ws_are_the_same_road(generator: Generator) -> None:
     np.testing.assert_array_equal(generator.generate(w=styles[:, 0]), from_seed)
 
 
-def test_psi_0_is_the_mean_face_whatever_the_seed(generator: Generator) -> None:
+def test_psi_0_is_the_mean_face_for_any_seed(generator: Generator) -> None:
     images = generator.generate([0, 1, 2], psi=0.0)
     np.testing.assert_array_equal(images[0], images[1])
     np.testing.assert_array_equal(images[0], images[2])
@@ -59,7 +59,7 @@ def test_mixing_takes_the_named_layers_from_the_other_seed(generator: Generator)
     np.testing.assert_array_equal(mixed[:, [1, 3, 4, 5, 6, 7]], three[:, [1, 3, 4, 5, 6, 7]])
 
 
-def test_every_living_layer_changes_the_picture_and_dead_ones_do_not(generator: Generator) -> None:
+def test_every_live_layer_changes_the_picture_and_dead_layers_do_not(generator: Generator) -> None:
     base = generator.generate([0], psi=1.0)
     for entry in generator.manifest.ws_layout:
         mixed = generator.generate([0], psi=1.0, mixing=[StyleMix(1, (entry.index,))])
@@ -90,7 +90,7 @@ def test_no_seeds_give_no_images(generator: Generator) -> None:
         ({"seeds": [0], "w": [[0.0] * 12]}, "source"),
     ],
 )
-def test_bad_values_are_refused_by_field(generator: Generator, arguments: dict[str, object], field: str) -> None:
+def test_invalid_values_are_rejected_by_field(generator: Generator, arguments: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         generator.generate(**arguments)  # type: ignore[arg-type]
     assert [violation.field for violation in caught.value.violations] == [field]

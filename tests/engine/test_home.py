@@ -23,7 +23,7 @@ def test_a_tilde_is_the_users_home(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_without_it_the_platforms_folder_is_taken(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_the_platforms_folder(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if value is None:
         monkeypatch.delenv("NONESUCH_HOME")
     else:

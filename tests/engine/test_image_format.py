@@ -18,7 +18,7 @@ def test_suffixes_are_distinct() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "bmp", ".png", "png "])
-def test_an_unknown_name_lists_what_there_is(name: str) -> None:
+def test_an_unknown_name_lists_the_formats(name: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         ImageFormat.parse(name)
     assert caught.value.message == f"format: {name!r} is unknown; there are jpeg, png, webp, raw, npy"

@@ -14,7 +14,7 @@ def test_an_open_path_ends_on_its_last_key_frame_and_a_closed_one_returns(path) 
     opened, closed = path(POINTS, 4, closed=False), path(POINTS, 4, closed=True)
     assert len(opened) == frame_count(3, 4, closed=False) == 9
     assert len(closed) == frame_count(3, 4, closed=True) == 12
-    # Float32 of values of order 1 that were computed in float64.
+    # Float32 values of order 1, computed in float64.
     np.testing.assert_allclose(opened[::4], POINTS, atol=1e-6)
     np.testing.assert_allclose(closed[::4], POINTS, atol=1e-6)
     np.testing.assert_allclose(closed[:8], opened[:8], atol=1e-6)
@@ -44,7 +44,7 @@ def test_points_without_a_circle_are_joined_by_a_line(factor: float) -> None:
     ("keyframes", "frames", "field"),
     [(1, 4, "keyframes"), (2, 0, "frames_per_step"), (2, MAX_WALK_FRAMES + 1, "frames_per_step")],
 )
-def test_impossible_walks_are_refused(keyframes: int, frames: int, field: str) -> None:
+def test_impossible_walks_are_rejected(keyframes: int, frames: int, field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         frame_count(keyframes, frames, closed=False)
     assert caught.value.violations[0].field == field

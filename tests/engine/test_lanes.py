@@ -19,7 +19,7 @@ def numbers(count: int) -> Batch:
 
 
 def writer(used: list[str], name: str) -> ImageRunner:
-    """A runner that fills the image with the row's number and says that it was used."""
+    """A runner that fills the image with the row's number and records its use."""
 
     def run(batch: Batch, image: NDArray[np.uint8]) -> None:
         assert len(batch) == 1
@@ -47,7 +47,7 @@ def test_lanes_run_at_the_same_time() -> None:
     barrier = threading.Barrier(2)
 
     def meet(batch: Batch, image: NDArray[np.uint8]) -> None:
-        barrier.wait(PATIENCE_S)  # breaks, and fails the test, where the other never comes
+        barrier.wait(PATIENCE_S)  # breaks, and fails the test, unless both arrive
         image[...] = 1
 
     lanes = Lanes(meet, [meet, meet])
@@ -55,7 +55,7 @@ def test_lanes_run_at_the_same_time() -> None:
     lanes.close()
 
 
-def test_a_failing_lane_is_raised_when_its_neighbours_have_ended() -> None:
+def test_the_error_of_a_lane_is_raised_after_the_others_have_finished() -> None:
     ended: list[int] = []
     begun = threading.Event()
 

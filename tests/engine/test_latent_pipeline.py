@@ -1,4 +1,4 @@
-"""Noise and transforms as inputs: on a manifest that has them, without a graph that must run."""
+"""Noise and transforms as inputs, on a manifest that has them, without running a graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pipeline(artifact: Artifact, *inputs: GraphInput, classes: int = 0) -> Laten
     return LatentPipeline(replace(artifact, manifest=manifest), variant, load_mapping)
 
 
-def test_noise_belongs_to_the_image_not_to_its_batch(artifact: Artifact) -> None:
+def test_noise_depends_on_the_image_and_not_on_its_batch(artifact: Artifact) -> None:
     latents = pipeline(artifact, *NOISE)
     together = latents.batch(Seeds([1, 2, 3]), PictureOptions())
     assert together.inputs["noise.b8.conv0"].shape == (3, 1, 8, 8)
@@ -40,7 +40,7 @@ def test_noise_belongs_to_the_image_not_to_its_batch(artifact: Artifact) -> None
     assert (together.inputs["noise.b8.conv0"][0] != together.inputs["noise.b8.conv0"][1]).any()
 
 
-def test_a_noise_seed_is_for_all_images_and_latents_have_0(artifact: Artifact) -> None:
+def test_a_noise_seed_applies_to_all_images_and_defaults_to_0_for_latents(artifact: Artifact) -> None:
     latents = pipeline(artifact, *NOISE)
     fixed = latents.batch(Seeds([1, 2]), PictureOptions(noise_seed=7)).inputs["noise.b8.conv0"]
     np.testing.assert_array_equal(fixed[0], fixed[1])
@@ -51,12 +51,12 @@ def test_a_noise_seed_is_for_all_images_and_latents_have_0(artifact: Artifact) -
 
 def test_noise_is_standard_normal(artifact: Artifact) -> None:
     drawn = pipeline(artifact, *NOISE).batch(Seeds(range(200)), PictureOptions()).inputs["noise.b8.conv0"]
-    # 12,800 draws: the mean's standard error is 0.009, the deviation's 0.006; five of them.
+    # 12,800 draws: the standard error of the mean is 0.009, of the deviation 0.006; the limit is five of them.
     assert abs(drawn.mean()) < 0.045
     assert abs(drawn.std() - 1) < 0.03
 
 
-def test_a_transform_is_the_checkpoints_own_unless_the_picture_is_moved(artifact: Artifact) -> None:
+def test_the_default_transform_is_that_of_the_checkpoint(artifact: Artifact) -> None:
     latents = pipeline(artifact, TRANSFORM)
     own = latents.batch(Seeds([1, 2]), PictureOptions()).inputs["transform"]
     np.testing.assert_array_equal(own, np.stack([np.diag([2.0, 2.0, 1.0])] * 2))
@@ -66,14 +66,14 @@ def test_a_transform_is_the_checkpoints_own_unless_the_picture_is_moved(artifact
     np.testing.assert_array_equal(transform_matrix((0, 0), 0), np.eye(3))
 
 
-def test_models_that_cannot_move_say_so(artifact: Artifact) -> None:
+def test_models_without_a_transform_reject_one(artifact: Artifact) -> None:
     with pytest.raises(InvalidRequestError, match="cannot move its picture"):
         pipeline(artifact).batch(Seeds([1]), PictureOptions(rotate_degrees=5))
     with pytest.raises(InvalidRequestError, match="are not all within"):
         pipeline(artifact, TRANSFORM).batch(Seeds([1]), PictureOptions(translate=(float("nan"), 0)))
 
 
-def test_conditional_models_need_a_class_to_map_and_none_for_a_w(artifact: Artifact) -> None:
+def test_conditional_models_need_a_class_for_seeds_but_not_for_w(artifact: Artifact) -> None:
     latents = pipeline(artifact, classes=5)
     with pytest.raises(InvalidRequestError, match="needs a class, 0 to 4"):
         latents.batch(Seeds([1]), PictureOptions())

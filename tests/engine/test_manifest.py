@@ -33,17 +33,17 @@ def test_unknown_fields_are_ignored(artifact: Artifact) -> None:
     assert Manifest.decode(json.dumps(content).encode(), "m") == artifact.manifest
 
 
-def test_a_newer_format_is_refused_by_number_and_says_what_to_install(artifact: Artifact) -> None:
+def test_a_newer_format_is_rejected_and_says_what_to_install(artifact: Artifact) -> None:
     content = json.loads(artifact.manifest.encode())
     content["format"] = FORMAT + 6
     message = refusal(json.dumps(content).encode())
     assert f"format {FORMAT + 6}" in message
     assert "install a newer nonesuch" in message
-    # The fields of a newer format are not looked at: they may be anything.
+    # The fields of a newer format are not read, so they may be anything.
     assert "install a newer nonesuch" in refusal(b'{"format": 7, "files": 3}')
 
 
-def test_an_older_format_is_refused_and_says_to_export_again() -> None:
+def test_an_older_format_is_rejected_and_says_to_export_again() -> None:
     message = refusal(json.dumps({"format": FORMAT - 1}).encode())
     assert f"format {FORMAT - 1}" in message
     assert "export the model again" in message
@@ -67,11 +67,11 @@ def test_an_older_format_is_refused_and_says_to_export_again() -> None:
         b'{"format": 1, "x": ' + b"[" * 100_000,
     ],
 )
-def test_what_is_no_manifest_is_refused_in_one_line(data: bytes) -> None:
+def test_invalid_manifests_are_rejected_in_one_line(data: bytes) -> None:
     assert "export the model again" in refusal(data)
 
 
-def test_every_field_is_needed(artifact: Artifact) -> None:
+def test_every_field_is_required(artifact: Artifact) -> None:
     content = json.loads(artifact.manifest.encode())
     for field in content:
         without = {key: value for key, value in content.items() if key != field}
@@ -119,7 +119,7 @@ def set_field(name: str, value: object) -> Change:
         set_field("model_id", "abc"),
     ],
 )
-def test_values_that_no_exporter_writes_are_refused(artifact: Artifact, change: Change) -> None:
+def test_invalid_values_are_rejected(artifact: Artifact, change: Change) -> None:
     content = json.loads(artifact.manifest.encode())
     change(content)
     assert "does not describe an artifact" in refusal(json.dumps(content).encode())

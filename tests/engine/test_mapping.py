@@ -35,13 +35,13 @@ def test_threads_may_share_a_mapper(artifact: Artifact) -> None:
 
 
 @pytest.mark.parametrize("z", [np.zeros(10), np.zeros((1, 9)), np.zeros((1, 1, 10)), np.full((1, 10), np.nan)])
-def test_a_wrong_z_is_refused_by_name(artifact: Artifact, z: np.ndarray) -> None:
+def test_an_invalid_z_is_rejected_by_name(artifact: Artifact, z: np.ndarray) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         Mapper(artifact, load_mapping)(z.astype(np.float32))
     assert [violation.field for violation in caught.value.violations] == ["z"]
 
 
-def test_without_onnxruntime_it_says_what_to_install(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_onnxruntime_says_what_to_install(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(BackendUnavailableError, match=r"nonesuch\[cpu\]"):
         Mapper(artifact, load_mapping)(z_from_seeds([0], 10))

@@ -58,7 +58,7 @@ def test_flat_images_survive_the_filters_arithmetic(value: int) -> None:
     np.testing.assert_array_equal(decoded(write_png(image, {}, b"")), image)
 
 
-def test_views_are_written_as_they_look() -> None:
+def test_views_are_written_in_their_own_order() -> None:
     image = np.random.RandomState(0).randint(0, 256, (20, 30, 3), dtype=np.uint8)
     for view in (image[::2, ::3], image[::-1, ::-1], image.swapaxes(0, 1), image[..., ::-1], np.asfortranarray(image)):
         np.testing.assert_array_equal(decoded(write_png(view, {}, b"")), view)
@@ -73,7 +73,7 @@ def test_the_same_pixels_give_the_same_bytes() -> None:
     assert write_png(image, {"a": "b"}, b"x") != first
 
 
-def test_the_chunks_stand_in_the_order_of_the_standard() -> None:
+def test_the_chunks_have_the_order_of_the_standard() -> None:
     data = write_png(np.zeros((2, 3, 3), np.uint8), {"Software": "s", "Description": "d"}, b"<x/>")
     found = chunks(data)
     assert [kind for kind, _ in found] == [b"IHDR", b"iTXt", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
@@ -93,5 +93,5 @@ def test_pillow_reads_the_text_as_utf_8() -> None:
 def test_a_smooth_picture_is_compressed() -> None:
     y, x = np.mgrid[:256, :256]
     image = np.stack([x, y, (x + y) // 2], axis=-1).astype(np.uint8)
-    # A gradient is all but constant behind the filter; without the filter it would stay near its 196,608 bytes.
+    # The filter makes a gradient nearly constant; without it the file would stay near 196,608 bytes.
     assert len(write_png(image, {}, b"")) < image.size / 20

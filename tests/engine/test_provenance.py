@@ -20,7 +20,7 @@ MODEL_ID = "0123456789abcdef" * 4
 
 
 def description(record: ImageRecord) -> Any:
-    """The one rdf:Description of the packet, which must be XML."""
+    """The only rdf:Description of the packet; fails unless the packet is XML."""
     (found,) = ElementTree.fromstring(record.xmp.decode()).iter(DESCRIPTION)
     return found
 
@@ -33,7 +33,7 @@ def test_the_packet_says_that_a_model_made_the_image() -> None:
     assert found.get(INSTRUCTIONS) == record.text
 
 
-def test_the_packet_is_framed_as_xmp_wants_it() -> None:
+def test_the_packet_has_the_frame_of_xmp() -> None:
     packet = ImageRecord("faces", MODEL_ID, 7).xmp
     assert packet.startswith('<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode())
     assert packet.endswith(b'<?xpacket end="w"?>')
@@ -46,7 +46,7 @@ def test_the_text_names_model_seed_and_psi() -> None:
     assert "a latent, psi 1." in ImageRecord("faces", MODEL_ID).text
 
 
-def test_the_fields_hold_what_makes_the_image_again() -> None:
+def test_the_fields_are_enough_to_render_the_image_again() -> None:
     fields = ImageRecord("faces", MODEL_ID, 7, 0.7).fields
     assert fields["nonesuch:model"] == "faces"
     assert fields["nonesuch:model_id"] == MODEL_ID
@@ -57,27 +57,27 @@ def test_the_fields_hold_what_makes_the_image_again() -> None:
     assert ImageRecord("faces", MODEL_ID, 0).fields["nonesuch:seed"] == "0"
 
 
-def test_what_else_shaped_the_picture_is_said() -> None:
+def test_other_options_are_in_the_record() -> None:
     mixing = (StyleMix(3, LayerGroup.COARSE), StyleMix(None, (2, 1, 2), w=[0.0]))
-    words = PictureOptions(0.5, 4, 2, mixing, 9, (0.1, 0), 30).words
-    record = ImageRecord("faces", MODEL_ID, 7, 0.5, words)
+    options = PictureOptions(0.5, 4, 2, mixing, 9, (0.1, 0), 30)
+    record = ImageRecord("faces", MODEL_ID, 7, 0.5, options.describe())
     assert record.fields["nonesuch:shaped_by"] == (
         "class 2, psi in the first 4 layers, coarse styles of seed 3, layers 1, 2 of a latent, noise of seed 9, "
         "moved by 0.1, 0, turned by 30 degrees"
     )
     assert f"seed 7, psi 0.5, {record.fields['nonesuch:shaped_by']}. Nobody" in record.text
-    assert PictureOptions(0.5).words == ()
+    assert PictureOptions(0.5).describe() == ()
     assert "nonesuch:shaped_by" not in ImageRecord("faces", MODEL_ID, 7).fields
 
 
-def test_keywords_are_those_that_png_allows() -> None:
+def test_keywords_are_valid_in_png() -> None:
     for keyword in ImageRecord("faces", MODEL_ID, 7).fields:
         assert 1 <= len(keyword.encode("latin-1")) <= 79
         assert keyword == keyword.strip()
 
 
 @pytest.mark.parametrize("name", ["<b>&amp;\"'</b>", "]]>", "'/><x y='", '"', "&lt;", "модель 顔 😀"])
-def test_letters_that_mean_something_in_xml_are_escaped(name: str) -> None:
+def test_special_characters_of_xml_are_escaped(name: str) -> None:
     record = ImageRecord(name, MODEL_ID, 1)
     found = description(record)
     assert f"model {name} (" in found.get(INSTRUCTIONS)
@@ -86,7 +86,7 @@ def test_letters_that_mean_something_in_xml_are_escaped(name: str) -> None:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(name=st.text(st.characters(exclude_categories=())))
-def test_no_name_at_all_voids_the_mark(name: str) -> None:
+def test_every_name_keeps_the_mark_readable(name: str) -> None:
     record = ImageRecord(name, MODEL_ID, 1)
     assert description(record).get(SOURCE_TYPE) == DIGITAL_SOURCE_TYPE
     for value in record.fields.values():

@@ -19,7 +19,7 @@ Images = NDArray[np.uint8]
 
 
 class ScriptedSession(Session):
-    """A backend whose runs do what a test says; by default, each image is filled with its first style's value."""
+    """A backend whose runs are set by the test; by default each image has the value of its first style."""
 
     def __init__(self, artifact: Artifact, options: SessionOptions) -> None:
         super().__init__(artifact, artifact.variant("onnxruntime"), options)
@@ -56,7 +56,7 @@ class ScriptedSession(Session):
 
 
 class TwoInFlight(ScriptedSession):
-    """One that takes a second batch while the first runs."""
+    """A session that accepts a second batch while the first one runs."""
 
     max_in_flight = 2
 
@@ -78,7 +78,7 @@ def session(artifact: Artifact) -> ScriptedSession:
     return ScriptedSession(artifact, SessionOptions(max_batch_size=4))
 
 
-def test_a_closed_session_takes_nothing(session: ScriptedSession) -> None:
+def test_a_closed_session_rejects_batches(session: ScriptedSession) -> None:
     with pytest.raises(BackendError, match="closed; open it"):
         session.submit(Batch(ws(1)))
     with session:
@@ -89,7 +89,7 @@ def test_a_closed_session_takes_nothing(session: ScriptedSession) -> None:
         session.submit(Batch(ws(1)))
 
 
-def test_open_and_close_twice_do_it_once(session: ScriptedSession) -> None:
+def test_a_second_open_or_close_does_nothing(session: ScriptedSession) -> None:
     session.close()
     session.open()
     session.open()
@@ -112,7 +112,7 @@ def test_with_closes_when_the_body_fails(session: ScriptedSession) -> None:
     assert not session.is_open
 
 
-def test_everything_of_the_runtime_happens_on_one_thread_of_the_session(session: ScriptedSession) -> None:
+def test_all_calls_into_the_runtime_are_on_one_thread_of_the_session(session: ScriptedSession) -> None:
     with session:
         for _ in range(3):
             session.submit(Batch(ws(1))).result()
@@ -120,7 +120,7 @@ def test_everything_of_the_runtime_happens_on_one_thread_of_the_session(session:
     assert threading.get_ident() not in session.threads
 
 
-def test_a_failed_open_leaves_it_closed_and_can_be_tried_again(session: ScriptedSession) -> None:
+def test_a_failed_open_leaves_the_session_closed_and_can_be_retried(session: ScriptedSession) -> None:
     before = threading.active_count()
     session.opening = RuntimeError("no\ndevice")
     with pytest.raises(BackendError, match=r"scripted 1 failed on synthesis\.onnx: no device"):
@@ -134,7 +134,7 @@ def test_a_failed_open_leaves_it_closed_and_can_be_tried_again(session: Scripted
         session.submit(Batch(ws(1))).result()
 
 
-def test_our_own_errors_of_a_backend_pass_unchanged(session: ScriptedSession) -> None:
+def test_a_nonesuch_error_of_a_backend_is_not_wrapped(session: ScriptedSession) -> None:
     session.opening = BackendUnavailableError("no such device")
     with pytest.raises(BackendUnavailableError, match=r"^no such device$"):
         session.open()
@@ -151,7 +151,7 @@ def test_a_failed_close_is_a_backend_error_and_stops_the_thread(session: Scripte
 
 
 @pytest.mark.parametrize("n", [0, 5])
-def test_a_batch_of_no_or_too_many_rows_is_refused(session: ScriptedSession, n: int) -> None:
+def test_a_batch_with_too_few_or_too_many_rows_is_rejected(session: ScriptedSession, n: int) -> None:
     with session, pytest.raises(InvalidRequestError, match=r"takes \[1 to 4, 8, 12\]") as caught:
         session.submit(Batch(ws(n)))
     assert [violation.field for violation in caught.value.violations] == ["ws"]
@@ -160,7 +160,7 @@ def test_a_batch_of_no_or_too_many_rows_is_refused(session: ScriptedSession, n: 
 @pytest.mark.parametrize(
     "shape", [(), (12,), (8, 12), (1, 8, 11), (1, 7, 12), (1, 12, 8), (1, 1, 8, 12), (1, 8, 12, 1)]
 )
-def test_wrong_shapes_are_refused(session: ScriptedSession, shape: tuple[int, ...]) -> None:
+def test_wrong_shapes_are_rejected(session: ScriptedSession, shape: tuple[int, ...]) -> None:
     with session, pytest.raises(InvalidRequestError) as caught:
         session.submit(Batch(np.zeros(shape, np.float32)))
     assert str(shape) in caught.value.message
@@ -176,16 +176,16 @@ def test_other_numbers_are_cast_and_arrive_contiguous(session: ScriptedSession, 
     np.testing.assert_array_equal(images[:, 0, 0, 0], [1, 2, 3])
 
 
-def test_what_is_no_number_is_refused_and_takes_no_place(session: ScriptedSession) -> None:
+def test_values_that_are_not_numbers_are_rejected_without_taking_a_slot(session: ScriptedSession) -> None:
     with session:
-        for _ in range(3):  # one place in flight: a place that was lost would block the second call for good
+        for _ in range(3):  # one slot: a lost slot would block the second call forever
             for junk in (np.full((1, 8, 12), "a"), np.full((1, 8, 12), object())):
-                with pytest.raises(InvalidRequestError, match="no array of numbers"):
+                with pytest.raises(InvalidRequestError, match="not an array of numbers"):
                     session.submit(Batch(junk))
         session.submit(Batch(ws(1))).result(timeout=30)
 
 
-def test_a_failed_run_is_in_its_future_and_the_session_lives_on(session: ScriptedSession) -> None:
+def test_a_failed_run_is_in_its_future_and_the_session_stays_open(session: ScriptedSession) -> None:
     with session:
         for _ in range(3):
             session.script = raising(ValueError("first line\nsecond line"))
@@ -201,9 +201,7 @@ def test_a_failed_run_is_in_its_future_and_the_session_lives_on(session: Scripte
     "images",
     [np.zeros((1, 32, 32, 3), np.float32), np.zeros((2, 32, 32, 3), np.uint8), np.zeros((1, 3, 32, 32), np.uint8)],
 )
-def test_a_graph_that_gives_something_else_than_the_manifest_says_is_refused(
-    session: ScriptedSession, images: Images
-) -> None:
+def test_an_output_that_does_not_match_the_manifest_is_rejected(session: ScriptedSession, images: Images) -> None:
     session.script = lambda _: images
     with session:
         error = session.submit(Batch(ws(1))).exception(timeout=30)
@@ -217,7 +215,7 @@ def test_batch_sizes_are_all_sizes_unless_deterministic(artifact: Artifact) -> N
     assert ScriptedSession(artifact, options).batch_sizes == (3,)
 
 
-def test_deterministic_pads_with_the_last_row_and_cuts_the_padding_off(artifact: Artifact) -> None:
+def test_deterministic_pads_with_the_last_row_and_removes_the_padding(artifact: Artifact) -> None:
     session = ScriptedSession(artifact, SessionOptions(max_batch_size=4, deterministic=True))
     with session:
         result = session.submit(Batch(ws(2))).result()
@@ -229,8 +227,8 @@ def test_deterministic_pads_with_the_last_row_and_cuts_the_padding_off(artifact:
     assert result.inference_ms >= 0
 
 
-@pytest.mark.parametrize(("kind", "places"), [(ScriptedSession, 1), (TwoInFlight, 2)])
-def test_submit_blocks_while_all_places_are_taken(artifact: Artifact, kind: type[ScriptedSession], places: int) -> None:
+@pytest.mark.parametrize(("kind", "slots"), [(ScriptedSession, 1), (TwoInFlight, 2)])
+def test_submit_blocks_while_all_slots_are_taken(artifact: Artifact, kind: type[ScriptedSession], slots: int) -> None:
     session = kind(artifact, SessionOptions(max_batch_size=4))
     release: queue.Queue[None] = queue.Queue()
 
@@ -241,21 +239,21 @@ def test_submit_blocks_while_all_places_are_taken(artifact: Artifact, kind: type
     session.script = wait
     with ThreadPoolExecutor(1) as caller:
         session.open()
-        taken = [session.submit(Batch(ws(1))) for _ in range(places)]
+        taken = [session.submit(Batch(ws(1))) for _ in range(slots)]
         blocked = caller.submit(lambda: session.submit(Batch(ws(1))))
-        # Nothing tells from outside that a thread waits; half a second is ample for one that does not.
+        # A waiting thread cannot be observed from outside; one that does not wait is done in half a second.
         with pytest.raises(TimeoutError):
             blocked.result(timeout=0.5)
         release.put(None)
         wait_for(taken, timeout=30, return_when=FIRST_COMPLETED)
         following = blocked.result(timeout=30)
-        for _ in range(places):
+        for _ in range(slots):
             release.put(None)
         following.result(timeout=30)
         session.close()
 
 
-def test_close_finishes_what_was_submitted(artifact: Artifact) -> None:
+def test_close_finishes_submitted_batches(artifact: Artifact) -> None:
     session = TwoInFlight(artifact, SessionOptions())
     started, release = threading.Event(), threading.Event()
 
@@ -276,12 +274,12 @@ def test_close_finishes_what_was_submitted(artifact: Artifact) -> None:
     assert session.calls == ["open", "close"]
 
 
-def test_batches_in_flight_run_at_once_and_give_their_places_back(artifact: Artifact) -> None:
+def test_batches_in_flight_run_at_once_and_release_their_slots(artifact: Artifact) -> None:
     session = TwoInFlight(artifact, SessionOptions())
     both = threading.Barrier(2)
 
     def wait(batch: Batch) -> Images:
-        both.wait(timeout=30)  # broken, unless another batch comes here while this one waits
+        both.wait(timeout=30)  # breaks unless another batch arrives while this one waits
         return session.picture(batch)
 
     session.script = wait
@@ -291,7 +289,7 @@ def test_batches_in_flight_run_at_once_and_give_their_places_back(artifact: Arti
             assert [future.result(timeout=30).batch_size for future in pair] == [1, 2]
 
 
-def test_a_batch_that_fails_gives_its_place_back(artifact: Artifact) -> None:
+def test_a_failed_batch_releases_its_slot(artifact: Artifact) -> None:
     session = TwoInFlight(artifact, SessionOptions())
     session.script = raising(ValueError("no"))
     with session:
@@ -311,7 +309,7 @@ def test_a_batch_that_fails_gives_its_place_back(artifact: Artifact) -> None:
         ({"threads": 1025}, "threads"),
     ],
 )
-def test_options_out_of_range_are_refused_by_name(arguments: dict[str, int], field: str) -> None:
+def test_options_out_of_range_are_rejected_by_name(arguments: dict[str, int], field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         SessionOptions(**arguments)  # type: ignore[arg-type]
     assert [violation.field for violation in caught.value.violations] == [field]

@@ -31,13 +31,13 @@ def test_each_kind_has_a_length_and_parts_of_its_own_kind(source: Source, artifa
     assert len(source[3:]) == 0
 
 
-def test_what_is_drawn_is_truncated_and_what_is_given_is_taken_as_it_is() -> None:
+def test_seeds_and_z_are_truncated_by_default_and_w_and_ws_are_not() -> None:
     assert [source.default_psi for source in KINDS] == [DEFAULT_PSI, DEFAULT_PSI, 1.0, 1.0]
     assert [source.psi(None) for source in KINDS] == [DEFAULT_PSI, DEFAULT_PSI, 1.0, 1.0]
     assert [source.psi(0.0) for source in KINDS] == [0.0] * 4
 
 
-def test_only_seeds_know_their_seed_and_files_are_named_by_it() -> None:
+def test_only_seeds_have_a_seed_and_a_file_name_with_it() -> None:
     assert [KINDS[0].seed(row) for row in range(3)] == [3, 1, 2]
     assert [source.seed(0) for source in KINDS[1:]] == [None] * 3
     assert [source.name(1) for source in KINDS] == ["seed0001", "w0001", "w0001", "w0001"]
@@ -54,7 +54,7 @@ def test_a_source_is_exactly_one_of_the_four(given: dict[str, list[float]]) -> N
     [
         (lambda: Seeds([-1]), "seed: -1 is out of range"),
         (lambda: Seeds([2**32]), "seed: 4294967296 is out of range"),
-        (lambda: Z([["a"]]), "z: is no array of numbers"),
+        (lambda: Z([["a"]]), "z: is not an array of numbers"),
         (lambda: Z(np.zeros(10)), r"z: shape \(10,\) does not fit \[N, 10\]"),
         (lambda: Z(np.full((1, 10), np.inf)), "z: has values that are not finite"),
         (lambda: W(np.zeros((1, 96))), r"w: shape \(1, 96\) does not fit \[N, 12\]"),
@@ -63,12 +63,12 @@ def test_a_source_is_exactly_one_of_the_four(given: dict[str, list[float]]) -> N
         (lambda: Ws(np.zeros((1, 7, 12))), r"ws: shape \(1, 7, 12\) does not fit \[N, 8, 12\]"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(artifact: Artifact, make: Callable[[], Source], message: str) -> None:
+def test_invalid_sources_are_rejected_by_name(artifact: Artifact, make: Callable[[], Source], message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         make().fit(artifact.manifest)
 
 
-def test_rows_of_the_wire_are_w_or_ws_by_their_length(artifact: Artifact) -> None:
+def test_with_any_layers_rows_are_w_or_ws_by_their_length(artifact: Artifact) -> None:
     assert isinstance(W(np.zeros((2, 12)), any_layers=True).fit(artifact.manifest), W)
     values = np.arange(192, dtype=np.float32).reshape(2, 96)
     fitted = W(values, any_layers=True)[1:].fit(artifact.manifest)
@@ -98,7 +98,7 @@ def test_a_job_is_split_by_the_engine_and_edited_run_by_run(generator: Generator
 
 
 def test_default_psi_is_defined_once() -> None:
-    """Every other place reads it: no other 0.7 stands in what makes, serves or fetches pictures."""
+    """All other code reads it: the portions have no other 0.7."""
     found = []
     for portion in ("engine", "server", "cli", "client"):
         for path in sorted((REPOSITORY / portion).rglob("*.py")):

@@ -50,7 +50,7 @@ def test_mixes_apply_in_order(generator: Generator) -> None:
         (-1, {}, "mixing.source.seed"),
     ],
 )
-def test_a_mix_without_one_fitting_source_is_refused(
+def test_a_mix_without_exactly_one_valid_source_is_rejected(
     generator: Generator, seed: int | None, latents: dict[str, ArrayLike], field: str
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:

@@ -39,26 +39,26 @@ def no_tuning(artifact: Artifact) -> None:
     Tuning.path(artifact).unlink(missing_ok=True)
 
 
-def test_what_was_measured_is_what_auto_takes(artifact: Artifact) -> None:
+def test_auto_takes_the_fastest_measured_settings(artifact: Artifact) -> None:
     save(artifact, settings(artifact, "onnxruntime", 1.0), settings(artifact, "openvino", 2.0))
     generator = Generator.open(artifact.folder)
     assert generator.session.identity.startswith("onnxruntime ")
     assert (generator.session.options.threads, generator.session.options.lanes) == (1, 2)
-    assert generator.backend_reason.startswith("onnxruntime: the fastest, as nonesuch tune measured here on 2026-11-23")
+    assert generator.backend_reason.startswith("onnxruntime: the fastest, as nonesuch tune measured on 2026-11-23")
     named = Generator.open(artifact.folder, backend="openvino")
     assert named.session.identity.startswith("openvino ")
     assert named.session.options.lanes == 2
-    assert named.backend_reason.startswith("openvino: asked for by name, as nonesuch tune measured")
+    assert named.backend_reason.startswith("openvino: requested by name, as nonesuch tune measured")
     with generator:
         assert generator.generate([0, 1, 2]).shape == (3, 32, 32, 3)
 
 
-def test_tuning_can_be_left_out_and_options_go_before_it(artifact: Artifact) -> None:
+def test_tuning_can_be_disabled_and_options_override_it(artifact: Artifact) -> None:
     save(artifact, settings(artifact, "onnxruntime", 1.0))
     assert Generator.open(artifact.folder, tuned=False).session.identity.startswith("openvino ")
     chosen = Generator.open(artifact.folder, options=SessionOptions(lanes=1, upsampling="haar_conv_transpose"))
     assert (chosen.session.options.threads, chosen.session.options.lanes) == (1, 1)
-    # Lanes were measured with other threads than these.
+    # The measured lanes are for another number of threads.
     threads = Generator.open(artifact.folder, options=SessionOptions(threads=2)).session.options
     assert (threads.threads, threads.lanes) == (2, None)
 
@@ -73,7 +73,7 @@ def test_tuning_can_be_left_out_and_options_go_before_it(artifact: Artifact) -> 
     ],
     ids=str,
 )
-def test_what_no_longer_fits_is_passed_over(artifact: Artifact, changes: dict[str, str]) -> None:
+def test_outdated_settings_are_skipped(artifact: Artifact, changes: dict[str, str]) -> None:
     save(artifact, settings(artifact, "onnxruntime", 1.0, **changes), settings(artifact, "openvino", 2.0))
     assert Generator.open(artifact.folder).session.identity.startswith("openvino ")
     save(artifact, settings(artifact, "onnxruntime", 1.0, **changes))
@@ -81,7 +81,7 @@ def test_what_no_longer_fits_is_passed_over(artifact: Artifact, changes: dict[st
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'{"format": 2}'])
-def test_a_damaged_file_is_as_good_as_none(artifact: Artifact, content: bytes) -> None:
+def test_a_damaged_file_is_ignored(artifact: Artifact, content: bytes) -> None:
     path = Tuning.path(artifact)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -95,7 +95,7 @@ def test_a_newer_format_is_not_read(artifact: Artifact) -> None:
     assert Tuning.find(artifact) is None
 
 
-def test_it_is_kept_by_model_and_machine_outside_the_artifact(artifact: Artifact) -> None:
+def test_it_is_stored_by_model_and_machine_outside_the_artifact(artifact: Artifact) -> None:
     before = sorted(artifact.folder.iterdir())
     found = Tuning(created="now", cpu="a processor", settings=(settings(artifact, "openvino", 1.0),))
     path = found.save(artifact)
@@ -104,11 +104,11 @@ def test_it_is_kept_by_model_and_machine_outside_the_artifact(artifact: Artifact
     assert found.of("openvino") == found.fastest()
     assert found.of("torch") is None
     assert sorted(artifact.folder.iterdir()) == before
-    # Folders there are other runtimes' caches.
+    # The folders beside it are caches of runtimes.
     assert [entry.name for entry in path.parent.iterdir() if entry.is_file()] == ["tuning.json"]
 
 
-def test_a_machine_has_one_id_and_another_set_of_cores_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machine_id_is_stable_and_depends_on_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine_id() == machine_id()
     assert len(machine_id()) == 12
     one = machine_id()
@@ -116,7 +116,7 @@ def test_a_machine_has_one_id_and_another_set_of_cores_another(monkeypatch: pyte
     assert machine_id() != one
 
 
-def test_options_without_a_choice_are_the_measured_ones(artifact: Artifact) -> None:
+def test_unset_options_are_filled_with_the_measured_settings(artifact: Artifact) -> None:
     measured = settings(artifact, "openvino", 1.0)
     options = SessionOptions(max_batch_size=3, spinning=False)
     wanted = replace(options, threads=1, lanes=2, upsampling="haar_butterfly", precision="fp32")

@@ -19,12 +19,12 @@ def test_key_frames_show_the_pictures_of_their_seeds(generator: Generator, inter
     assert len(images) == 4
     for position, seed in ((0, 1), (3, 2)):
         expected = generator.generate([seed])[0].astype(int)
-        # A key frame went through float64 and back: the same to a step of 8 bits.
+        # A key frame was converted to float64 and back: equal to one step of 8 bits.
         assert np.abs(images[position].astype(int) - expected).max() <= 1
     assert (images[1] != images[0]).any()
 
 
-def test_a_walk_through_given_w_takes_them_as_they_are(generator: Generator) -> None:
+def test_a_walk_through_w_is_not_truncated(generator: Generator) -> None:
     w = generator.styles([1, 2], psi=1.0)[:, 0]
     walk = Walk([W(w[:1]), W(w[1:])], 2)
     frames = walk_frames(generator.latents, walk, PictureOptions())
@@ -32,9 +32,9 @@ def test_a_walk_through_given_w_takes_them_as_they_are(generator: Generator) -> 
     np.testing.assert_allclose(frames.source.array[1], w.mean(axis=0), atol=1e-6)
 
 
-def test_a_w_is_no_point_of_z_and_ws_are_no_key_frame(generator: Generator) -> None:
+def test_spherical_walks_reject_w_and_all_walks_reject_ws(generator: Generator) -> None:
     ws = generator.styles([1], psi=1.0)
-    with pytest.raises(InvalidRequestError, match="a w is no point of z"):
+    with pytest.raises(InvalidRequestError, match="a w is not a point of z"):
         walk_frames(
             generator.latents,
             Walk([Seeds([1]), W(ws[:, 0])], 2, Interpolation.SPHERICAL_Z),
@@ -46,7 +46,7 @@ def test_a_w_is_no_point_of_z_and_ws_are_no_key_frame(generator: Generator) -> N
         walk_frames(generator.latents, Walk([Seeds([1]), Ws(ws)], 2), PictureOptions())
 
 
-def test_a_key_frame_that_was_drawn_has_the_walk_truncated(generator: Generator) -> None:
+def test_one_seed_among_the_key_frames_truncates_the_walk(generator: Generator) -> None:
     w = generator.styles([1], psi=1.0)[:, 0]
     assert walk_frames(generator.latents, Walk([Seeds([1]), W(w)], 2), PictureOptions()).psi == 0.7
     assert walk_frames(generator.latents, Walk([Seeds([1]), W(w)], 2), PictureOptions(0.4)).psi == 0.4

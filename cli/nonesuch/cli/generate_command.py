@@ -53,7 +53,7 @@ def command(
         click.echo(generator.backend_reason, err=True)
         manifest = generator.manifest
         images = generator.stream(source, picture, edit=move)
-        shaped_by = (*picture.words, *(f"{size:g} along direction {number}" for _, number, size in directions))
+        shaped_by = (*picture.describe(), *(f"{size:g} along direction {number}" for _, number, size in directions))
 
         def record(seed: int | None) -> ImageRecord:
             return ImageRecord(manifest.name, manifest.model_id, seed, source.psi(picture.psi), shaped_by)

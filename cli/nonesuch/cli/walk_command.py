@@ -56,6 +56,6 @@ def command(
         frames = walk_frames(generator.latents, walk, picture)
         images = track(generator.stream(frames.source, replace(picture, psi=frames.psi)), "frames", count)
         write_animation(
-            out, images, fps, ImageRecord(manifest.name, manifest.model_id, None, frames.psi, picture.words)
+            out, images, fps, ImageRecord(manifest.name, manifest.model_id, None, frames.psi, picture.describe())
         )
         click.echo(out)

@@ -45,12 +45,12 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """The public names, which are not imported yet."""
+    """List the public names too, which are imported on first use."""
     return sorted([*globals(), *__all__])
 
 
 def __getattr__(name: str) -> Any:
-    """Import public names when they are first used, so that `import nonesuch.engine` costs nothing."""
+    """Import a public name on first use, so that `import nonesuch.engine` is cheap."""
     if name in _PUBLIC:
         return getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

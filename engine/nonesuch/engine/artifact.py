@@ -1,4 +1,4 @@
-"""An artifact on disk: a folder that never changes once written, opened with every hash checked.
+"""An artifact on disk: an immutable folder. Opening it checks every hash.
 
 manifest.json  mapping.onnx  synthesis*.onnx  w_avg.npy  README.md
 """
@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class Artifact:
-    """An opened artifact: its folder and its manifest; files are read, and hashed again, when they are needed."""
+    """An opened artifact: its folder and manifest. Each read of a file checks its hash again."""
 
     folder: Path
     manifest: Manifest
@@ -37,26 +37,26 @@ class Artifact:
         """Read the manifest and check the sha256 of every file it names.
 
         Raises:
-            ModelNotFoundError: the folder is not there.
+            ModelNotFoundError: the folder does not exist.
             ArtifactError: a file is missing, altered or truncated, or the format is unknown.
         """
         path = folder / MANIFEST_FILE
         if not folder.is_dir():
-            raise ModelNotFoundError(f"there is no artifact at {folder}; make one with: nonesuch export NAME --out DIR")
+            raise ModelNotFoundError(f"no artifact at {folder}; make one with: nonesuch export NAME --out DIR")
         data = _read(path, MAX_MANIFEST_BYTES)
         artifact = cls(folder, Manifest.decode(data, str(path)))
         for name in (MAPPING_FILE, W_AVG_FILE):
             if name not in artifact.manifest.files:
-                raise ArtifactError(f"{path} lists no {name}; export the model again")
+                raise ArtifactError(f"{path} does not list {name}; export the model again")
         for name in artifact.manifest.files:
             artifact.read(name)
         return artifact
 
     def read(self, name: str) -> bytes:
-        """The bytes of one of the artifact's files, after its hash was checked.
+        """Read one file of the artifact and check its hash.
 
         Raises:
-            ArtifactError: not one of its files, missing, or not the bytes that were exported.
+            ArtifactError: the file is not part of the artifact, is missing, or was altered.
         """
         expected = self.manifest.files.get(name)
         if expected is None:
@@ -74,14 +74,14 @@ class Artifact:
         """The centre of truncation, float32 [w_dim].
 
         Raises:
-            ArtifactError: the file is no such array.
+            ArtifactError: the file is not such an array.
         """
         data = self.read(W_AVG_FILE)
         try:
-            # read_array and not load, which would take a zip of arrays as well.
+            # Not np.load, which would also accept a zip of arrays.
             array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
-        except Exception as error:  # numpy reads the header as a Python literal, and fails in as many ways as Python
-            raise ArtifactError(f"{self.folder / W_AVG_FILE} is no array ({error})") from error
+        except Exception as error:  # numpy parses the header as a Python literal, which can raise anything
+            raise ArtifactError(f"{self.folder / W_AVG_FILE} is not an array ({error})") from error
         if array.dtype != np.float32 or array.shape != (self.manifest.w_dim,) or not np.isfinite(array).all():
             raise ArtifactError(f"{self.folder / W_AVG_FILE} is not float32 [{self.manifest.w_dim}] of finite values")
         return np.asarray(array, dtype=np.float32)
@@ -95,27 +95,27 @@ class Artifact:
         upsampling: str | None = None,
         linear: str | None = None,
     ) -> Variant:
-        """The first variant that is meant for a runtime, renders uint8 images, and has what was asked for.
+        """The first variant that is meant for a runtime, renders uint8 images, and matches the other arguments.
 
-        Of several runtimes, the first that has such a variant decides.
+        Of several runtimes, the first with such a variant wins.
 
         Raises:
-            ArtifactError: there is none; the message says what there is.
+            ArtifactError: no variant matches; the message lists the variants.
         """
         names = (runtimes,) if isinstance(runtimes, str) else tuple(runtimes)
-        asked = {"precision": precision, "noise": noise, "upsampling": upsampling, "linear": linear}
+        requested = {"precision": precision, "noise": noise, "upsampling": upsampling, "linear": linear}
         for runtime in names:
             for variant in self.manifest.variants:
-                wanted = all(value in {None, getattr(variant, name)} for name, value in asked.items())
-                if wanted and runtime in variant.runtimes and variant.output == "uint8_nhwc":
+                matches = all(value in {None, getattr(variant, name)} for name, value in requested.items())
+                if matches and runtime in variant.runtimes and variant.output == "uint8_nhwc":
                     return variant
-        words = " ".join(f"{value} {name}" for name, value in asked.items() if value)
+        wanted = " ".join(f"{value} {name}" for name, value in requested.items() if value)
         offered = ", ".join(
             f"{v.file} ({v.precision}, {v.noise} noise, {v.upsampling}, {v.linear}, for {'/'.join(v.runtimes)})"
             for v in self.manifest.variants
         )
         raise ArtifactError(
-            f"{self.folder} has no {words + ' ' if words else ''}variant for {'/'.join(names)}; it has {offered}; "
+            f"{self.folder} has no {wanted + ' ' if wanted else ''}variant for {'/'.join(names)}; it has {offered}; "
             "export one with nonesuch export --precision, --noise-mode, --upsampling, --linear"
         )
 
@@ -123,10 +123,10 @@ class Artifact:
 def find_artifact(model: str | Path, home: Home | None = None) -> Artifact:
     """Open an artifact by path, or by the name of a model in the user's home.
 
-    A `Path`, or a string with a path separator, is a folder; any other string is looked up as a name first.
+    A `Path` and a string with a path separator are folders; any other string is looked up as a name first.
 
     Raises:
-        ModelNotFoundError: neither a folder nor a known name.
+        ModelNotFoundError: the model is neither a folder nor a known name.
         ArtifactError: as `Artifact.open`.
     """
     home = home or Home.default()
@@ -137,24 +137,24 @@ def find_artifact(model: str | Path, home: Home | None = None) -> Artifact:
         return Artifact.open(named)
     if _has_manifest(Path(model)):
         return Artifact.open(Path(model))
-    here = sorted(p.parent.name for p in home.artifacts.glob(f"*/{MANIFEST_FILE}"))
+    available = sorted(p.parent.name for p in home.artifacts.glob(f"*/{MANIFEST_FILE}"))
     raise ModelNotFoundError(
-        f"no model {model!r}: {'here are ' + ', '.join(here) if here else 'none is exported yet'}; "
-        "see what can be had with: nonesuch models list"
+        f"no model {model!r}; {'available: ' + ', '.join(available) if available else 'none is exported yet'}; "
+        "list models with: nonesuch models list"
     )
 
 
 def _has_manifest(folder: Path) -> bool:
     try:
         return (folder / MANIFEST_FILE).is_file()
-    except OSError:  # a name that no file can have, such as one of 300 letters
+    except OSError:  # an invalid file name, such as one of 300 letters
         return False
 
 
 def _read(path: Path, limit: int) -> bytes:
     try:
         if path.stat().st_size > limit:
-            raise ArtifactError(f"{path} has more than {limit} bytes, which no artifact of this format has")
+            raise ArtifactError(f"{path} has more than {limit} bytes, the maximum of this format")
         return path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -1,8 +1,8 @@
-"""The NVIDIA driver of this machine, asked through its C interface before any library that could crash without it.
+"""Probes the NVIDIA driver through its C interface, before any library that could crash without it.
 
-TensorRT's own runtime objects are not safe to touch without a driver (the lean runtime of TensorRT 11.4 ends the
-process with a segmentation fault), so nothing of it is called before this probe said yes. Functions and codes: CUDA
-Driver API, sections "Initialization", "Version Management" and "Device Management".
+TensorRT's runtime objects are not safe without a driver (the lean runtime of TensorRT 11.4 crashes the process with a
+segmentation fault), so they are used only after this probe succeeds. Functions and codes: CUDA Driver API, sections
+"Initialization", "Version Management" and "Device Management".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .errors import BackendUnavailableError, InvalidRequestError
 _LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MAJOR, _MINOR, _MULTIPROCESSORS = 75, 76, 16  # CUdevice_attribute
 _NAME_BYTES = 128
-# CUresult values that people meet, in words that say what to do; the rest are named by their number.
+# Common CUresult values and what to do about them; others are reported by number.
 _REASONS = {
     34: "the driver library is a stub for building, not a driver; take it out of the library path",
     100: "the driver sees no NVIDIA GPU; check nvidia-smi, and that a container is given one (--gpus all)",
@@ -39,13 +39,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """What the driver says.
+    """The state of the driver.
 
     Attributes:
-        gpus: by ordinal; empty where `problem` says why.
-        problem: in one line what is missing, and empty where a GPU can be used.
-        brief: the same in two or three words.
-        cuda: the newest CUDA version that the driver knows, such as "13.0"; empty without a driver.
+        gpus: by ordinal; if empty, `problem` says why.
+        problem: what is missing, in one line; empty if a GPU is usable.
+        brief: the problem in two or three words.
+        cuda: the newest CUDA version that the driver supports, such as "13.0"; empty without a driver.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -55,13 +55,13 @@ class Driver:
 
     @property
     def usable(self) -> bool:
-        """Whether there is a GPU."""
+        """Whether a GPU was found."""
         return bool(self.gpus)
 
 
 @cache
 def find_driver() -> Driver:
-    """Ask the driver, once a process. Never raises."""
+    """Probe the driver, once per process. Never raises."""
     try:
         library = ctypes.CDLL(_LIBRARY)
     except OSError:
@@ -69,7 +69,7 @@ def find_driver() -> Driver:
     try:
         return _ask(library)
     except AttributeError as error:
-        return Driver(problem=f"{_LIBRARY} is no NVIDIA driver ({error})", brief="no driver")
+        return Driver(problem=f"{_LIBRARY} is not an NVIDIA driver ({error})", brief="no driver")
 
 
 def _ask(library: ctypes.CDLL) -> Driver:
@@ -100,10 +100,10 @@ def _gpu(library: ctypes.CDLL, ordinal: int) -> Gpu:
 
 
 def device_ordinal(device: str, kinds: tuple[str, ...] = ("cuda",)) -> int:
-    """The ordinal in "auto", "cuda" or "cuda:1"; `kinds` are the words that may stand before the colon.
+    """The ordinal in "auto", "cuda" or "cuda:1"; `kinds` are the valid words before the colon.
 
     Raises:
-        InvalidRequestError: it is none of these.
+        InvalidRequestError: the device has another form.
     """
     kind, colon, ordinal = device.partition(":")
     if device == "auto" or (kind in kinds and not colon):
@@ -111,19 +111,19 @@ def device_ordinal(device: str, kinds: tuple[str, ...] = ("cuda",)) -> int:
     if kind in kinds and ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= 3:
         return int(ordinal)
     forms = ", ".join(f"{kind} or {kind}:N" for kind in kinds)
-    raise InvalidRequestError.of("device", f"{device!r} is no GPU; it is auto, {forms}")
+    raise InvalidRequestError.of("device", f"{device!r} is not a GPU; use auto, {forms}")
 
 
 def require_gpu(ordinal: int) -> Gpu:
     """The GPU of that ordinal.
 
     Raises:
-        BackendUnavailableError: there is no driver, or no such GPU.
+        BackendUnavailableError: the driver or the GPU is missing.
     """
     driver = find_driver()
     if not driver.usable:
         raise BackendUnavailableError(driver.problem)
     if ordinal >= len(driver.gpus):
-        there = ", ".join(f"cuda:{gpu.ordinal} ({gpu.name})" for gpu in driver.gpus)
-        raise BackendUnavailableError(f"there is no GPU cuda:{ordinal}; there are {there}")
+        available = ", ".join(f"cuda:{gpu.ordinal} ({gpu.name})" for gpu in driver.gpus)
+        raise BackendUnavailableError(f"GPU cuda:{ordinal} not found; available: {available}")
     return driver.gpus[ordinal]

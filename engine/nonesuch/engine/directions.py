@@ -1,4 +1,4 @@
-"""Directions of w along which pictures change most, found without data or labels, and moving along them.
+"""Finds directions of w along which pictures change most, without data or labels, and moves styles along them.
 
 SeFa: Shen and Zhou, "Closed-Form Factorization of Latent Semantics in GANs", arXiv 2007.06600, section 3.2. A style is
 s = A w + b, so a step n changes the styles by A n; the steps of unit length that change them most are the eigenvectors
@@ -20,43 +20,41 @@ from .errors import InvalidRequestError
 
 MAX_STRENGTH = 1000
 """In units of w; w itself is of order 1 to 10."""
-# What numpy raises for files that are no .npz, or a damaged one.
+# What numpy raises for files that are not .npz, or are damaged.
 _UNREADABLE = (OSError, ValueError, TypeError, EOFError, KeyError, AttributeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
 class Directions:
-    """Unit steps in w, the strongest first, for some layers of one model."""
+    """Unit vectors in w, strongest first, for some layers of one model."""
 
     vectors: NDArray[np.float32]  # [count, w_dim]
     eigenvalues: NDArray[np.float32]  # [count], descending
-    layers: tuple[int, ...]  # indices into ws that the steps are meant for
+    layers: tuple[int, ...]  # the indices into ws that they apply to
     model_id: str
 
     def check_model(self, model_id: str) -> None:
-        """Pass if the directions are of that model.
+        """Check that the directions belong to a model.
 
         Raises:
-            InvalidRequestError: they are of another.
+            InvalidRequestError: they belong to another model.
         """
         if model_id != self.model_id:
             raise InvalidRequestError.of(
                 "direction",
-                f"the directions are of model {self.model_id[:12]}, not of {model_id[:12]}; find this model's own",
+                f"the directions are for model {self.model_id[:12]}, not for {model_id[:12]}; use this model's own",
             )
 
     def move(self, ws: NDArray[np.float32], index: int, strength: float) -> NDArray[np.float32]:
-        """Styles ws [N, num_ws, w_dim], moved by `strength` along one direction in its layers.
+        """Move styles ws [N, num_ws, w_dim] by `strength` along one direction, in its layers.
 
         Raises:
-            InvalidRequestError: there is no such direction, it is of another model's shape, or the strength is absurd.
+            InvalidRequestError: index or strength is out of range, or the shape does not fit the model.
         """
         if not abs(strength) <= MAX_STRENGTH:
             raise InvalidRequestError.of("strength", f"{strength} is not within [-{MAX_STRENGTH}, {MAX_STRENGTH}]")
         if not 0 <= index < len(self.vectors):
-            raise InvalidRequestError.of(
-                "direction", f"{index} is out of range; there are 0 to {len(self.vectors) - 1}"
-            )
+            raise InvalidRequestError.of("direction", f"{index} is out of range; use 0 to {len(self.vectors) - 1}")
         if self.vectors.shape[1] != ws.shape[2] or max(self.layers) >= ws.shape[1]:
             raise InvalidRequestError.of(
                 "direction",
@@ -67,7 +65,7 @@ class Directions:
         return moved
 
     def save(self, path: Path) -> None:
-        """Write an .npz that `load` reads."""
+        """Write an .npz file for `load`."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:
             np.savez(
@@ -80,13 +78,13 @@ class Directions:
 
     @classmethod
     def load(cls, path: Path) -> Directions:
-        """Read what `save` wrote; nothing is unpickled.
+        """Read a file that `save` wrote, without unpickling anything.
 
         Raises:
-            InvalidRequestError: not such a file.
+            InvalidRequestError: the file is not such a file.
         """
         try:
-            # Opened here, because numpy leaves its own handle open when the file is no archive.
+            # Opened here, because numpy leaves its own handle open if the file is not an archive.
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
                 found = cls(
                     vectors=np.asarray(content["vectors"], dtype=np.float32),
@@ -111,7 +109,7 @@ def factorize(affines: Sequence[NDArray[np.float32]], layers: Sequence[int], cou
     A direction's sign is arbitrary; here its largest component is positive, so results repeat across machines.
 
     Raises:
-        InvalidRequestError: more directions than w has values, or none.
+        InvalidRequestError: the count is not 1 to w_dim.
     """
     stacked = np.concatenate(affines).astype(np.float64)
     w_dim = stacked.shape[1]

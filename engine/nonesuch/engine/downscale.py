@@ -1,7 +1,7 @@
-"""Smaller pictures: each pixel is the mean of a square of pixels, taken in linear light.
+"""Scales pictures down: each pixel is the mean of a square of pixels, in linear light.
 
-Averaging the stored sRGB values would darken fine detail, hair above all, because they are not proportional to light.
-The transfer function is that of IEC 61966-2-1; alpha is linear already, and weighs the colours that it covers.
+sRGB values are not proportional to light, so their mean would darken fine detail such as hair. The transfer function is
+that of IEC 61966-2-1. Alpha is already linear, and is the weight of the colours in their mean.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ _LEVELS = np.arange(256) / 255
 _LINEAR: NDArray[np.float32] = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4).astype(
     np.float32
 )
-_LEAST_ALPHA = np.float32(1e-6)
+_MIN_ALPHA = np.float32(1e-6)
 
 
 def check_size(size: int, resolution: int) -> None:
-    """Pass if pictures of that resolution can be given at that size, both the side in pixels.
+    """Check that pictures of a resolution can be scaled to a size; both are the side in pixels.
 
     Raises:
-        InvalidRequestError: the size is no power of two, or larger than the resolution.
+        InvalidRequestError: the size is not a power of two, or is larger than the resolution.
     """
     if size < 1 or size & (size - 1) or size > resolution:
         raise InvalidRequestError.of(
-            "size", f"{size} is no size to be had; it is a power of two up to the model's resolution, {resolution}"
+            "size", f"{size} is not a valid size; use a power of two up to the model's resolution, {resolution}"
         )
 
 
@@ -35,7 +35,7 @@ def downscale(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
     Args:
         image: the picture.
-        size: the new side in pixels; S is a multiple of it by a power of two. S itself gives the picture back.
+        size: the new side in pixels: S divided by a power of two. S itself returns the picture unchanged.
 
     Raises:
         InvalidRequestError: as `check_size`.
@@ -47,23 +47,23 @@ def downscale(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     colours = 1 if image.shape[2] < 3 else 3
     linear: NDArray[np.float32] = _LINEAR[image[..., :colours]]
     if image.shape[2] == colours:
-        return _stored(_mean(linear, size))
+        return _to_srgb(_mean(linear, size))
     alpha: NDArray[np.float32] = image[..., colours:].astype(np.float32) / np.float32(255)
     covered = _mean(alpha, size)
-    light = np.divide(_mean(linear * alpha, size), np.maximum(covered, _LEAST_ALPHA), dtype=np.float32)
-    return np.concatenate([_stored(light), np.round(covered * 255).astype(np.uint8)], axis=2)
+    light = np.divide(_mean(linear * alpha, size), np.maximum(covered, _MIN_ALPHA), dtype=np.float32)
+    return np.concatenate([_to_srgb(light), np.round(covered * 255).astype(np.uint8)], axis=2)
 
 
 def _mean(values: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Means of squares, float32 [S, S, C] -> [size, size, C], halving by halving."""
+    """Means of squares, float32 [S, S, C] -> [size, size, C], by repeated halving."""
     while values.shape[0] > size:
         values = (values[0::2] + values[1::2]) * np.float32(0.5)
         values = (values[:, 0::2] + values[:, 1::2]) * np.float32(0.5)
     return values
 
 
-def _stored(light: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Linear light as sRGB levels, to the nearest."""
+def _to_srgb(light: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Convert linear light to sRGB levels, rounded to the nearest."""
     low = light * np.float32(12.92)
     high = np.float32(1.055) * np.power(light, np.float32(1 / 2.4)) - np.float32(0.055)
     levels = np.where(light <= 0.0031308, low, high)

@@ -1,6 +1,6 @@
-"""Pixels -> bytes: JPEG, PNG, WebP, raw and npy, each with its provenance where the format can carry it.
+"""Pixels -> bytes: JPEG, PNG and WebP with provenance metadata, and raw and npy without.
 
-`encode_image` is a pure function that gives the GIL back while it compresses; `EncoderPool` runs it on its own threads,
+`encode_image` is a pure function that releases the GIL while it compresses; `EncoderPool` runs it on its own threads,
 so that encoding overlaps inference.
 """
 
@@ -31,11 +31,11 @@ _EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How an image is written."""
+    """The options of `encode_image`."""
 
     format: ImageFormat = ImageFormat.JPEG
-    quality: int | None = None  # 1 to 100 for JPEG and WebP; None is 90
-    size: int | None = None  # side in pixels, a power of two: scaled down in linear light; None is the picture's own
+    quality: int | None = None  # JPEG and WebP: 1 to 100, None is 90
+    size: int | None = None  # side in pixels, a power of two: scale down in linear light; None keeps the size
 
     def __post_init__(self) -> None:
         if self.quality is None:
@@ -47,7 +47,7 @@ class EncodeOptions:
 
     @property
     def identity(self) -> str:
-        """What, besides the pixels, decides the bytes: settings and the library's version."""
+        """Everything besides the pixels that determines the bytes: settings and the library's version."""
         quality = self.quality or DEFAULT_QUALITY if self.format.has_quality else ""
         # The software's name and version are written into the images.
         scaled = f" {self.size}" if self.size is not None else ""
@@ -56,7 +56,7 @@ class EncodeOptions:
 
 @cache
 def _library(image_format: ImageFormat) -> str:
-    """What writes the format, and its version; nothing for bare pixels."""
+    """The library that writes the format, and its version; empty for bare pixels."""
     match image_format:
         case ImageFormat.JPEG:
             return f"jpeg {features.version('jpg')}"
@@ -70,11 +70,11 @@ def _library(image_format: ImageFormat) -> str:
 def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> bytes:
     """Encode one image, uint8 [H, W, C] with 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels.
 
-    PNG, JPEG and WebP carry the record as XMP and as text; raw and npy are bare pixels. JPEG has no alpha: it
-    is left out. With a size the picture is scaled down first.
+    PNG, JPEG and WebP carry the record as XMP and as text; raw and npy are bare pixels. JPEG drops the alpha channel.
+    With a size the picture is scaled down first.
 
     Raises:
-        InvalidRequestError: the picture cannot be had at that size.
+        InvalidRequestError: the size is not valid for the picture.
     """
     if options.size is not None:
         image = downscale(image, options.size)
@@ -102,17 +102,17 @@ def encode_image(image: NDArray[np.uint8], options: EncodeOptions, record: Image
 
 
 class EncoderPool:
-    """Encodes on threads of its own; `with` stops them."""
+    """Encodes on its own threads; leaving `with` stops them."""
 
     def __init__(self, threads: int | None = None) -> None:
         self._executor = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="nonesuch-encode")
 
     def submit(self, image: NDArray[np.uint8], options: EncodeOptions, record: ImageRecord) -> Future[bytes]:
-        """Queue one image; the future has its bytes."""
+        """Queue one image; the future resolves to its bytes."""
         return self._executor.submit(encode_image, image, options, record)
 
     def close(self) -> None:
-        """Finish what was submitted and stop the threads."""
+        """Finish submitted images and stop the threads."""
         self._executor.shutdown()
 
     def __enter__(self) -> Self:

@@ -1,14 +1,14 @@
-"""Every error that nonesuch raises on purpose, and the gRPC code each one answers with.
+"""The errors that nonesuch raises on purpose, and the gRPC code of each.
 
     NonesuchError                        INTERNAL
     ├── InvalidRequestError              INVALID_ARGUMENT     the caller's values are wrong
     ├── ModelNotFoundError               NOT_FOUND            no model of that name or path
     ├── UnsupportedError                 UNIMPLEMENTED        understood, but this version does not do it
-    ├── UnauthenticatedError             UNAUTHENTICATED      no key, or one that is not known
-    ├── PermissionDeniedError            PERMISSION_DENIED    a key that may not do this
-    ├── OverloadedError                  RESOURCE_EXHAUSTED   the queue is full, or a caller's share is; try again
+    ├── UnauthenticatedError             UNAUTHENTICATED      no key, or an unknown key
+    ├── PermissionDeniedError            PERMISSION_DENIED    the key does not allow this
+    ├── OverloadedError                  RESOURCE_EXHAUSTED   the queue or the caller's share of it is full
     ├── DeadlineError                    DEADLINE_EXCEEDED    dropped before it cost compute
-    ├── SlowReaderError                  ABORTED              an answer that the caller did not take
+    ├── SlowReaderError                  ABORTED              the caller did not read its answer
     ├── UnavailableError                 UNAVAILABLE          starting, draining or gone
     ├── ArtifactError                    FAILED_PRECONDITION  an artifact is damaged, altered or too new
     ├── PlanError                        FAILED_PRECONDITION  a compiled plan is damaged, altered, or does not fit
@@ -17,10 +17,10 @@
     ├── ExportMismatchError              INTERNAL             a graph disagrees with its reference
     └── BackendError                     INTERNAL             a runtime failed
         ├── BackendUnavailableError      FAILED_PRECONDITION  a runtime is not installed or not usable
-        └── DeviceLostError              UNAVAILABLE          a device that hangs or is gone: only a new process helps
+        └── DeviceLostError              UNAVAILABLE          a device hangs or is gone; restart the process
 
-Each message is one line for the person who must act: what was asked, what there is, what to do next.
-The engine knows the code only by its name; `nonesuch.server` turns names into wire status in one place.
+Each message is one line: what was requested, what is available, what to do next.
+The engine knows only the name of a code; `nonesuch.server` maps it to the status on the wire.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """One field of a request that is wrong, by its name on the wire, and why."""
+    """One invalid field of a request, by its name on the wire, and the reason."""
 
     field: str
     description: str
 
 
 class NonesuchError(Exception):
-    """The root of the tree: catch this to catch everything that nonesuch raises on purpose."""
+    """The base class of all errors that nonesuch raises on purpose."""
 
     code: str = "INTERNAL"
 
@@ -66,46 +66,46 @@ class InvalidRequestError(NonesuchError):
 
     @classmethod
     def of(cls, field: str, description: str) -> InvalidRequestError:
-        """The refusal of one field, by the engine's name for it; each wire says its own name in its place."""
+        """The error for one field, by the engine's name for it; each wire replaces that name by its own."""
         return cls(FieldViolation(field, description))
 
     def under(self, prefix: str) -> InvalidRequestError:
-        """The same violations, where the fields are part of something: `prefix` goes before their names."""
+        """The same violations with `prefix` before each field name."""
         return InvalidRequestError([FieldViolation(prefix + v.field, v.description) for v in self.violations])
 
     def renamed(self, names: Mapping[str, str]) -> InvalidRequestError:
-        """The same violations, with the caller's own names for the engine's fields where it has others."""
+        """The same violations with the fields renamed as `names` says."""
         return InvalidRequestError(
             [FieldViolation(names.get(v.field, v.field), v.description) for v in self.violations]
         )
 
 
 class ModelNotFoundError(NonesuchError):
-    """No model of the name or path that was asked for."""
+    """No model has the requested name or path."""
 
     code = "NOT_FOUND"
 
 
 class UnsupportedError(NonesuchError):
-    """A request that is well formed but that this version or model does not do."""
+    """A well-formed request that this version or model does not support."""
 
     code = "UNIMPLEMENTED"
 
 
 class UnauthenticatedError(NonesuchError):
-    """The server wants a key, and got none or one that it does not know."""
+    """The server requires a key; the caller sent none, or an unknown one."""
 
     code = "UNAUTHENTICATED"
 
 
 class PermissionDeniedError(NonesuchError):
-    """The key is known, and does not allow this."""
+    """The key is known but does not allow this."""
 
     code = "PERMISSION_DENIED"
 
 
 class OverloadedError(NonesuchError):
-    """No room now; `retry_after_ms` says when there is likely to be some."""
+    """The server is at capacity; `retry_after_ms` estimates when to retry."""
 
     code = "RESOURCE_EXHAUSTED"
 
@@ -121,7 +121,7 @@ class DeadlineError(NonesuchError):
 
 
 class SlowReaderError(NonesuchError):
-    """A caller that did not take its images while others wait for the memory that they hold."""
+    """The caller did not read its images while others waited for the memory that they hold."""
 
     code = "ABORTED"
 
@@ -133,7 +133,7 @@ class UnavailableError(NonesuchError):
 
 
 class ArtifactError(NonesuchError):
-    """An artifact that is incomplete, altered, or of a format this version does not know."""
+    """An artifact that is incomplete, altered, or of an unknown format."""
 
     code = "FAILED_PRECONDITION"
 
@@ -151,7 +151,7 @@ class CheckpointError(NonesuchError):
 
 
 class DownloadError(NonesuchError):
-    """A file that could not be fetched, or whose content is not what was published."""
+    """A file that could not be fetched, or differs from the published one."""
 
     code = "UNAVAILABLE"
 
@@ -165,12 +165,12 @@ class BackendError(NonesuchError):
 
 
 class BackendUnavailableError(BackendError):
-    """A backend that was asked for by name and is not installed, or cannot work on this machine."""
+    """A requested backend that is not installed, or does not work on this machine."""
 
     code = "FAILED_PRECONDITION"
 
 
 class DeviceLostError(BackendError):
-    """A device that hangs, or that the runtime has lost; nothing in this process can use it again."""
+    """A device that hangs or that the runtime lost; this process cannot use it again."""
 
     code = "UNAVAILABLE"

@@ -1,4 +1,4 @@
-"""The front door of the engine: a model by path or name, and images from seeds, z, w or ws.
+"""The main interface of the engine: opens a model by path or name, and renders seeds, z, w or ws.
 
 with Generator.open("faces") as generator:
     images = generator.generate(seeds=[0, 1, 2], psi=0.7)  # uint8 [3, 1024, 1024, 3]
@@ -29,7 +29,7 @@ from .tuned_session import tuned_session
 
 
 class Generator:
-    """A model ready to generate. Cheap to construct; `with` or `load` takes the device, `close` gives it back."""
+    """A model and a session for it. Cheap to construct; `with` or `load` acquires the device, `close` releases it."""
 
     def __init__(self, artifact: Artifact, session: Session, reason: str) -> None:
         self.artifact = artifact
@@ -45,12 +45,12 @@ class Generator:
 
         Args:
             model: a folder, or a name from `nonesuch models list`.
-            backend: a backend's name, or "auto" for the fastest that works here.
+            backend: a backend's name, or "auto" for the fastest usable one.
             options: device, batch size, threads.
-            tuned: use what `nonesuch tune` measured on this machine for what the options leave open.
+            tuned: fill unset options with what `nonesuch tune` measured on this machine.
 
         Raises:
-            ModelNotFoundError: no such model.
+            ModelNotFoundError: the model does not exist.
             ArtifactError: the artifact is damaged or too new.
             BackendUnavailableError: the backend is not installed or does not work here.
         """
@@ -63,7 +63,7 @@ class Generator:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model is: dimensions, layout, source, terms."""
+        """The manifest of the model: dimensions, layout, source, terms."""
         return self.artifact.manifest
 
     @property
@@ -75,15 +75,15 @@ class Generator:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def load(self) -> None:
-        """Load the graph onto the device now rather than at the first image.
+        """Load the graph onto the device now instead of at the first image.
 
         Raises:
-            BackendError: the runtime refuses the graph or the device.
+            BackendError: the runtime rejects the graph or the device.
         """
         self.session.open()
 
     def close(self) -> None:
-        """Give the device back; the generator can be loaded again."""
+        """Release the device; the generator can be loaded again."""
         self.session.close()
 
     def generate(
@@ -101,10 +101,10 @@ class Generator:
         translate: tuple[float, float] | None = None,
         rotate_degrees: float | None = None,
     ) -> NDArray[np.uint8]:
-        """Generate one image for each seed or row.
+        """Generate one image per seed or row.
 
-        Takes exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim]; the rest is what
-        `PictureOptions` says.
+        Takes exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim]. The other arguments are those
+        of `PictureOptions`.
 
         Returns:
             uint8 [N, H, W, C], RGB.
@@ -125,11 +125,11 @@ class Generator:
         *,
         edit: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
     ) -> Iterator[NDArray[np.uint8]]:
-        """The images of a source, uint8 [H, W, C], in order; a job of any length, split into runs as the device likes.
+        """The images of a source, uint8 [H, W, C], in order, rendered in batches of the session's preferred size.
 
         Args:
-            source: where each picture starts.
-            options: what shapes all of them.
+            source: the source of each picture.
+            options: apply to all pictures.
             edit: changes the styles float32 [N, num_ws, w_dim] of each run before it is rendered.
 
         Raises:
@@ -139,7 +139,7 @@ class Generator:
 
         def batches() -> Iterator[Batch]:
             step = self.session.preferred_batch_size
-            # At least one, so that values that cannot be are refused also where there are no pictures.
+            # At least one batch, so that invalid options are rejected even for an empty source.
             for start in range(0, max(1, len(source)), step):
                 batch = self.latents.batch(source[start : start + step], options)
                 if len(batch):
@@ -170,21 +170,21 @@ class Generator:
         return self.latents.styles(source_of(seeds=seeds, z=z, w=w, ws=ws), options)
 
     def render(self, chunks: Iterable[Batch]) -> Iterator[BatchResult]:
-        """Render batches, each of at most `max_batch_size`, in order and kept in flight.
+        """Render batches of at most `max_batch_size` in order, with as many in flight as the session allows.
 
-        Chunks are drawn only as the device takes them, so a long job needs no memory for its tail.
+        Chunks are drawn only when the device can take them, so a long job needs little memory.
 
         Raises:
             BackendError: the runtime failed.
         """
         self.load()
-        flying: deque[Future[BatchResult]] = deque()
+        in_flight: deque[Future[BatchResult]] = deque()
         for batch in chunks:
-            if len(flying) == self.session.max_in_flight:
-                yield flying.popleft().result()
-            flying.append(self.session.submit(batch))
-        while flying:
-            yield flying.popleft().result()
+            if len(in_flight) == self.session.max_in_flight:
+                yield in_flight.popleft().result()
+            in_flight.append(self.session.submit(batch))
+        while in_flight:
+            yield in_flight.popleft().result()
 
     def __enter__(self) -> Self:
         self.load()

@@ -1,9 +1,9 @@
-"""Where nonesuch keeps what it downloads and makes: `$NONESUCH_HOME`, or the platform's data folder.
+"""The folder of everything that nonesuch downloads and makes: `$NONESUCH_HOME`, or the platform's data folder.
 
-downloads/                     files as they were fetched, by name; known_hashes.json has the hashes of first use
+downloads/                     files as fetched, by name; known_hashes.json has the hashes of the first download
 checkpoints/<model id>/        converted weights: model.safetensors + config.json
 artifacts/<name>/              exported models, ready to run
-cache/<model id>/<machine id>/ what depends on one machine: engines, tuning
+cache/<model id>/<machine id>/ files for one machine: engines, tuning
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import platformdirs
 
 @dataclass(frozen=True)
 class Home:
-    """The folder tree of one user; nothing is created until something is written."""
+    """The folder tree of one user; folders are created on the first write."""
 
     root: Path
 
@@ -34,19 +34,19 @@ class Home:
 
     @property
     def checkpoints(self) -> Path:
-        """Converted weights, one folder a model id."""
+        """Converted weights, one folder per model id."""
         return self.root / "checkpoints"
 
     @property
     def artifacts(self) -> Path:
-        """Exported models, one folder a name."""
+        """Exported models, one folder per name."""
         return self.root / "artifacts"
 
     @property
     def machine_caches(self) -> Path:
-        """What was made or measured on single machines, one folder a model id."""
+        """Machine-specific files, one folder per model id."""
         return self.root / "cache"
 
     def machine_cache(self, model_id: str, machine_id: str) -> Path:
-        """What was made or measured for one model on one machine."""
+        """The files of one model on one machine."""
         return self.machine_caches / model_id / machine_id

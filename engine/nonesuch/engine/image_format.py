@@ -13,8 +13,8 @@ class ImageFormat(StrEnum):
     JPEG = "jpeg"
     PNG = "png"
     WEBP = "webp"
-    RAW = "raw"  # the pixels: uint8, row by row, channels last; carries no metadata
-    NPY = "npy"  # numpy's .npy of uint8 [H, W, C]; carries no metadata
+    RAW = "raw"  # the pixels: uint8, row-major, channels last; no metadata
+    NPY = "npy"  # numpy's .npy of uint8 [H, W, C]; no metadata
 
     @property
     def suffix(self) -> str:
@@ -23,7 +23,7 @@ class ImageFormat(StrEnum):
 
     @property
     def has_quality(self) -> bool:
-        """Whether the format loses detail, by a quality of 1 to 100."""
+        """Whether the format is lossy, with a quality of 1 to 100."""
         return self in {ImageFormat.JPEG, ImageFormat.WEBP}
 
     @classmethod
@@ -31,7 +31,7 @@ class ImageFormat(StrEnum):
         """The format of that name; `jpg` is jpeg.
 
         Raises:
-            InvalidRequestError: there is none.
+            InvalidRequestError: the name is unknown.
         """
         wanted = "jpeg" if name.lower() == "jpg" else name.lower()
         try:

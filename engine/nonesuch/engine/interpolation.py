@@ -1,7 +1,7 @@
 """Paths through latent space, from key frame to key frame.
 
-An open path through K key frames with `frames_per_step` n has (K - 1) * n + 1 frames and ends on the last key frame; a
-closed one returns to the first and has K * n, so that it loops without a repeated frame.
+With K key frames and `frames_per_step` n, an open path has (K - 1) * n + 1 frames and ends on the last key frame. A
+closed path returns to the first key frame and has K * n frames, so it loops without a repeated frame.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PARALLEL = 1e-6
 
 
 def frame_count(keyframes: int, frames_per_step: int, *, closed: bool) -> int:
-    """How many frames a path has.
+    """The number of frames of a path.
 
     Raises:
         InvalidRequestError: fewer than two key frames, no frames, or more than MAX_WALK_FRAMES.
@@ -32,7 +32,7 @@ def frame_count(keyframes: int, frames_per_step: int, *, closed: bool) -> int:
 
 
 def lerp_path(points: NDArray[np.float32], frames_per_step: int, *, closed: bool) -> NDArray[np.float32]:
-    """Straight lines between points [K, ...] -> frames [F, ...]; meant for w, which is nearly linear.
+    """Interpolate linearly between points [K, ...] -> frames [F, ...]; meant for w, which is nearly linear.
 
     Raises:
         InvalidRequestError: as `frame_count`.
@@ -43,10 +43,10 @@ def lerp_path(points: NDArray[np.float32], frames_per_step: int, *, closed: bool
 
 
 def slerp_path(points: NDArray[np.float32], frames_per_step: int, *, closed: bool) -> NDArray[np.float32]:
-    """Great circles between points [K, D] -> frames [F, D]; meant for z, which lies near a sphere.
+    """Follow great circles between points [K, D] -> frames [F, D]; meant for z, which lies near a sphere.
 
-    Shoemake, "Animating Rotation with Quaternion Curves", SIGGRAPH 1985; points in one direction, or in opposite ones,
-    where no circle is defined, are joined by a straight line.
+    Shoemake, "Animating Rotation with Quaternion Curves", SIGGRAPH 1985. Parallel and opposite points do not define a
+    circle; straight lines join them.
 
     Raises:
         InvalidRequestError: as `frame_count`.
@@ -65,9 +65,9 @@ def slerp_path(points: NDArray[np.float32], frames_per_step: int, *, closed: boo
 def _segments(
     points: NDArray[np.float32], frames_per_step: int, closed: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """For each frame the point it comes from, the one it goes to, and how far it is, 0 to 1."""
+    """For each frame its start point, its end point, and its position between them, 0 to 1."""
     count = frame_count(len(points), frames_per_step, closed=closed)
     step, offset = np.divmod(np.arange(count), frames_per_step)
     wide = points.astype(np.float64)
-    # The last frame of an open path is its last key frame: it comes from there and goes nowhere.
+    # The last frame of an open path is its last key frame, at position 0.
     return wide[step], wide[(step + 1) % len(points)], offset / frames_per_step

@@ -1,10 +1,10 @@
-"""A batch rendered as single images, side by side: what a CPU likes better than one large run.
+"""Renders a batch as single images in parallel, which is faster on a CPU than one large run.
 
     one image   -> the wide runner, which has all threads
-    more images -> as many at a time as there are lanes, which share the threads; what is left over, the wide runner
+    more images -> one per lane at a time, and the lanes share the threads; the wide runner renders the remainder
 
-On a CPU a batch saves no arithmetic, and its feature maps fall out of the caches; two images on a core each have less
-to wait for than one image on two cores. Every image is a run of its own, so its bytes cannot depend on its batch.
+On a CPU a batch saves no arithmetic, and its feature maps do not fit into the caches; two images on one core each wait
+less than one image on two cores. Every image is its own run, so its bytes cannot depend on its batch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ImageRunner = Callable[[Batch, NDArray[np.uint8]], None]
 
 
 class Lanes:
-    """Renders batches with one wide runner and any number of narrow ones."""
+    """Renders batches with one wide runner and any number of narrow runners."""
 
     def __init__(self, wide: ImageRunner, narrow: Sequence[ImageRunner] = ()) -> None:
         self._wide = wide
@@ -30,9 +30,9 @@ class Lanes:
         self._threads = ThreadPoolExecutor(len(narrow), "nonesuch-lane") if len(narrow) > 1 else None
 
     def render(self, batch: Batch, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-        """The images of a batch, uint8 [n, *shape], in the caller's own memory.
+        """Render a batch as uint8 [n, *shape], in a new array.
 
-        Whatever a runner raises is raised here, after the other lanes of its group have ended.
+        Raises the error of a runner after the other lanes of its group have finished.
         """
         images = np.empty((len(batch), *shape), dtype=np.uint8)
         lanes = len(self._narrow)

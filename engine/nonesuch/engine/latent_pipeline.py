@@ -21,41 +21,40 @@ from .source import Seeds, Source, W, Ws, Z
 from .style_mix import StyleMix
 
 MAX_MIXES = 32
-"""Mixes of one picture at most; more than a picture has groups of layers that differ."""
+"""The maximum number of mixes of one picture; no model has more distinct groups of layers."""
 
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """What shapes a picture besides its latent."""
+    """Everything but the latent that determines a picture."""
 
     psi: float | None = None  # truncation, -2 to 2; None: the default of the source
-    cutoff: int | None = None  # truncate only the first so many layers
+    cutoff: int | None = None  # truncate only this number of first layers
     class_index: int | None = None  # of a conditional model; needed to map seeds and z
-    mixing: Sequence[StyleMix] = ()  # applied in order; psi and cutoff are theirs too
-    noise_seed: int | None = None  # random noise only; None: the image's own seed, or 0 where it has none
+    mixing: Sequence[StyleMix] = ()  # applied in order; psi and cutoff apply to them too
+    noise_seed: int | None = None  # random noise only; None: the image's own seed, or 0 for a latent
     translate: tuple[float, float] | None = None  # (x, y) in widths of the picture; StyleGAN3 only
     rotate_degrees: float | None = None  # StyleGAN3 only
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """All but psi that is given, for people: what `ImageRecord.shaped_by` says."""
-        found = []
+    def describe(self) -> tuple[str, ...]:
+        """All options that are set, except psi, as text for `ImageRecord.shaped_by`."""
+        parts = []
         if self.class_index is not None:
-            found.append(f"class {self.class_index}")
+            parts.append(f"class {self.class_index}")
         if self.cutoff is not None:
-            found.append(f"psi in the first {self.cutoff} layers")
-        found += [mix.text for mix in self.mixing]
+            parts.append(f"psi in the first {self.cutoff} layers")
+        parts += [mix.text for mix in self.mixing]
         if self.noise_seed is not None:
-            found.append(f"noise of seed {self.noise_seed}")
+            parts.append(f"noise of seed {self.noise_seed}")
         if self.translate is not None:
-            found.append(f"moved by {self.translate[0]:g}, {self.translate[1]:g}")
+            parts.append(f"moved by {self.translate[0]:g}, {self.translate[1]:g}")
         if self.rotate_degrees is not None:
-            found.append(f"turned by {self.rotate_degrees:g} degrees")
-        return tuple(found)
+            parts.append(f"turned by {self.rotate_degrees:g} degrees")
+        return tuple(parts)
 
 
 class LatentPipeline:
-    """Prepares batches for one artifact and variant; `load_mapping` loads the mapping network, as `Mapper` takes it."""
+    """Prepares batches for one artifact and variant; `load_mapping` is passed on to `Mapper`."""
 
     def __init__(self, artifact: Artifact, variant: Variant, load_mapping: LoadMapping) -> None:
         self._manifest = artifact.manifest
@@ -65,11 +64,11 @@ class LatentPipeline:
 
     @property
     def manifest(self) -> Manifest:
-        """What the model is."""
+        """The manifest of the model."""
         return self._manifest
 
     def batch(self, source: Source, options: PictureOptions) -> Batch:
-        """The inputs of a run, one picture for each row of the source.
+        """The inputs of a run, one picture per row of the source.
 
         Raises:
             InvalidRequestError: a value is out of range or does not fit the model.
@@ -101,14 +100,14 @@ class LatentPipeline:
         return rows
 
     def map(self, source: Seeds | Z | W, options: PictureOptions) -> NDArray[np.float32]:
-        """Untruncated w float32 [N, w_dim] of seeds or z; a w is checked and passed through. Raises as `batch`."""
+        """Untruncated w float32 [N, w_dim] of seeds or z; w is checked and returned. Raises as `batch`."""
         fitted = source.fit(self._manifest)
         if isinstance(fitted, Ws):
             raise InvalidRequestError.of("w", f"has a style for each layer; one w has {self._manifest.w_dim} values")
         return self._map(fitted, options)
 
     def warm_up(self) -> None:
-        """Load the mapping network now rather than at the first seed."""
+        """Load the mapping network now instead of at the first seed."""
         class_index = 0 if self._manifest.c_dim else None
         self._mapper(np.zeros((1, self._manifest.z_dim), dtype=np.float32), class_index)
 
@@ -116,15 +115,15 @@ class LatentPipeline:
         return [graph_input for graph_input in self._variant.inputs if graph_input.role == role]
 
     def _noise(self, seeds: Sequence[int]) -> dict[str, NDArray[np.float32]]:
-        wanted = self._inputs("noise")
-        if not wanted:
+        noise_inputs = self._inputs("noise")
+        if not noise_inputs:
             return {}
-        drawn = [noise_from_seed(seed, [graph_input.shape for graph_input in wanted]) for seed in seeds]
+        drawn = [noise_from_seed(seed, [graph_input.shape for graph_input in noise_inputs]) for seed in seeds]
         return {
             graph_input.name: np.stack([image[position] for image in drawn])
             if drawn
             else np.empty((0, *graph_input.shape), dtype=np.float32)
-            for position, graph_input in enumerate(wanted)
+            for position, graph_input in enumerate(noise_inputs)
         }
 
     def _transform(self, options: PictureOptions) -> NDArray[np.float32]:
@@ -135,7 +134,7 @@ class LatentPipeline:
         if not inputs:
             raise InvalidRequestError.of(
                 "transform",
-                f"model {self._manifest.name!r} ({self._manifest.family}) cannot move its picture; leave it out",
+                f"model {self._manifest.name!r} ({self._manifest.family}) cannot move its picture; omit it",
             )
         return transform_matrix(options.translate or (0.0, 0.0), options.rotate_degrees or 0.0)
 

@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from .errors import InvalidRequestError
 
 DEFAULT_PSI = 0.7
-"""Truncation of images from seeds and z where the caller names none."""
+"""The truncation of images from seeds and z by default."""
 PSI_LIMIT = 2.0
 MAX_SEED = 2**32 - 1
 MAX_MOVE = 1000
-"""Widths of the picture, and degrees: beyond, the sines of a sampling grid have no digits left."""
+"""In widths of the picture, and in degrees; above it the sines of a sampling grid lose all precision."""
 
 
 def check_seed(seed: int, field: str = "seed") -> int:
-    """Return the seed if it is an unsigned 32-bit integer, which is what RandomState takes.
+    """Return the seed if it is an unsigned 32-bit integer, as RandomState requires.
 
     Raises:
-        InvalidRequestError: it is not.
+        InvalidRequestError: the seed is out of range.
     """
     if not 0 <= seed <= MAX_SEED:
         raise InvalidRequestError.of(field, f"{seed} is out of range; seeds are 0 to {MAX_SEED}")
@@ -37,7 +37,7 @@ def check_psi(psi: float, field: str = "psi") -> float:
     """Return psi if it is finite and within [-2, 2].
 
     Raises:
-        InvalidRequestError: it is not.
+        InvalidRequestError: psi is out of range.
     """
     if not math.isfinite(psi) or abs(psi) > PSI_LIMIT:
         raise InvalidRequestError.of(field, f"{psi} is not within [-{PSI_LIMIT:g}, {PSI_LIMIT:g}]")
@@ -45,7 +45,7 @@ def check_psi(psi: float, field: str = "psi") -> float:
 
 
 def z_from_seeds(seeds: Sequence[int], z_dim: int) -> NDArray[np.float32]:
-    """Draw z [N, z_dim] as NVIDIA's scripts do, so that a seed shows the same picture here and there.
+    """Draw z [N, z_dim] as NVIDIA's scripts do, so that a seed shows the same picture in both.
 
     Raises:
         InvalidRequestError: a seed is out of range.
@@ -87,9 +87,9 @@ def truncate_ws(
 
 
 def noise_from_seed(seed: int, shapes: Sequence[tuple[int, ...]]) -> list[NDArray[np.float32]]:
-    """Standard normal noise of one image, float32, one array a shape, in that order, from a PCG64 stream of its own.
+    """Draw the noise of one image: standard normal, float32, one array per shape, from its own PCG64 stream.
 
-    The stream is keyed apart from the one that draws z, so noise and latent of a seed are independent.
+    The stream differs from the one that draws z, so noise and latent of a seed are independent.
 
     Raises:
         InvalidRequestError: the seed is out of range.
@@ -99,10 +99,10 @@ def noise_from_seed(seed: int, shapes: Sequence[tuple[int, ...]]) -> list[NDArra
 
 
 def transform_matrix(translate: tuple[float, float], rotate_degrees: float) -> NDArray[np.float32]:
-    """The matrix [3, 3] that a StyleGAN3 input takes to show its picture moved and turned.
+    """The matrix [3, 3] that makes StyleGAN3 translate and rotate its picture.
 
-    `translate` is (x, y) in widths of the picture. As in the reference scripts, the matrix describes the motion of the
-    picture and its inverse is what the sampling grid takes (Karras et al., arXiv 2106.12423, appendix F).
+    `translate` is (x, y) in widths of the picture. As in the reference scripts, the sampling grid takes the inverse of
+    the picture's motion (Karras et al., arXiv 2106.12423, appendix F).
 
     Raises:
         InvalidRequestError: a value is not within [-1000, 1000].

@@ -1,7 +1,6 @@
-"""What kind of machine this is, as far as it decides which settings are fastest.
+"""Identifies the machine by everything that decides which settings are fastest.
 
-What was measured on one machine (tuning, compiled engines) is kept under its id, so a home folder that several
-machines share keeps each one's own.
+Tuning and compiled engines are stored under the machine's id, so that several machines can share a home folder.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ _CPU_INFO = Path("/proc/cpuinfo")
 
 
 def usable_cores() -> int:
-    """The cores that this process may use."""
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_name() -> str:
-    """The processor as it calls itself; its architecture where it does not say."""
+    """The name of the processor, or its architecture if it has none."""
     return _cpu_field("model name") or platform.processor() or platform.machine()
 
 
@@ -34,7 +33,7 @@ def machine_id() -> str:
 
 
 def _cpu_field(name: str) -> str:
-    """A field of Linux's list of processors, of the first of them; empty where there is none."""
+    """A field of the first processor in /proc/cpuinfo; empty if not found."""
     try:
         text = _CPU_INFO.read_text(errors="replace")
     except OSError:

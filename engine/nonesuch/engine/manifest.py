@@ -1,7 +1,7 @@
-"""`manifest.json`: what an artifact says about itself, versioned and checked against a schema.
+"""`manifest.json`: the description of an artifact, versioned and checked against a schema.
 
-The exporter writes it, the engine reads it; both go through these types, so neither can know a field the other lacks.
-Format 1 is described in docs/architecture.md. Unknown fields are ignored, an unknown format is refused by number.
+The exporter writes it and the engine reads it with these same types. docs/architecture.md describes format 1. Unknown
+fields are ignored; an unknown format is an error that names its number.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import msgspec
 from .errors import ArtifactError
 
 FORMAT = 1
-"""The newest format that this version reads and the one it writes."""
+"""The newest format that this version reads, and the one that it writes."""
 
-# msgspec lets the last two through: bytes that are no UTF-8 inside a string, and brackets a hundred thousand deep.
+# msgspec raises the last two for invalid UTF-8 inside a string, and for brackets nested a hundred thousand deep.
 _UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=128)]
-# One line, because it stands in messages, in the model card and in every image.
+# One line, because it appears in messages, in the model card and in every image.
 ModelName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z", max_length=128)]
 Dimension = Annotated[int, msgspec.Meta(ge=1, le=1 << 16)]
 
 
 class WsIndex(msgspec.Struct, frozen=True):
-    """One of the `num_ws` style inputs: where it acts, and the layers that read it (none: the index is dead)."""
+    """One of the `num_ws` style inputs: its resolution, and the layers that read it (empty: the index is dead)."""
 
     index: int
     resolution: int
@@ -34,30 +34,30 @@ class WsIndex(msgspec.Struct, frozen=True):
 
 
 class GraphInput(msgspec.Struct, frozen=True, kw_only=True):
-    """An input of a synthesis graph besides `ws`; float32 [N, *shape]."""
+    """An input of a synthesis graph other than `ws`; float32 [N, *shape]."""
 
     name: str
     role: Literal["noise", "transform"]  # noise is drawn from the image's seed; transform is [3, 3]
     shape: tuple[Dimension, ...]
-    default: tuple[float, ...] = ()  # row-major; what to feed where the caller gives nothing (noise has none)
+    default: tuple[float, ...] = ()  # row-major; the value by default (empty for noise)
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """One synthesis graph of the artifact and what it is for."""
+    """One synthesis graph of the artifact, and its purpose."""
 
     file: FileName
     precision: Literal["fp32", "fp16"]
-    upsampling: str  # the form of the up-sampling, by the builder's name
+    upsampling: str  # the form of up-sampling, as the graph builder names it
     noise: Literal["const", "none", "random"]
-    linear: Literal["gemm", "conv1x1"] = "gemm"  # how matrix products are written
+    linear: Literal["gemm", "conv1x1"] = "gemm"  # the operator for matrix products
     output: Literal["uint8_nhwc", "float32_nchw"]
     inputs: tuple[GraphInput, ...] = ()
-    runtimes: tuple[str, ...]  # backends the variant is meant for; the first variant that names one is its default
+    runtimes: tuple[str, ...]  # backends it is meant for; the first variant that names a backend is its default
     sha256: Sha256
 
 
 class WeightsSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the weights came from, and under which terms."""
+    """The origin of the weights, and their terms."""
 
     name: str
     licence: str
@@ -65,7 +65,7 @@ class WeightsSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole manifest; `files` has the sha256 of every file of the artifact but the manifest itself."""
+    """The whole manifest; `files` has the sha256 of every file but the manifest itself."""
 
     format: int
     name: ModelName
@@ -78,8 +78,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     resolution: Annotated[int, msgspec.Meta(ge=4, le=8192)]
     channels: Annotated[int, msgspec.Meta(ge=1, le=4)]
     ws_layout: tuple[WsIndex, ...]
-    w_avg: str  # how w_avg.npy came about
-    checked: str  # what the exporter compared the graphs with, and the outcome
+    w_avg: str  # how w_avg.npy was computed
+    checked: str  # the reference that the exporter compared the graphs with, and the result
     source: WeightsSource
     variants: Annotated[tuple[Variant, ...], msgspec.Meta(min_length=1)]
     files: dict[FileName, Sha256]
@@ -101,7 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         """Read a manifest; `label` names it in errors.
 
         Raises:
-            ArtifactError: not JSON, of an unknown format, or not as the schema says.
+            ArtifactError: the data is not JSON, has an unknown format, or does not match the schema.
         """
         try:
             found = msgspec.json.decode(data, type=_Header).format

@@ -1,7 +1,8 @@
 """Runs `mapping.onnx` on the CPU, one sample at a time.
 
-The mapping network is 2 MMAC, so it never leaves the CPU, and `w` is the same whatever device renders it. Samples are
-mapped singly because a Gemm of N rows may sum in another order than a Gemm of one: w must not depend on the batch.
+The mapping network is 2 MMAC, so it always runs on the CPU, and `w` does not depend on the device that renders it.
+A Gemm of N rows may sum in another order than a Gemm of one row, so mapping each sample alone keeps w independent of
+the batch.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from .artifact import MAPPING_FILE, Artifact
 from .errors import BackendError, InvalidRequestError
 
 RunMapping = Callable[[Mapping[str, NDArray[np.float32]]], NDArray[np.float32]]
-"""Runs the mapping graph on its inputs by name, float32 [1, ...], and gives w float32 [1, w_dim]."""
+"""Runs the mapping graph on its inputs by name, float32 [1, ...], and returns w float32 [1, w_dim]."""
 
 LoadMapping = Callable[[bytes], RunMapping]
-"""Loads the mapping graph, the bytes of an ONNX file, into a runtime. Raises BackendError where that fails."""
+"""Loads the mapping graph, the bytes of an ONNX file, into a runtime. Raises BackendError on failure."""
 
 
 class Mapper:
-    """z -> w for one artifact; safe to call from several threads; the graph is loaded at the first call."""
+    """Maps z to w for one artifact. Thread-safe; the first call loads the graph."""
 
     def __init__(self, artifact: Artifact, load: LoadMapping) -> None:
         self._artifact = artifact
@@ -36,7 +37,7 @@ class Mapper:
 
         Args:
             z: the latents.
-            class_index: the class of all of them, for a conditional model; it becomes a one-hot `c [1, c_dim]`.
+            class_index: the class of all samples of a conditional model; it becomes a one-hot `c [1, c_dim]`.
 
         Raises:
             InvalidRequestError: z has another shape, or values that are not finite.

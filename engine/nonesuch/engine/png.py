@@ -1,8 +1,8 @@
-"""A PNG writer for 8-bit images that costs about as much as a JPEG: one fixed filter and igzip.
+"""A PNG writer for 8-bit images that is about as fast as JPEG: one fixed filter and igzip.
 
-Pillow tries five filters a row and deflates with zlib: some 0.4 s for a 1024x1024 face, more than the face itself.
-Here every row has the Average filter, which numpy does in one pass, and Intel's igzip deflates it: about 12 ms, and the
-file is within a tenth of the size. The format is ISO/IEC 15948 (PNG, third edition): sections 5 (chunks), 9 (filters).
+Pillow tries five filters per row and deflates with zlib: about 0.4 s for a 1024x1024 face, more than rendering it.
+Here every row has the Average filter, which numpy applies in one pass, and Intel's igzip deflates it: about 12 ms, with
+a file size within a tenth. The format is ISO/IEC 15948 (PNG, third edition): sections 5 (chunks), 9 (filters).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def write_png(image: NDArray[np.uint8], text: Mapping[str, str], xmp: bytes) -> 
     header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
     chunks = [_chunk(b"IHDR", header), _chunk(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0\0" + xmp)]
     for keyword, value in text.items():
-        # iTXt, uncompressed, no language: the one text chunk that holds UTF-8 (section 11.3.3.4).
+        # iTXt, uncompressed, no language: the only text chunk in UTF-8 (section 11.3.3.4).
         chunks.append(_chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + value.encode()))
     chunks.append(_chunk(b"IDAT", isal_zlib.compress(_filtered(image), 1)))
     chunks.append(_chunk(b"IEND", b""))
@@ -43,7 +43,7 @@ def _filtered(image: NDArray[np.uint8]) -> bytes:
     up[1:] = rows[:-1]
     out = np.empty((height, 1 + rows.shape[1]), dtype=np.uint8)
     out[:, 0] = _AVERAGE_FILTER
-    # (a & b) + ((a ^ b) >> 1) is floor((a + b) / 2) without leaving 8 bits.
+    # (a & b) + ((a ^ b) >> 1) is floor((a + b) / 2) in 8 bits.
     np.subtract(rows, (left & up) + ((left ^ up) >> 1), out=out[:, 1:])
     return out.tobytes()
 

@@ -1,7 +1,7 @@
-"""What every image says of itself: that a model made it, which one, and from what.
+"""The provenance metadata of every image: that a model made it, which model, and from what.
 
 The machine-readable mark is XMP `Iptc4xmpExt:DigitalSourceType` with the IPTC term trainedAlgorithmicMedia
-(IPTC Photo Metadata Standard, "Digital Source Type"); the same facts stand as plain text for people and simple tools.
+(IPTC Photo Metadata Standard, "Digital Source Type"). Plain text repeats it for people and simple tools.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .version import __version__
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 SOFTWARE = f"nonesuch {__version__}"
 
-# Outside XML 1.0's production Char (section 2.2): one such letter, and no reader finds the mark.
+# Outside XML 1.0's production Char (section 2.2): one such letter makes the packet unreadable.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -30,13 +30,13 @@ Iptc4xmpExt:DigitalSourceType="{source}" xmp:CreatorTool={software} photoshop:In
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """Where one image comes from."""
+    """The origin of one image."""
 
     model: str
     model_id: str
-    seed: int | None = None  # None: the image came from a latent, not from a seed
+    seed: int | None = None  # None: the image is from a latent
     psi: float = 1.0
-    shaped_by: tuple[str, ...] = ()  # what else decided the picture, such as "class 3" or "coarse styles of seed 7"
+    shaped_by: tuple[str, ...] = ()  # other options, such as "class 3" or "coarse styles of seed 7"
 
     @property
     def text(self) -> str:
@@ -51,7 +51,7 @@ class ImageRecord:
 
     @property
     def fields(self) -> dict[str, str]:
-        """Keyword -> text, for formats with text fields; keywords are those of the PNG specification and our own."""
+        """Keyword -> text, for formats with text fields; keywords are from the PNG specification, or our own."""
         fields = {"Software": SOFTWARE, "Description": self.text, "nonesuch:model": self._name}
         fields["nonesuch:model_id"] = self.model_id
         if self.seed is not None:

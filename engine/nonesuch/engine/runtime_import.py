@@ -1,4 +1,4 @@
-"""Imports a runtime that an extra brings; whatever goes wrong is one error that says what to do."""
+"""Imports an optional runtime; any failure becomes one error that says what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .errors import BackendUnavailableError
 
 
 def import_runtime(name: str, extra: str) -> Any:
-    """The module `name`, which `nonesuch[extra]` installs.
+    """Import the module `name`, which `nonesuch[extra]` installs.
 
     Raises:
         BackendUnavailableError: it is not installed, or does not load.
@@ -19,6 +19,6 @@ def import_runtime(name: str, extra: str) -> Any:
     except ImportError as error:
         hint = f"install it with: pip install 'nonesuch[{extra}]'"
         raise BackendUnavailableError(f"{name} is not installed ({error}); {hint}") from error
-    except Exception as error:  # its native part refuses this machine, or a version of something else
+    except Exception as error:  # its native library refuses this machine, or the version of a dependency
         problem = f"{type(error).__name__}: {error}"
         raise BackendUnavailableError(f"{name} is installed but does not load ({problem})") from error

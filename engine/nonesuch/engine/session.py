@@ -1,9 +1,9 @@
-"""A session runs one synthesis graph on one device; every backend is one subclass with three methods.
+"""A session runs one synthesis graph on one device; every backend is a subclass with three methods.
 
-    submit(Batch of n) -> padded to an allowed size -> a thread of the session's own -> BatchResult of n
+    submit(Batch of n) -> padded to an allowed size -> a thread of the session -> BatchResult of n
 
-Constructing a session touches no device; `open` (or `with`) does, and `close` gives everything back. A session
-owns its buffers: results are the caller's own copies.
+Constructing a session does not touch a device; `open` (or `with`) acquires it, and `close` releases it. A session owns
+its buffers: results are copies.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a session uses its device; what a backend cannot honour it refuses by name."""
+    """How a session uses its device. A backend rejects options that it does not support, by name."""
 
     device: str = "cpu"
-    max_batch_size: int = 8  # the largest batch a run takes
-    deterministic: bool = False  # run every batch at max_batch_size, padded: slower, but one shape of arithmetic only
-    threads: int | None = None  # threads of the session on a CPU; None is the runtime's choice
-    lanes: int | None = None  # images of a batch rendered side by side, which share the threads; None is one
-    spinning: bool = True  # let idle threads busy-wait: a few ms sooner, but it steals cores from a server
-    noise: str | None = None  # const, none or random: choose a variant by its noise; None takes the first
-    precision: str | None = None  # fp32 or fp16: choose a variant by its precision; None takes the first
-    upsampling: str | None = None  # choose a variant by the form of its up-sampling; None takes the first
-    plans: str | None = None  # a folder of TensorRT plans made elsewhere, instead of the cache
-    cuda_graphs: bool = False  # launch each batch as a CUDA graph, where plans are run
+    max_batch_size: int = 8  # the largest batch of a run
+    deterministic: bool = False  # pad every batch to max_batch_size: slower, but all runs use the same kernels
+    threads: int | None = None  # CPU threads; None is the runtime's default
+    lanes: int | None = None  # images rendered in parallel, which share the threads; None is one
+    spinning: bool = True  # idle threads busy-wait: a few ms faster, but takes cores from a server
+    noise: str | None = None  # const, none or random: the noise of the variant; None takes the first
+    precision: str | None = None  # fp32 or fp16: the precision of the variant; None takes the first
+    upsampling: str | None = None  # the form of up-sampling of the variant; None takes the first
+    plans: str | None = None  # a folder of prebuilt TensorRT plans, instead of the cache
+    cuda_graphs: bool = False  # launch each batch as a CUDA graph; TensorRT only
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_batch_size <= 1024:
@@ -52,13 +52,13 @@ class SessionOptions:
 
     @property
     def variant_choice(self) -> dict[str, str | None]:
-        """What the options say of the variant, as `Artifact.variant` takes it."""
+        """The options that choose a variant, as arguments of `Artifact.variant`."""
         return {"noise": self.noise, "precision": self.precision, "upsampling": self.upsampling}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The inputs of one run: `ws` float32 [n, num_ws, w_dim], and what else the graph takes, by name: [n, ...]."""
+    """The inputs of one run: `ws` float32 [n, num_ws, w_dim], and any other inputs of the graph by name, [n, ...]."""
 
     ws: NDArray[np.float32]
     inputs: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Batch:
 
     @classmethod
     def join(cls, batches: Sequence[Batch]) -> Batch:
-        """One batch of the rows of several, which have the same inputs."""
+        """Concatenate batches that have the same inputs."""
         names = batches[0].inputs
         return cls(
             np.concatenate([batch.ws for batch in batches]),
@@ -86,27 +86,27 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """The images of one run, uint8 [n, H, W, C], and what the run cost."""
+    """The images of one run, uint8 [n, H, W, C], and its cost."""
 
     images: NDArray[np.uint8]
-    batch_size: int  # as it ran, padding included
+    batch_size: int  # padding included
     inference_ms: float
 
 
 class Session(ABC):
-    """Template of all backends: checks, padding, timing and threading; a backend writes `_open`, `_run`, `_close`."""
+    """Base of all backends: checks, padding, timing and threading. A backend implements `_open`, `_run`, `_close`."""
 
     max_in_flight: int = 1
-    """Batches on their way at once, each on a thread of its own: 1 where a run keeps the whole device busy."""
+    """The maximum number of batches in flight, each on its own thread: 1 if one run keeps the device busy."""
 
     runs_plans: bool = False
-    """Whether the options `plans` and `cuda_graphs` mean anything to it."""
+    """Whether the options `plans` and `cuda_graphs` apply."""
 
     def __init__(self, artifact: Artifact, variant: Variant, options: SessionOptions) -> None:
         if not self.runs_plans and (options.plans is not None or options.cuda_graphs):
             name = "plans" if options.plans is not None else "cuda_graphs"
             raise BackendUnavailableError(
-                f"{name} is for backends tensorrt and tensorrt-rtx, not for {type(self).__name__}; leave it out"
+                f"{name} is for backends tensorrt and tensorrt-rtx, not for {type(self).__name__}; omit it"
             )
         self.artifact = artifact
         self.variant = variant
@@ -119,30 +119,30 @@ class Session(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Backend, version and device in one line: what, besides the graph, decides the bytes of an image."""
+        """Backend, version and device in one line: what determines the bytes of an image besides the graph."""
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The closed set of sizes a run may have, ascending; a batch between two of them is padded."""
+        """The sizes that a run may have, ascending; a batch between two of them is padded."""
         if self.options.deterministic:
             return (self.options.max_batch_size,)
         return tuple(range(1, self.options.max_batch_size + 1))
 
     @property
     def preferred_batch_size(self) -> int:
-        """How many images of a long job to put into one run; a backend that gains by batching keeps the maximum."""
+        """The number of images per run in a long job: the maximum, unless batching does not help a backend."""
         return self.options.max_batch_size
 
     @property
     def is_open(self) -> bool:
-        """Whether `submit` would be taken."""
+        """Whether `submit` accepts batches."""
         return self._executor is not None
 
     def open(self) -> None:
-        """Load the graph onto the device; a second call does nothing.
+        """Load the graph onto the device; does nothing if the session is open.
 
         Raises:
-            BackendError: the runtime refuses the graph or the device.
+            BackendError: the runtime rejects the graph or the device.
         """
         if self._executor is not None:
             return
@@ -155,15 +155,15 @@ class Session(ABC):
         self._executor = executor
 
     def close(self) -> None:
-        """Finish what was submitted, then give the device back; a second call does nothing.
+        """Finish submitted batches, then release the device; does nothing if the session is closed.
 
         Raises:
-            BackendError: the runtime failed while it let go.
+            BackendError: the runtime failed to release the device.
         """
         executor, self._executor = self._executor, None
         if executor is None:
             return
-        for _ in range(self.max_in_flight):  # every batch that was submitted has its images before the device goes
+        for _ in range(self.max_in_flight):  # wait for all batches before the device is released
             self._slots.acquire()
         try:
             executor.submit(self._guard, self._close).result()
@@ -173,11 +173,11 @@ class Session(ABC):
                 self._slots.release()
 
     def submit(self, batch: Batch) -> Future[BatchResult]:
-        """Queue one batch of at most `max_batch_size`; blocks while `max_in_flight` batches are on their way.
+        """Queue one batch of at most `max_batch_size`; blocks while `max_in_flight` batches are in flight.
 
         Raises:
-            InvalidRequestError: the batch has another shape than the model.
-            BackendError: the session is not open. A failure of the run itself is in the future.
+            InvalidRequestError: the shape of the batch does not fit the model.
+            BackendError: the session is not open. If the run itself fails, the future has the error.
         """
         batch = self._checked(batch)
         executor = self._executor
@@ -193,8 +193,8 @@ class Session(ABC):
         return future
 
     def _checked(self, batch: Batch) -> Batch:
-        """The batch as float32, or a refusal of what the graph could not take, before it reaches the graph."""
-        manifest, most = self.artifact.manifest, min(self.options.max_batch_size, self.batch_sizes[-1])
+        """The batch as float32, with its inputs and shapes checked."""
+        manifest, max_size = self.artifact.manifest, min(self.options.max_batch_size, self.batch_sizes[-1])
         shapes: dict[str, tuple[int, ...]] = {"ws": (manifest.num_ws, manifest.w_dim)}
         shapes |= {graph_input.name: graph_input.shape for graph_input in self.variant.inputs}
         feeds: dict[str, NDArray[np.float32]] = {}
@@ -202,15 +202,15 @@ class Session(ABC):
             try:
                 feeds[name] = np.asarray(array, dtype=np.float32, order="C")
             except (TypeError, ValueError) as error:
-                raise InvalidRequestError.of(name, f"is no array of numbers ({error})") from error
+                raise InvalidRequestError.of(name, f"is not an array of numbers ({error})") from error
         if feeds.keys() != shapes.keys():
             raise InvalidRequestError.of(
                 "batch", f"has the inputs {', '.join(feeds)}; this variant takes {', '.join(shapes)}"
             )
         n = feeds["ws"].shape[0] if feeds["ws"].ndim else 0
         for name, array in feeds.items():
-            if array.shape != (n, *shapes[name]) or not 1 <= n <= most:
-                expected = ", ".join([f"1 to {most}", *map(str, shapes[name])])
+            if array.shape != (n, *shapes[name]) or not 1 <= n <= max_size:
+                expected = ", ".join([f"1 to {max_size}", *map(str, shapes[name])])
                 raise InvalidRequestError.of(name, f"shape {array.shape} does not fit; this session takes [{expected}]")
         return Batch(feeds.pop("ws"), feeds)
 
@@ -221,7 +221,7 @@ class Session(ABC):
             batch = Batch.join([batch, *[batch[n - 1 :]] * (size - n)])
         start = time.perf_counter()
         images = self._run(batch)
-        # Of two batches on their way the second waits for the first: its own time begins where the first one ends.
+        # Of two batches in flight the second waits for the first, so its own time begins when the first one ends.
         end = time.perf_counter()
         with self._clock:
             elapsed_ms = (end - max(start, self._last_end)) * 1e3
@@ -233,7 +233,7 @@ class Session(ABC):
         return BatchResult(images[:n], size, elapsed_ms)
 
     def _guard(self, function: Callable[..., _R], *args: object) -> _R:
-        """Call into the runtime; what it raises becomes a BackendError that names the graph and the runtime."""
+        """Call into the runtime; any foreign error becomes a BackendError that names the graph and the runtime."""
         try:
             return function(*args)
         except NonesuchError:
@@ -243,15 +243,15 @@ class Session(ABC):
 
     @abstractmethod
     def _open(self) -> None:
-        """Load the graph; called on a thread of the session's."""
+        """Load the graph; called on a thread of the session."""
 
     @abstractmethod
     def _run(self, batch: Batch) -> NDArray[np.uint8]:
-        """Run a batch whose size is one of `batch_sizes`; called on a thread of the session's."""
+        """Run a batch whose size is one of `batch_sizes`; called on a thread of the session."""
 
     @abstractmethod
     def _close(self) -> None:
-        """Release what `_open` took; called on a thread of the session's."""
+        """Release what `_open` acquired; called on a thread of the session."""
 
     def __enter__(self) -> Self:
         self.open()

@@ -1,9 +1,9 @@
-"""Where pictures start: seeds, z, w or ws, as one value that every part of nonesuch passes on.
+"""The source of pictures: seeds, z, w or ws, as one value that all parts of nonesuch share.
 
-    seeds --RandomState--> z [N, z_dim] --mapping--> w [N, w_dim] --one row for each layer--> ws [N, num_ws, w_dim]
+    seeds --RandomState--> z [N, z_dim] --mapping--> w [N, w_dim] --one row per layer--> ws [N, num_ws, w_dim]
 
-A source is one of `Seeds`, `Z`, `W` and `Ws`. It has a length, can be sliced into the parts of a job, knows the psi
-that is applied where none is given, and is checked against a model in one place, `fit`.
+A source is one of `Seeds`, `Z`, `W` and `Ws`. It has a length and a default psi, can be sliced into the parts of a job,
+and is checked against a model in one place, `fit`.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from .manifest import Manifest
 
 
 class _Source(ABC):
-    """What all sources can do."""
+    """The interface of all sources."""
 
     default_psi: ClassVar[float]
-    """Truncation where the caller gives none: latents that were drawn are truncated, mapped ones are taken as given."""
+    """The truncation by default: seeds and z are truncated, w and ws are not."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many pictures start here."""
+        """The number of pictures."""
 
     @abstractmethod
     def __getitem__(self, rows: slice) -> Self:
-        """The same kind of source for some of the pictures."""
+        """A source of the same kind for some of the pictures."""
 
     @abstractmethod
     def fit(self, manifest: Manifest) -> Source:
-        """The source as the model takes it.
+        """Check the source against a model, and return it in the form that the model takes.
 
         Raises:
             InvalidRequestError: a shape does not fit the model, or a value is not finite.
         """
 
     def psi(self, given: float | None) -> float:
-        """The truncation that is applied: the given one, else the default of the kind."""
+        """The given truncation, or the default of this kind."""
         return self.default_psi if given is None else given
 
     def seed(self, index: int) -> int | None:
-        """The seed of one picture; None where it starts from a latent."""
+        """The seed of one picture; None for a latent."""
         return None
 
     def name(self, index: int) -> str:
-        """What commands call the file of one picture, without a suffix."""
+        """The file name of one picture without its suffix, as the commands use it."""
         return f"w{index:04d}"
 
 
 @dataclass(frozen=True)
 class Seeds(_Source):
-    """Seeds, unsigned 32-bit integers, of which `latents.z_from_seeds` draws z.
+    """Seeds, unsigned 32-bit integers, from which `latents.z_from_seeds` draws z.
 
     Raises:
         InvalidRequestError: a seed is out of range.
@@ -77,7 +77,7 @@ class Seeds(_Source):
         return Seeds(self.seeds[rows])
 
     def fit(self, manifest: Manifest) -> Seeds:
-        """Any model takes seeds."""
+        """Return the source; every model accepts seeds."""
         return self
 
     def seed(self, index: int) -> int | None:
@@ -85,13 +85,13 @@ class Seeds(_Source):
         return self.seeds[index]
 
     def name(self, index: int) -> str:
-        """As the reference scripts name their files."""
+        """The file name without its suffix, as in the reference scripts."""
         return f"seed{self.seeds[index]:04d}"
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows(_Source):
-    """Latents as an array, one picture a row of its first axis.
+    """Latents as an array; each row of the first axis is one picture.
 
     Raises:
         InvalidRequestError: the values are not numbers.
@@ -104,12 +104,12 @@ class _Rows(_Source):
         try:
             object.__setattr__(self, "rows", np.asarray(self.rows, dtype=np.float32))
         except (TypeError, ValueError) as error:
-            raise InvalidRequestError.of(self.field, f"is no array of numbers ({error})") from error
+            raise InvalidRequestError.of(self.field, f"is not an array of numbers ({error})") from error
 
     @property
     def array(self) -> NDArray[np.float32]:
         """The rows, float32."""
-        return self.rows  # type: ignore[return-value]  # an array since it was made
+        return self.rows  # type: ignore[return-value]  # __post_init__ made it an array
 
     def __len__(self) -> int:
         return len(self.array) if self.array.ndim else 0
@@ -136,17 +136,17 @@ class Z(_Rows):
     field = "z"
 
     def fit(self, manifest: Manifest) -> Z:
-        """Pass z [N, z_dim] of the model."""
+        """Check z [N, z_dim]."""
         self._check((manifest.z_dim,))
         return self
 
 
 @dataclass(frozen=True, eq=False)
 class W(_Rows):
-    """w float32 [N, w_dim], before the layers are told apart.
+    """w float32 [N, w_dim]: one style for all layers.
 
-    nonesuch.v1 carries w and ws in one field. Its reader sets `any_layers`: then rows of num_ws * w_dim values are
-    taken for ws, row-major.
+    nonesuch.v1 carries w and ws in one field. Its reader sets `any_layers`, so that rows of num_ws * w_dim values are
+    read as ws, row-major.
     """
 
     default_psi = 1.0
@@ -157,7 +157,7 @@ class W(_Rows):
         return W(self.array[rows], self.any_layers)
 
     def fit(self, manifest: Manifest) -> W | Ws:
-        """Pass w [N, w_dim] of the model, or give the ws that `any_layers` allows."""
+        """Check w [N, w_dim], or return the ws that `any_layers` allows."""
         num_ws, w_dim = manifest.num_ws, manifest.w_dim
         if not self.any_layers or self.array.ndim != 2:
             self._check((w_dim,))
@@ -181,7 +181,7 @@ class Ws(_Rows):
     field = "ws"
 
     def fit(self, manifest: Manifest) -> Ws:
-        """Pass ws [N, num_ws, w_dim] of the model."""
+        """Check ws [N, num_ws, w_dim]."""
         self._check((manifest.num_ws, manifest.w_dim))
         return self
 
@@ -196,10 +196,10 @@ def source_of(
     w: ArrayLike | None = None,
     ws: ArrayLike | None = None,
 ) -> Source:
-    """The source of exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim].
+    """Make a source of exactly one of seeds, z [N, z_dim], w [N, w_dim] and ws [N, num_ws, w_dim].
 
     Raises:
-        InvalidRequestError: none or several are given, a seed is out of range, or values are not numbers.
+        InvalidRequestError: not exactly one is given, a seed is out of range, or values are not numbers.
     """
     if sum(given is not None for given in (seeds, z, w, ws)) != 1:
         raise InvalidRequestError.of("source", "give exactly one of seeds, z, w and ws")

@@ -1,6 +1,6 @@
-"""Style mixing: some layers of an image take their styles from elsewhere.
+"""Style mixing: some layers of an image take their styles from another source.
 
-Layers are indices into ws, or a group by the resolution at which they act: coarse up to 8 (pose, shape of the face),
+Layers are indices into ws, or a group by resolution: coarse up to 8 (pose, shape of the face),
 middle 16 to 32 (features, hair), fine from 64 (colours, texture). Karras et al., arXiv 1812.04948, section 3.1.
 """
 
@@ -18,25 +18,25 @@ from .source import Source, source_of
 
 
 class LayerGroup(StrEnum):
-    """Layers by the resolution at which they act."""
+    """A group of layers by resolution."""
 
     COARSE = "coarse"
     MIDDLE = "middle"
     FINE = "fine"
 
     def layers(self, manifest: Manifest) -> tuple[int, ...]:
-        """The living layers of the group.
+        """The live layers of the group.
 
         Raises:
-            InvalidRequestError: the model has none there.
+            InvalidRequestError: the model has no layers in the group.
         """
         low, high = {LayerGroup.COARSE: (0, 8), LayerGroup.MIDDLE: (16, 32), LayerGroup.FINE: (64, 1 << 16)}[self]
         found = tuple(e.index for e in manifest.ws_layout if e.consumers and low <= e.resolution <= high)
         if not found:
-            there = sorted({entry.resolution for entry in manifest.ws_layout if entry.consumers})
+            available = sorted({entry.resolution for entry in manifest.ws_layout if entry.consumers})
             raise InvalidRequestError.of(
                 "mixing.layers",
-                f"model {manifest.name!r} has no {self} layers; its layers act at {', '.join(map(str, there))}",
+                f"model {manifest.name!r} has no {self} layers; its layers act at {', '.join(map(str, available))}",
             )
         return found
 
@@ -46,7 +46,7 @@ class StyleMix:
     """Styles for some layers, from a source of one picture.
 
     Attributes:
-        source: where they come from.
+        source: the origin of the styles.
         layers: indices into ws, or a group.
     """
 
@@ -62,10 +62,10 @@ class StyleMix:
         w: ArrayLike | None = None,
         ws: ArrayLike | None = None,
     ) -> None:
-        """Styles of exactly one of a seed, z [z_dim], w [w_dim] and ws [num_ws, w_dim].
+        """Take the styles of exactly one of a seed, z [z_dim], w [w_dim] and ws [num_ws, w_dim].
 
         Raises:
-            InvalidRequestError: none or several are given, a seed is out of range, or values are not numbers.
+            InvalidRequestError: not exactly one is given, a seed is out of range, or values are not numbers.
         """
         try:
             seeds = None if seed is None else [seed]
@@ -78,7 +78,7 @@ class StyleMix:
 
     @classmethod
     def of(cls, source: Source, layers: tuple[int, ...] | LayerGroup) -> StyleMix:
-        """Styles of a source, which is of one picture."""
+        """Take the styles of a source of one picture."""
         mix = cls.__new__(cls)
         object.__setattr__(mix, "source", source)
         object.__setattr__(mix, "layers", layers)
@@ -86,7 +86,7 @@ class StyleMix:
 
     @property
     def text(self) -> str:
-        """In words, such as "coarse styles of seed 7" or "layers 3, 4 of a latent"."""
+        """A description, such as "coarse styles of seed 7" or "layers 3, 4 of a latent"."""
         seed = self.source.seed(0)
         origin = "a latent" if seed is None else f"seed {seed}"
         if isinstance(self.layers, LayerGroup):
@@ -97,7 +97,7 @@ class StyleMix:
         """The layers as indices into ws.
 
         Raises:
-            InvalidRequestError: one is out of range, or there are none.
+            InvalidRequestError: a layer is out of range, or the list is empty.
         """
         layers = self.layers.layers(manifest) if isinstance(self.layers, LayerGroup) else self.layers
         if not layers or not all(0 <= layer < manifest.num_ws for layer in layers):

@@ -1,4 +1,4 @@
-"""The session that this machine was found to run fastest, if it was ever measured."""
+"""The fastest session on this machine, if `nonesuch tune` measured it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .tuning import TunedSettings, Tuning
 
 @dataclass(frozen=True)
 class TunedSession:
-    """A closed session with measured settings, and in one line why it was chosen."""
+    """A closed session with measured settings, and the reason for the choice in one line."""
 
     session: Session
     reason: str
 
 
 def tuned_session(artifact: Artifact, backend: str, options: SessionOptions) -> TunedSession | None:
-    """The fastest measured session of a backend, or of all for "auto"; None where nothing measured fits.
+    """The fastest measured session of a backend, or of all for "auto"; None if no measured settings fit.
 
-    What the caller's options say goes before what was measured. Settings that no longer fit (another version of the
-    runtime, another graph, a backend that is gone) are passed over.
+    The caller's options override measured settings. Outdated settings (another version of the runtime, another graph, a
+    backend that was removed) are skipped.
     """
     tuning = Tuning.find(artifact)
     if tuning is None:
@@ -33,11 +33,11 @@ def tuned_session(artifact: Artifact, backend: str, options: SessionOptions) -> 
             continue
         session = _session(artifact, settings, options)
         if session is not None:
-            what = f"{settings.backend}: the fastest" if backend == AUTO else f"{backend}: asked for by name"
+            choice = f"{settings.backend}: the fastest" if backend == AUTO else f"{backend}: requested by name"
             return TunedSession(
                 session,
-                f"{what}, as nonesuch tune measured here on {tuning.created[:10]} "
-                f"({settings.image_ms:.0f} ms an image; {session.identity}, {session.variant.file})",
+                f"{choice}, as nonesuch tune measured on {tuning.created[:10]} "
+                f"({settings.image_ms:.0f} ms per image; {session.identity}, {session.variant.file})",
             )
     return None
 
@@ -49,6 +49,6 @@ def _session(artifact: Artifact, settings: TunedSettings, options: SessionOption
     try:
         session = backend.session(artifact, settings.apply(options))
     except (ArtifactError, BackendUnavailableError, InvalidRequestError):
-        return None  # the caller's options ask for something else; the plain way says what is wrong, if anything is
+        return None  # they conflict with the caller's options; the untuned path reports any real error
     measured = (settings.identity, settings.variant_sha256)
     return session if (session.identity, session.variant.sha256) == measured else None

@@ -1,4 +1,4 @@
-"""Versions: of nonesuch, which every image carries, and of the packages that it runs on."""
+"""The version of nonesuch, which every image carries, and the versions of its dependencies."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __version__ = "0.1.0"
 
 @cache
 def package_version(name: str) -> str:
-    """The version of an installed package, looked up once: reading its metadata takes half a millisecond.
+    """The version of an installed package, cached: reading its metadata takes half a millisecond.
 
     Raises:
-        importlib.metadata.PackageNotFoundError: it is not installed.
+        importlib.metadata.PackageNotFoundError: the package is not installed.
     """
     return metadata.version(name)

@@ -1,4 +1,4 @@
-"""Walks through latent space: key frames and a way between them -> the latent of every frame."""
+"""Walks through latent space: key frames and an interpolation -> the latent of every frame."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .source import Seeds, Source, W, Ws, Z
 
 
 class Interpolation(StrEnum):
-    """How to go from one key frame to the next."""
+    """The interpolation between key frames."""
 
-    LINEAR_W = "linear-w"  # straight lines in w: even steps in what is seen
-    SPHERICAL_Z = "spherical-z"  # great circles in z: passes through more different pictures
+    LINEAR_W = "linear-w"  # straight lines in w: visually even steps
+    SPHERICAL_Z = "spherical-z"  # great circles in z: more varied pictures
 
 
 @dataclass(frozen=True)
 class Walk:
-    """A path; its frames are counted by `interpolation.frame_count`."""
+    """A path through key frames."""
 
     keyframes: Sequence[Source]  # each of one picture: a seed, z [1, z_dim] or w [1, w_dim]
     frames_per_step: int
@@ -35,14 +35,14 @@ class Walk:
 
     @property
     def frame_count(self) -> int:
-        """How many frames it has. Raises InvalidRequestError as `interpolation.frame_count`."""
+        """The number of frames. Raises as `interpolation.frame_count`."""
         return frame_count(len(self.keyframes), self.frames_per_step, closed=self.closed)
 
     def check(self, manifest: Manifest) -> None:
-        """Pass if every key frame is a point that the model's walks can go through; costs no mapping.
+        """Check that every key frame fits the model, without running the mapping network.
 
         Raises:
-            InvalidRequestError: one does not fit; its name is that of the key frame.
+            InvalidRequestError: a key frame does not fit; the error names it.
         """
         for index, keyframe in enumerate(self.keyframes):
             try:
@@ -58,22 +58,22 @@ class Walk:
 
 @dataclass(frozen=True)
 class WalkFrames:
-    """The latents of all frames, and the psi that shows them as their key frames alone."""
+    """The latents of all frames, and the psi to render them with."""
 
     source: Z | W
     psi: float
 
 
 def walk_frames(latents: LatentPipeline, walk: Walk, options: PictureOptions) -> WalkFrames:
-    """The latents of a walk's frames; `options` has the class that maps seeds and z, and the psi if there is one.
+    """The latents of a walk's frames; `options` gives the class for seeds and z, and the psi.
 
     Raises:
         InvalidRequestError: too few key frames, too many frames, or a key frame that does not fit.
         BackendError: the mapping network failed.
     """
-    walk.frame_count  # noqa: B018  # refuses what is too long, before anything is mapped
+    walk.frame_count  # noqa: B018  # raises for walks that are too long, before any mapping
     walk.check(latents.manifest)
-    # Frames between a seed and a given w are truncated, as the seed is.
+    # Frames between a seed and a w are truncated, because the seed is.
     psi = min(keyframe.psi(options.psi) for keyframe in walk.keyframes)
     if walk.interpolation is Interpolation.SPHERICAL_Z:
         points = np.concatenate([_z(latents, keyframe) for keyframe in walk.keyframes])
@@ -88,7 +88,7 @@ def _z(latents: LatentPipeline, keyframe: Source) -> NDArray[np.float32]:
             return z_from_seeds(keyframe.seeds, latents.manifest.z_dim)
         case Z():
             return keyframe.array
-    raise InvalidRequestError.of("keyframes", "a w is no point of z; walk linearly in w")
+    raise InvalidRequestError.of("keyframes", "a w is not a point of z; use linear-w")
 
 
 def _w(latents: LatentPipeline, keyframe: Source, options: PictureOptions) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Run by test_onnxruntime_providers.py where the GPU build of ONNX Runtime is: says what it does without a driver.
+"""Reports the behaviour of the GPU build of ONNX Runtime without a driver; run by test_onnxruntime_providers.py.
 
 python gpu_build_calls.py <artifact> -> one line of JSON
 """
@@ -41,10 +41,10 @@ def main(folder: str) -> None:
 
     def without_the_driver_check(kind: str) -> object:
         provider = GpuProvider(kind, 0)
-        told = provider_options(provider, artifact, variant, options)
-        return gpu_session(ort, session_settings(ort, options), model, provider, told).get_providers()
+        chosen = provider_options(provider, artifact, variant, options)
+        return gpu_session(ort, session_settings(ort, options), model, provider, chosen).get_providers()
 
-    def alone(*, strict: bool) -> object:
+    def plain(*, strict: bool) -> object:
         settings = session_settings(ort, options)
         if strict:
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -63,8 +63,8 @@ def main(folder: str) -> None:
         for kind in KINDS
     }
     found["opened"] = {kind: outcome(lambda kind=kind: without_the_driver_check(kind)) for kind in KINDS}  # type: ignore[misc]  # likewise
-    found["alone"] = outcome(lambda: alone(strict=False))
-    found["alone_strict"] = outcome(lambda: alone(strict=True))
+    found["plain"] = outcome(lambda: plain(strict=False))
+    found["plain_strict"] = outcome(lambda: plain(strict=True))
     sys.stdout.write(json.dumps(found))
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO: the same bytes whatever the batch, the lanes and the threads, for every variant."""
+"""ONNX Runtime and OpenVINO: the same bytes for any batch, lanes and threads, for every variant."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from ...conftest import REPOSITORY, TINY_SOURCE, tiny_checkpoint
 RUNTIMES = ("onnxruntime", "openvino")
 SETTINGS = ({"lanes": 2}, {"lanes": 3, "threads": 3}, {"threads": 1})
 FIXTURES = ("tiny", "sg2ada_64", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sg3t_64", "sg3r_64")))
-# Float32 sums in another order; on these small networks it moves a grey level by one now and then.
+# Float32 sums in another order; on these small networks it changes a few grey levels by one.
 MAX_DIFFERENCE = 2
 MIN_PSNR_DB = 50.0
 
 
 @pytest.fixture(scope="module", params=FIXTURES)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A network with every form of up-sampling that its family has, and one with random noise where it has noise."""
+    """A network with every form of up-sampling of its family, and with random noise for StyleGAN2."""
     name = str(request.param)
     path = REPOSITORY / "tests" / "fixtures" / f"{name}.pkl"
     checkpoint = tiny_checkpoint() if name == "tiny" else read_checkpoint(path)
@@ -91,7 +91,7 @@ def test_both_runtimes_show_the_same_pictures_of_every_variant(network: Artifact
 def test_each_runtime_takes_the_graph_that_was_made_for_it(artifact: Artifact) -> None:
     for runtime, form in (("onnxruntime", "haar_conv_transpose"), ("openvino", "haar_butterfly")):
         assert Generator.open(artifact.folder, backend=runtime).session.variant.upsampling == form
-    # And the other's, where it is asked to.
+    # It can also run the graph of the other one.
     chosen = Generator.open(artifact.folder, backend="onnxruntime", options=SessionOptions(upsampling="haar_butterfly"))
     assert chosen.session.variant.upsampling == "haar_butterfly"
     with pytest.raises(ArtifactError, match="has no polyphase upsampling variant for onnxruntime/openvino; it has"):
@@ -113,7 +113,7 @@ def test_results_are_the_callers_own(artifact: Artifact, runtime: str) -> None:
         np.testing.assert_array_equal(first, kept)
 
 
-def test_openvino_needs_no_file_beside_the_bytes_that_were_hashed(artifact: Artifact, tmp_path: Path) -> None:
+def test_openvino_loads_the_graph_from_checked_bytes(artifact: Artifact, tmp_path: Path) -> None:
     with Generator.open(artifact.folder, backend="openvino") as generator:
         assert generator.session.identity.startswith("openvino ")
         assert generator.generate([0]).shape == (1, 32, 32, 3)

@@ -1,4 +1,4 @@
-"""The GPU providers of ONNX Runtime: what they are told, what is refused without a GPU, what they render with one."""
+"""The GPU providers of ONNX Runtime: their options, their errors without a GPU, their images with one."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from ...conftest import REPOSITORY, TINY_SOURCE
 
 GPU_BUILD = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 NO_CUDA = find_driver().problem or ("" if GPU_BUILD else "the CPU build of onnxruntime is installed")
-needs_cuda = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA or "there is one")
+needs_cuda = pytest.mark.skipif(bool(NO_CUDA), reason=NO_CUDA or "CUDA is usable")
 cpu_build = pytest.mark.skipif(GPU_BUILD, reason="the GPU build of onnxruntime is installed")
 without_gpu = pytest.mark.skipif(not NO_CUDA, reason="there is a GPU, and ONNX Runtime can use it")
 
-# The convolutions of CUDA take TF32 where the GPU has it, with 10 bits of mantissa: about a thousandth of a value a
-# layer, which moves grey levels by one or two. 40 dB is a mean error of 2.5 levels of 255.
+# CUDA's convolutions use TF32 if the GPU has it, with 10 bits of mantissa: an error of about a thousandth per layer,
+# which changes grey levels by one or two. 40 dB is a mean error of 2.5 levels of 255.
 MIN_PSNR_DB = 40.0
 
 GPU_PINS = ("onnxruntime-gpu==1.31.1", "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0")
@@ -71,7 +71,7 @@ def noisy(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         ("tensorrt:2", "TensorrtExecutionProvider"),
     ],
 )
-def test_the_cpu_build_is_told_to_be_replaced(artifact: Artifact, device: str, provider: str) -> None:
+def test_the_cpu_build_is_reported_with_its_replacement(artifact: Artifact, device: str, provider: str) -> None:
     with pytest.raises(BackendUnavailableError) as caught:
         open_on(artifact, device)
     name = device if ":" in device else f"{device}:0"
@@ -80,8 +80,8 @@ def test_the_cpu_build_is_told_to_be_replaced(artifact: Artifact, device: str, p
     assert "\n" not in caught.value.message
 
 
-def test_a_plugin_that_is_missing_is_named_with_its_extra(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "path", [])  # whatever is installed cannot be found
+def test_a_missing_plugin_is_named_with_its_extra(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])  # hide all installed packages
     with pytest.raises(BackendUnavailableError) as caught:
         OnnxRuntimeBackend().session(artifact, SessionOptions(device="tensorrt-rtx"))
     assert caught.value.message == (
@@ -91,11 +91,11 @@ def test_a_plugin_that_is_missing_is_named_with_its_extra(artifact: Artifact, mo
 
 
 @pytest.mark.parametrize("device", ["gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "auto:0", "openvino", ""])
-def test_an_unknown_device_is_told_what_there_is(artifact: Artifact, device: str) -> None:
+def test_an_unknown_device_lists_the_devices(artifact: Artifact, device: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         open_on(artifact, device)
     assert caught.value.message == (
-        f"device: {device!r} is no device of onnxruntime; it is auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, "
+        f"device: {device!r} is not a device of onnxruntime; use auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, "
         "tensorrt-rtx, tensorrt-rtx:N"
     )
 
@@ -104,24 +104,24 @@ def test_an_unknown_device_is_told_what_there_is(artifact: Artifact, device: str
 def test_a_missing_runtime_is_named_with_the_extra_of_the_device(
     artifact: Artifact, monkeypatch: pytest.MonkeyPatch, device: str, extra: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # what `import` takes for "not installed"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # makes `import` fail
     with pytest.raises(BackendUnavailableError, match=rf"pip install 'nonesuch\[{extra}\]'$"):
         OnnxRuntimeBackend().session(artifact, SessionOptions(device=device))
 
 
 @cpu_build
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_lanes_are_refused_on_a_gpu(artifact: Artifact, device: str) -> None:
+def test_lanes_are_rejected_on_a_gpu(artifact: Artifact, device: str) -> None:
     with pytest.raises(
-        BackendUnavailableError, match=r"lanes are for CPUs, and device .* is .*ExecutionProvider; leave"
+        BackendUnavailableError, match=r"lanes are for CPUs, and device .* is .*ExecutionProvider; omit"
     ):
         open_on(artifact, device, lanes=2)
     with pytest.raises(BackendUnavailableError, match=r"device .* needs .*ExecutionProvider"):
-        open_on(artifact, device, lanes=1)  # which is what there is without them
+        open_on(artifact, device, lanes=1)  # the default
 
 
 @without_gpu
-def test_auto_is_the_cpu_where_there_is_no_gpu(artifact: Artifact) -> None:
+def test_auto_is_the_cpu_without_a_gpu(artifact: Artifact) -> None:
     version = onnxruntime.__version__
     assert choose_provider(onnxruntime, "auto") is None
     assert OnnxRuntimeBackend().probe().detail == f"onnxruntime {version} on the CPU"
@@ -143,10 +143,10 @@ def test_the_ordinal_is_the_number_after_the_colon() -> None:
     assert choose_provider(onnxruntime, "cpu") is None
 
 
-def test_cuda_is_told_its_gpu_and_never_to_search_long(artifact: Artifact) -> None:
+def test_cuda_gets_its_gpu_and_a_short_search(artifact: Artifact) -> None:
     variant = artifact.variant("onnxruntime")
-    told = provider_options(GpuProvider("cuda", 2), artifact, variant, SessionOptions())
-    assert told == {"CUDAExecutionProvider": {"device_id": "2", "cudnn_conv_algo_search": "HEURISTIC"}}
+    found = provider_options(GpuProvider("cuda", 2), artifact, variant, SessionOptions())
+    assert found == {"CUDAExecutionProvider": {"device_id": "2", "cudnn_conv_algo_search": "HEURISTIC"}}
 
 
 def profile(inputs: tuple[GraphInput, ...], styles: str, batch_size: int) -> str:
@@ -154,19 +154,19 @@ def profile(inputs: tuple[GraphInput, ...], styles: str, batch_size: int) -> str
     return ",".join([f"ws:{batch_size}x{styles}", *noise])
 
 
-def test_tensorrt_is_told_the_shapes_of_every_input(noisy: Artifact, tmp_path: Path) -> None:
+def test_tensorrt_gets_the_shapes_of_every_input(noisy: Artifact, tmp_path: Path) -> None:
     styles = f"{noisy.manifest.num_ws}x{noisy.manifest.w_dim}"
     machine = Home(tmp_path).machine_cache(noisy.manifest.model_id, machine_id())
     for precision in ("fp32", "fp16"):
         variant = noisy.variant("onnxruntime", precision=precision)
         assert len(variant.inputs) == 9  # of a network of 64x64
         provider, options = GpuProvider("tensorrt", 1), SessionOptions(max_batch_size=4)
-        told = provider_options(provider, noisy, variant, options, Home(tmp_path))
-        # CUDA for what TensorRT does not take; never the CPU.
-        assert list(told) == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+        found = provider_options(provider, noisy, variant, options, Home(tmp_path))
+        # CUDA for nodes that TensorRT does not support; never the CPU.
+        assert list(found) == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
         folder = str(machine / "onnxruntime-tensorrt" / variant.sha256[:16])
-        assert told["CUDAExecutionProvider"]["device_id"] == "1"
-        assert told["TensorrtExecutionProvider"] == {
+        assert found["CUDAExecutionProvider"]["device_id"] == "1"
+        assert found["TensorrtExecutionProvider"] == {
             "device_id": "1",
             "trt_engine_cache_enable": "True",
             "trt_engine_cache_path": folder,
@@ -180,14 +180,14 @@ def test_tensorrt_is_told_the_shapes_of_every_input(noisy: Artifact, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_the_plugin_is_told_the_same_in_its_own_words(noisy: Artifact, tmp_path: Path) -> None:
+def test_the_plugin_gets_the_same_shapes_under_its_own_names(noisy: Artifact, tmp_path: Path) -> None:
     variant = noisy.variant("onnxruntime", precision="fp16")
     styles = f"{noisy.manifest.num_ws}x{noisy.manifest.w_dim}"
     machine = Home(tmp_path).machine_cache(noisy.manifest.model_id, machine_id())
     for deterministic, smallest in ((False, 1), (True, 3)):
         options = SessionOptions(max_batch_size=3, deterministic=deterministic)
-        told = provider_options(GpuProvider("tensorrt-rtx", 0), noisy, variant, options, Home(tmp_path))
-        assert told == {
+        found = provider_options(GpuProvider("tensorrt-rtx", 0), noisy, variant, options, Home(tmp_path))
+        assert found == {
             "NvTensorRTRTXExecutionProvider": {
                 "nv_runtime_cache_path": str(machine / "onnxruntime-tensorrt-rtx" / variant.sha256[:16]),
                 "nv_profile_min_shapes": profile(variant.inputs, styles, smallest),
@@ -203,7 +203,7 @@ def test_the_plugin_is_told_the_same_in_its_own_words(noisy: Artifact, tmp_path:
 def test_a_gpu_session_never_opens_on_the_cpu(
     artifact: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    # Past all checks, for a GPU that is not there, with a build that has nothing but the CPU.
+    # Skips all checks: a missing GPU, and a build that only has the CPU.
     monkeypatch.setenv("NONESUCH_HOME", str(tmp_path))
     provider, gpu = GpuProvider(kind, 0), Gpu(0, "no GPU", 86, 1)
     session = OnnxRuntimeGpuSession(artifact, artifact.variant("onnxruntime"), SessionOptions(), provider, gpu)
@@ -218,7 +218,7 @@ def test_a_gpu_session_never_opens_on_the_cpu(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are of POSIX")
-def test_engines_are_kept_where_nobody_else_can_write(tmp_path: Path) -> None:
+def test_engines_are_stored_in_a_private_folder(tmp_path: Path) -> None:
     folder = tmp_path / "one" / "two"
     folder.mkdir(parents=True, mode=0o755)
     assert private_folder(folder).stat().st_mode & 0o777 == 0o700
@@ -231,7 +231,7 @@ def test_engines_are_kept_where_nobody_else_can_write(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the messages are of the loader of Linux")
 @pytest.mark.skipif(find_driver().usable, reason="there is a GPU")
-def test_the_gpu_build_without_a_driver_is_refused_and_never_runs_on_the_cpu(
+def test_the_gpu_build_without_a_driver_is_rejected_and_never_runs_on_the_cpu(
     artifact: Artifact, tmp_path: Path
 ) -> None:
     home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
@@ -246,16 +246,16 @@ def test_the_gpu_build_without_a_driver_is_refused_and_never_runs_on_the_cpu(
         env={**os.environ, "PYTHONPATH": str(REPOSITORY / "engine"), "NONESUCH_HOME": str(tmp_path)},
     )
     assert result.returncode == 0, result.stderr
-    found = json.loads(result.stdout)  # and nothing else, whatever ONNX Runtime prints
+    found = json.loads(result.stdout)  # stdout has nothing else
     assert found["available"] == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     assert found["probe"].endswith("on the CPU")
     assert found["auto"].endswith("CPUExecutionProvider")
     assert found["auto_images"] == [2, 32, 32, 3]
     for refusal in found["refused"].values():
         assert refusal.startswith(f"BackendUnavailableError: {find_driver().problem}")
-    # What ONNX Runtime does of itself, and what stops it.
-    assert found["alone"] == "no error: ['CPUExecutionProvider']"
-    assert "fallback to CPU EP has been explicitly disabled" in found["alone_strict"]
+    # ONNX Runtime by itself, and with the setting that forbids the fallback.
+    assert found["plain"] == "no error: ['CPUExecutionProvider']"
+    assert "fallback to CPU EP has been explicitly disabled" in found["plain_strict"]
     cuda, tensorrt, plugin = (found["opened"][kind] for kind in ("cuda", "tensorrt", "tensorrt-rtx"))
     assert cuda.startswith(
         "BackendUnavailableError: device cuda:0: CUDAExecutionProvider of onnxruntime 1.31.1 does not "
@@ -285,7 +285,7 @@ def test_cuda_shows_the_pictures_of_the_cpu(artifact: Artifact) -> None:
 
 @pytest.mark.gpu
 @needs_cuda
-def test_auto_is_cuda_and_says_so(artifact: Artifact) -> None:
+def test_auto_is_cuda_and_the_probe_says_so(artifact: Artifact) -> None:
     assert f"with CUDAExecutionProvider on {find_driver().gpus[0].name}" in OnnxRuntimeBackend().probe().detail
     with open_on(artifact, "auto") as generator:
         assert "CUDAExecutionProvider" in generator.session.identity
@@ -295,8 +295,8 @@ def test_auto_is_cuda_and_says_so(artifact: Artifact) -> None:
 
 @pytest.mark.gpu
 @needs_cuda
-def test_bytes_do_not_depend_on_the_batch_where_its_size_is_fixed(artifact: Artifact) -> None:
-    # Kernels are chosen by the size of a batch, so only one size promises the same bytes.
+def test_deterministic_bytes_do_not_depend_on_the_batch(artifact: Artifact) -> None:
+    # Kernels depend on the batch size, so only one fixed size guarantees the same bytes.
     with open_on(artifact, "cuda", max_batch_size=4, deterministic=True) as generator:
         whole = generator.generate(range(4))
         for seed in range(4):
@@ -306,9 +306,9 @@ def test_bytes_do_not_depend_on_the_batch_where_its_size_is_fixed(artifact: Arti
 @pytest.mark.gpu
 @needs_cuda
 def test_no_node_of_a_cuda_session_may_run_on_the_cpu(artifact: Artifact) -> None:
-    # ONNX Runtime lists its CPU provider last in every session; this entry keeps every node off it.
+    # ONNX Runtime always lists its CPU provider last; this entry forbids nodes on it.
     options, provider, variant = SessionOptions(), GpuProvider("cuda", 0), artifact.variant("onnxruntime")
-    settings, told = session_settings(onnxruntime, options), provider_options(provider, artifact, variant, options)
-    session = gpu_session(onnxruntime, settings, artifact.read(variant.file), provider, told)
+    settings, chosen = session_settings(onnxruntime, options), provider_options(provider, artifact, variant, options)
+    session = gpu_session(onnxruntime, settings, artifact.read(variant.file), provider, chosen)
     assert session.get_providers()[0] == "CUDAExecutionProvider"
     assert session.get_session_options().get_session_config_entry("session.disable_cpu_ep_fallback") == "1"

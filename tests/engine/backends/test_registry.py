@@ -16,11 +16,11 @@ from nonesuch.engine.session import SessionOptions
 without_a_gpu = pytest.mark.skipif(find_driver().usable, reason="a GPU changes what is chosen")
 
 
-def test_an_unknown_backend_is_told_what_there_is() -> None:
+def test_an_unknown_backend_lists_the_backends() -> None:
     with pytest.raises(BackendUnavailableError) as caught:
         choose_backend("cuda")
-    there = "auto, tensorrt, tensorrt-rtx, openvino, onnxruntime, torch"
-    assert caught.value.message == f"no backend 'cuda'; there are {there}"
+    names = "auto, tensorrt, tensorrt-rtx, openvino, onnxruntime, torch"
+    assert caught.value.message == f"no backend 'cuda'; use {names}"
 
 
 @without_a_gpu
@@ -28,18 +28,18 @@ def test_auto_takes_the_first_that_works_and_says_why(monkeypatch: pytest.Monkey
     choice = choose_backend("auto")
     assert choice.backend.name == "openvino"
     assert choice.reason.startswith("openvino: the fastest that works here (openvino ")
-    monkeypatch.setitem(sys.modules, "openvino", None)  # what `import` takes for "not installed"
+    monkeypatch.setitem(sys.modules, "openvino", None)  # makes `import` fail
     choice = choose_backend("auto")
     assert choice.backend.name == "onnxruntime"
     assert choice.reason.startswith("onnxruntime: the fastest that works here (onnxruntime ")
-    passed_over = "tensorrt (not installed), tensorrt-rtx (no driver), openvino (not installed)"
-    assert choice.reason.endswith(f"; passed over {passed_over}")
+    skipped = "tensorrt (not installed), tensorrt-rtx (no driver), openvino (not installed)"
+    assert choice.reason.endswith(f"; skipped {skipped}")
 
 
-def test_a_backend_by_name_says_that_it_was_asked_for() -> None:
+def test_a_backend_by_name_says_that_it_was_requested() -> None:
     choice = choose_backend("torch")
     assert choice.backend.name == "torch"
-    assert choice.reason.startswith("torch: asked for by name (torch ")
+    assert choice.reason.startswith("torch: requested by name (torch ")
 
 
 def test_the_fastest_comes_first() -> None:
@@ -59,9 +59,9 @@ def test_every_backend_is_probed() -> None:
     )
 
 
-def test_without_a_runtime_auto_falls_back_on_nothing(monkeypatch: pytest.MonkeyPatch, artifact: Artifact) -> None:
+def test_without_a_runtime_auto_does_not_fall_back(monkeypatch: pytest.MonkeyPatch, artifact: Artifact) -> None:
     for name in ("onnxruntime", "openvino"):
-        monkeypatch.setitem(sys.modules, name, None)  # what `import` takes for "not installed"
+        monkeypatch.setitem(sys.modules, name, None)  # makes `import` fail
     probe = probe_all()["onnxruntime"]
     assert not probe.usable
     assert "nonesuch[cpu]" in probe.detail
@@ -70,7 +70,7 @@ def test_without_a_runtime_auto_falls_back_on_nothing(monkeypatch: pytest.Monkey
             Generator.open(artifact.folder, backend=name)
         assert "pip install 'nonesuch[cpu]'" in caught.value.message
         assert "\n" not in caught.value.message
-    # torch works here and was passed over, because nobody asked for it.
+    # torch works here, but auto never chooses it.
     assert probe_all()["torch"].usable
 
 

@@ -1,4 +1,4 @@
-"""What the tests of plans share: specs and records without a library, and a real library."""
+"""Shared by the tests of plans: specs and records without a library, and a real library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nonesuch.engine.tensorrt.build_spec import BuildSpec, TensorSpec
 from nonesuch.engine.tensorrt.library import Library, load_library
 from nonesuch.engine.tensorrt.plan_record import Numerics, PlanRecord
 
-# One other value for every field of a spec: a new field must get one here, or the tests that iterate over them fail.
+# A second value for every field of a spec; the tests fail if a new field has none.
 OTHER_VALUES: dict[str, object] = {
     "schema": 2,
     "backend": "tensorrt",
@@ -37,7 +37,7 @@ OTHER_VALUES: dict[str, object] = {
 
 
 def make_spec(**changes: object) -> BuildSpec:
-    """A portable plan of a small model; no library is asked."""
+    """The spec of a portable plan of a small model; does not need a library."""
     plain = BuildSpec(
         backend="tensorrt-rtx",
         library_version="1.7.1.116",
@@ -55,7 +55,7 @@ def make_spec(**changes: object) -> BuildSpec:
 
 
 def make_record(data: bytes, spec: BuildSpec | None = None) -> PlanRecord:
-    """The record of any bytes."""
+    """The record of arbitrary bytes."""
     return PlanRecord.of(
         spec or make_spec(),
         data,
@@ -67,12 +67,12 @@ def make_record(data: bytes, spec: BuildSpec | None = None) -> PlanRecord:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A home of the test's own."""
+    """An empty home for one test."""
     return Home(tmp_path / "home")
 
 
 @pytest.fixture(scope="session")
 def rtx() -> Library:
-    """The real TensorRT-RTX, which needs no GPU to build."""
+    """The real TensorRT-RTX, which builds without a GPU."""
     pytest.importorskip("tensorrt_rtx")
     return load_library("tensorrt-rtx")

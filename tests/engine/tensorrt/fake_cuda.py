@@ -1,8 +1,7 @@
-"""A FAKE of the few classes of cuda-core that the runtime uses: a device whose memory is the host's.
+"""A FAKE of the classes of cuda-core that the runtime uses: a device whose memory is host memory.
 
-Nothing here shows that anything runs on a GPU. It shows the order of calls: work that is put into a stream happens
-when somebody waits, so an image that was read too early is wrong. `test_api_names.py` holds every name here against
-the real cuda-core.
+It does not show that anything runs on a GPU. It shows the order of calls: work in a stream only runs when a caller
+waits, so an image that is read too early is wrong. `test_api_names.py` checks every name here against cuda-core.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ from typing import Any
 
 
 class FakeCudaError(Exception):
-    """As cuda-core's CUDAError: not one of ours."""
+    """As cuda-core's CUDAError: not a NonesuchError."""
 
 
 @dataclass
 class World:
-    """What the fake device has, and what goes wrong in it."""
+    """The state of the fake device, and its errors."""
 
     live: dict[str, int] = field(default_factory=dict)  # open objects by kind
-    broken: str = ""  # set: a sticky error, which every later call gives again
-    next_error: str = ""  # set: the next piece of work fails, once
+    broken: str = ""  # if set: a sticky error, raised by every later call
+    next_error: str = ""  # if set: the next operation fails, once
     graphs: int = 0  # launches of graphs
     memory: dict[int, Any] = field(default_factory=dict)
 
@@ -43,13 +42,13 @@ class World:
 
 
 class Stream:
-    """Work in order, done when it is waited for."""
+    """Work in order, which runs when a caller waits for it."""
 
-    _by_handle: dict[int, Stream] = {}  # noqa: RUF012  # as CUDA: a handle is all that TensorRT is given
+    _by_handle: dict[int, Stream] = {}  # noqa: RUF012  # as in CUDA: TensorRT only gets the handle
 
     def __init__(self, world: World) -> None:
         self._world, self._work = world, list[Callable[[], None]]()
-        self._device = threading.Lock()  # one thing at a time, whoever waits for it
+        self._device = threading.Lock()  # one operation at a time, for any waiting thread
         self._recording: list[Callable[[], None]] | None = None
         self.handle = 4096 + len(self._by_handle)
         self._by_handle[self.handle] = self
@@ -114,7 +113,7 @@ class Graph:
 
 
 class GraphBuilder:
-    """Records what is put into its stream."""
+    """Records the work of its stream."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -128,7 +127,7 @@ class GraphBuilder:
 
     def end_building(self) -> GraphBuilder:
         if not self._work:
-            raise RuntimeError("the capture was invalidated")  # as cuda-core where a call in the capture failed
+            raise RuntimeError("the capture was invalidated")  # as cuda-core after a failed call in the capture
         self.stream._recording = None
         return self
 
@@ -181,7 +180,7 @@ class FakeCore:
         def allocate(kind: str, size: int) -> Buffer:
             world.check()
             memory = (ctypes.c_ubyte * size)()
-            ctypes.memset(memory, 0xA5, size)  # what nobody wrote is noise, as on a device
+            ctypes.memset(memory, 0xA5, size)  # unwritten memory is noise, as on a device
             address = ctypes.addressof(memory)
             world.memory[address] = memory
             world.opened(kind)

@@ -1,8 +1,8 @@
 """A FAKE of the part of TensorRT that runs plans, in the shapes of TensorRT 10.3, 11.4 and TensorRT-RTX 1.7.
 
-Nothing here shows that a plan runs. It refuses what the real library would refuse (a context without memory, an address
-that was not set, a shape outside the profile) and does nothing but paint each image in a colour made of its styles, so
-that a test sees whose image it got. `test_api_names.py` holds every name here against the lists of the real versions.
+It does not show that a plan runs. It rejects what the real library rejects (a context without memory, an address that
+was not set, a shape outside the profile) and paints each image in a colour computed from its styles, so that a test can
+tell images apart. `test_api_names.py` checks every name here against the lists of the real versions.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .fake_cuda import Stream
 
 VERSIONS = {"tensorrt-10.3": "10.3.0", "tensorrt-11.4": "11.4.0", "tensorrt-rtx-1.7": "1.7.1.116"}
 ACTIVATION_BYTES = 1000
-"""Of one image, in the fake."""
+"""The activation memory of one image in the fake."""
 
 
 def colour(ws: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """What the fake paints an image in: [n] -> 0 to 255."""
+    """The grey levels that the fake paints images in, uint8 [n]."""
     grey: NDArray[np.uint8] = (np.abs(ws.reshape(len(ws), -1).sum(axis=1) * 1000) % 256).astype(np.uint8)
     return grey
 
 
 class ILogger:
-    """As the library's: a base for loggers in Python."""
+    """As the library's: a base class for loggers in Python."""
 
     def __init__(self) -> None:
         pass
@@ -66,9 +66,8 @@ class FakeTensorRt:
     """The FAKE module.
 
     Attributes:
-        fails: names of calls that fail as the library fails: with False or None, and a line in the log.
-        live: contexts and engines that were made and not let go of.
-        contexts: all that were made.
+        fails: names of calls that fail like the library: with False or None, and a line in the log.
+        contexts: all contexts that were created.
     """
 
     def __init__(self, version: str, spec: BuildSpec) -> None:
@@ -94,7 +93,7 @@ class FakeTensorRt:
         self.Runtime: Callable[[Any], Any] = Runtime
 
     def allows(self, call: str, logger: Any) -> bool:
-        """Whether a call works; a failure is told to the log, as the library does."""
+        """Whether a call succeeds; a failure is logged, as by the library."""
         if call in self.fails:
             logger.log(1, f"the fake was told to fail in {call}")
             return False
@@ -153,7 +152,7 @@ class ICudaEngineWithConfig(ICudaEngine):
 
 
 class IExecutionContext:
-    """As the library's: knows what was set, and refuses to run before all is."""
+    """As the library's: refuses to run before everything is set."""
 
     def __init__(self, fake: FakeTensorRt, spec: BuildSpec, logger: Any, graphs: CudaGraphStrategy) -> None:
         self._fake, self._spec, self._logger, self._graphs = fake, spec, logger, graphs
@@ -173,7 +172,7 @@ class IExecutionContext:
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         assert self._profile is not None, "the profile comes before shapes"
         profile = self._spec.profiles[self._profile]
-        if not self._fake.allows("set_input_shape", self._logger) or not profile.least <= shape[0] <= profile.most:
+        if not self._fake.allows("set_input_shape", self._logger) or not profile.min <= shape[0] <= profile.max:
             return False
         self._shapes[name] = shape
         return True
@@ -224,5 +223,5 @@ class IExecutionContext:
 
 
 def memory_at(address: int, size: int) -> memoryview[int]:
-    """So many bytes at an address, as the library would find them there."""
+    """The memory of `size` bytes at an address."""
     return memoryview((ctypes.c_ubyte * size).from_address(address))

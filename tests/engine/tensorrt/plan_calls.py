@@ -1,6 +1,6 @@
-"""Run by the tests of plans in processes of their own, which can wait for each other, be killed, and run out of disk.
+"""Runs in separate processes of the tests of plans, which wait for each other, are killed, or run out of disk.
 
-python plan_calls.py get HOME SPEC CALLS      -> sha256 of the plan; a build notes itself in CALLS and waits for a line
+python plan_calls.py get HOME SPEC CALLS      -> sha256 of the plan; a build adds its pid to CALLS and waits for a line
 python plan_calls.py killed HOME SPEC RENAMES -> a build that is killed in place of the RENAMES-th file of the plan
 python plan_calls.py full FOLDER SPEC BYTES LIMIT -> a plan of BYTES written where no file may be larger than LIMIT
 """
@@ -38,10 +38,10 @@ def get(home: str, spec_json: str, calls: str) -> None:
             file.write(f"{os.getpid()}\n")
         print("building", flush=True)
         sys.stdin.readline()
-        data = os.urandom(100_000)  # no two builds give the same bytes
+        data = os.urandom(100_000)  # two builds never give the same bytes
         return data, record_of(spec, data)
 
-    print("asking", flush=True)
+    print("requesting", flush=True)
     plan = PlanCache(Home(Path(home))).get(spec, build)
     print(hashlib.sha256(plan.read()).hexdigest())
 
@@ -59,7 +59,7 @@ def killed(home: str, spec_json: str, renames: str) -> None:
     def build() -> tuple[bytes, PlanRecord]:
         if not left:
             os.kill(os.getpid(), signal.SIGKILL)
-        os.replace = replace  # type: ignore[assignment]  # what is replaced takes any paths
+        os.replace = replace  # type: ignore[assignment]  # os.replace takes any paths
         data = os.urandom(100_000)
         return data, record_of(spec, data)
 

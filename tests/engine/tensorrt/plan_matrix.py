@@ -1,6 +1,6 @@
-"""Every plan that must build without a GPU: models, precisions and targets, and what came of each.
+"""Every plan that must build without a GPU: models, precisions and targets, and the outcome of each.
 
-`tests/plan_table.py` writes the outcome into docs/tensorrt.md and into kernel_counts.json, which tests hold.
+`tests/plan_table.py` writes the outcomes into docs/tensorrt.md and into kernel_counts.json, which tests check.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Outcome:
 
 
 def checkpoint(model: str) -> Checkpoint:
-    """The weights of a model of the matrix other than the default one, which is exported by name."""
+    """The weights of a model of the matrix, except the default model, which is exported by name."""
     if model == "stylegan2 256":
         return stylegan2(256, channel_base=16384)
     return read_checkpoint(REPOSITORY / "tests" / "fixtures" / f"{_FIXTURES[model]}.pkl")
 
 
 def variants() -> list[VariantOptions]:
-    """What an artifact needs for every target."""
+    """The variants that an artifact needs for all targets."""
     return [VariantOptions(precision, linear=linear) for linear in ("gemm", "conv1x1") for precision in PRECISIONS]  # type: ignore[arg-type]
 
 
@@ -74,7 +74,7 @@ def export(model: str, out: Path) -> Artifact:
 
 
 def build(artifact: Artifact, model: str, precision: str, target: str) -> tuple[Outcome, BuiltPlan]:
-    """Build one plan, in detail."""
+    """Build one plan with a detailed log."""
     sms, library = TARGETS[target], load_library("tensorrt-rtx")
     variant = plan_variant(artifact, "tensorrt-rtx", sms, precision=precision)
     graph = artifact.read(variant.file)
@@ -96,13 +96,13 @@ def build(artifact: Artifact, model: str, precision: str, target: str) -> tuple[
 
 
 def recorded_kernels() -> dict[tuple[str, str, str], tuple[int, int]]:
-    """Kernels of one image and of a batch by (model, precision, target), as they were when they were recorded."""
+    """The recorded kernels of one image and of a batch, by (model, precision, target)."""
     rows: dict[str, list[int]] = json.loads(_COUNTS.read_text())
     return {_key(name): (one, batch) for name, (one, batch) in rows.items()}
 
 
 def record_kernels(outcomes: Iterator[Outcome] | list[Outcome]) -> None:
-    """Keep the numbers of kernels as what tests hold from now on."""
+    """Record the numbers of kernels for the tests."""
     rows = {f"{o.model}, {o.precision}, {o.target}": [o.kernels_one, o.kernels_batch] for o in outcomes}
     _COUNTS.write_text("{\n" + ",\n".join(f'  "{name}": {counts}' for name, counts in rows.items()) + "\n}\n")
 

@@ -1,7 +1,7 @@
-"""Every name of TensorRT and cuda-core that the code and the fakes use exists in the versions that we claim.
+"""Every name of TensorRT and cuda-core that the code and the fakes use exists in the supported versions.
 
 The lists in api/ are the names of the public Python interface of TensorRT 10.3 (JetPack 6), 11.4 and TensorRT-RTX 1.7,
-one a line, as introspection of the libraries gave them.
+one per line, from introspection of the libraries.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from . import fake_cuda, fake_tensorrt
 SOURCES = Path(plan_builder.__file__).parent
 VERSIONS = tuple(fake_tensorrt.VERSIONS)
 
-# file -> expression -> the class of the library that it holds.
-HOLDS = {
+# file -> expression -> its class in the library.
+CLASSES = {
     "plan_builder.py": {
         "build.builder": "Builder", "self.builder": "Builder", "network": "INetworkDefinition",
         "parser": "OnnxParser", "self.parser": "OnnxParser", "config": "IBuilderConfig",
@@ -36,8 +36,8 @@ HOLDS = {
 }  # fmt: skip
 MODULE = {"trt", "self.trt", "library.trt", "self._library.trt"}
 
-# Asked for by hasattr before it is used, or reached only where a flavour has it: name -> the versions that lack it.
-NOT_EVERYWHERE = {
+# Used only after hasattr, or only for a flavour that has it: name -> the versions without it.
+OPTIONAL = {
     "ICudaEngine.create_runtime_config": {"tensorrt-10.3"},
     "IRuntimeConfig.set_execution_context_allocation_strategy": {"tensorrt-10.3"},
     "IRuntimeConfig.cuda_graph_strategy": {"tensorrt-10.3", "tensorrt-11.4"},
@@ -50,7 +50,7 @@ NOT_EVERYWHERE = {
     "IBuilderConfig.num_compute_capabilities": {"tensorrt-10.3", "tensorrt-11.4"},
     "IBuilderConfig.set_compute_capability": {"tensorrt-10.3", "tensorrt-11.4"},
 }
-_OF_PYTHON = {"__members__", "__init__", "__version__"}
+_PYTHON_NAMES = {"__members__", "__init__", "__version__"}
 
 
 def names_of(version: str) -> set[str]:
@@ -58,15 +58,15 @@ def names_of(version: str) -> set[str]:
 
 
 def used_names(file: str) -> set[str]:
-    """`Class.attribute`, `Enum.MEMBER` and `Class` of the library, as one of our files writes them."""
+    """The names `Class.attribute`, `Enum.MEMBER` and `Class` of the library in one of our files."""
     found: set[str] = set()
     tree = ast.parse((SOURCES / file).read_text())
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Attribute) or node.attr in _OF_PYTHON:
+        if not isinstance(node, ast.Attribute) or node.attr in _PYTHON_NAMES:
             continue
         owner = ast.unparse(node.value)
-        if owner in HOLDS[file]:
-            found.add(f"{HOLDS[file][owner]}.{node.attr}")
+        if owner in CLASSES[file]:
+            found.add(f"{CLASSES[file][owner]}.{node.attr}")
         elif owner in MODULE:
             found.add(node.attr)
         elif isinstance(node.value, ast.Attribute) and ast.unparse(node.value.value) in MODULE:
@@ -78,12 +78,12 @@ def is_in(name: str, names: set[str]) -> bool:
     return name in names or any(known.startswith(f"{name}.") for known in names)
 
 
-def test_the_table_names_all_files_that_touch_the_library() -> None:
+def test_the_table_has_all_files_that_use_the_library() -> None:
     touching = {path.name for path in SOURCES.glob("*.py") if "trt" in path.read_text().replace("tensorrt", "")}
-    assert touching == set(HOLDS)
+    assert touching == set(CLASSES)
 
 
-def test_the_table_finds_what_the_code_does() -> None:
+def test_the_table_finds_the_names_in_the_code() -> None:
     assert {"Builder.build_serialized_network", "IBuilderConfig.add_optimization_profile", "BuilderFlag.TF32",
             "OnnxParser.parse", "ParserError.node_name", "IOptimizationProfile.set_shape"} <= used_names(
         "plan_builder.py"
@@ -95,16 +95,16 @@ def test_the_table_finds_what_the_code_does() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("file", HOLDS)
+@pytest.mark.parametrize("file", CLASSES)
 def test_every_name_that_the_code_uses_exists(file: str, version: str) -> None:
     names = names_of(version)
-    lacking = {name for name in used_names(file) if not is_in(name, names)}
-    assert lacking <= {name for name, without in NOT_EVERYWHERE.items() if version in without}
+    missing = {name for name in used_names(file) if not is_in(name, names)}
+    assert missing <= {name for name, without in OPTIONAL.items() if version in without}
 
 
-@pytest.mark.parametrize("name", NOT_EVERYWHERE)
-def test_what_is_asked_for_first_is_missing_exactly_where_the_table_says(name: str) -> None:
-    assert {version for version in VERSIONS if not is_in(name, names_of(version))} == NOT_EVERYWHERE[name]
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_optional_names_are_missing_exactly_in_the_versions_of_the_table(name: str) -> None:
+    assert {version for version in VERSIONS if not is_in(name, names_of(version))} == OPTIONAL[name]
 
 
 def public(kind: type) -> set[str]:
@@ -115,7 +115,7 @@ def public(kind: type) -> set[str]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_fake_of_tensorrt_has_nothing_that_the_library_lacks(version: str) -> None:
+def test_the_fake_of_tensorrt_only_has_names_of_the_library(version: str) -> None:
     from .test_plan_runtime import make_spec
 
     names, fake = names_of(version), fake_tensorrt.FakeTensorRt(version, make_spec(version))
@@ -133,7 +133,7 @@ def test_the_fake_of_tensorrt_has_nothing_that_the_library_lacks(version: str) -
         assert {f"IRuntimeConfig.{attribute}" for attribute in public(fake_tensorrt.IRuntimeConfig)} <= names
 
 
-def test_the_fake_of_cuda_has_nothing_that_cuda_core_lacks() -> None:
+def test_the_fake_of_cuda_only_has_names_of_cuda_core() -> None:
     import cuda.core as real
     import cuda.core.graph as real_graph
 
@@ -152,7 +152,7 @@ def test_the_fake_of_cuda_has_nothing_that_cuda_core_lacks() -> None:
     assert real.EventOptions(blocking_sync=True).blocking_sync
 
 
-def test_the_runtime_uses_nothing_of_cuda_core_that_the_fake_does_not_hold_against_it() -> None:
+def test_the_runtime_only_uses_names_of_cuda_core_that_the_fake_has() -> None:
     fake = fake_cuda.FakeCore()
     stream, event = public(fake_cuda.Stream) | {"handle"}, public(fake_cuda.Event)
     builder, buffer = public(fake_cuda.GraphBuilder) | {"stream"}, public(fake.Buffer) | {"handle"}

@@ -23,7 +23,7 @@ def test_steps_of_one_phase_are_shares_of_it() -> None:
     assert shares == [0.25, 0.5, 0.75, 1.0]
 
 
-def test_a_phase_inside_is_its_part_of_the_step_that_it_belongs_to() -> None:
+def test_an_inner_phase_is_a_part_of_its_outer_step() -> None:
     shares: list[float] = []
     progress = BuildProgress(shares.append)
     progress.start("building", None, 2)
@@ -41,12 +41,12 @@ def test_a_phase_inside_is_its_part_of_the_step_that_it_belongs_to() -> None:
     assert shares == [0.125, 0.25, 0.25, 0.5, 0.5, 0.625]
 
 
-def test_the_share_never_goes_back() -> None:
+def test_the_share_never_decreases() -> None:
     shares: list[float] = []
     progress = BuildProgress(shares.append)
     progress.start("building", None, 10)
     progress.step("building", 7)
-    progress.start("another round", "building", 4)  # steps may be announced late, or twice
+    progress.start("another round", "building", 4)  # phases may be announced late, or twice
     progress.step("building", 2)
     progress.step("another round", 0)
     progress.start("building", None, 10)
@@ -56,7 +56,7 @@ def test_the_share_never_goes_back() -> None:
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 1])
-def test_a_phase_without_steps_and_one_with_too_many_stay_within_the_whole(steps: int) -> None:
+def test_phases_with_too_few_steps_do_not_exceed_the_whole(steps: int) -> None:
     shares: list[float] = []
     progress = BuildProgress(shares.append)
     progress.start("empty", None, steps)
@@ -65,7 +65,7 @@ def test_a_phase_without_steps_and_one_with_too_many_stay_within_the_whole(steps
     assert shares == [1.0] * 5
 
 
-def test_a_phase_that_nobody_began_counts_for_nothing() -> None:
+def test_an_unknown_phase_is_ignored() -> None:
     shares: list[float] = []
     progress = BuildProgress(shares.append)
     progress.step("unknown", 3)
@@ -106,7 +106,7 @@ def test_a_real_build_reports_shares_that_grow(artifact: Artifact, rtx: Library)
     build_plan(rtx, artifact.read(request.variant.file), request.spec, BuildProgress(shares.append))
     assert shares == sorted(shares)
     assert len(set(shares)) > 10
-    # How the library cuts a build into phases is its own affair; that most of it is seen is all that is asked.
+    # The phases depend on the library; the test only requires that they cover most of the build.
     assert 0.5 < shares[-1] <= 1.0
     assert shares[0] < 0.1
 
@@ -126,5 +126,5 @@ def test_a_real_build_ends_at_the_step_where_it_is_cancelled(artifact: Artifact,
     with pytest.raises(BackendError, match=r"the build of synthesis\.onnx was cancelled"):
         build_plan(rtx, graph, request.spec, progress)
     whole: list[float] = []
-    build_plan(rtx, graph, request.spec, BuildProgress(whole.append))  # and the next one is not
+    build_plan(rtx, graph, request.spec, BuildProgress(whole.append))  # the next build is not cancelled
     assert len(seen) < len(whole)

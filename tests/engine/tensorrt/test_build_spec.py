@@ -30,7 +30,7 @@ def test_the_key_changes_with_every_field(field: str) -> None:
     assert make_spec(**{field: OTHER_VALUES[field]}).key != make_spec().key
 
 
-def test_the_key_is_of_the_content_and_fit_for_a_file_name() -> None:
+def test_the_key_depends_on_the_content_and_is_a_valid_file_name() -> None:
     assert make_spec().key == make_spec().key
     assert len({make_spec(**{field: value}).key for field, value in OTHER_VALUES.items()}) == len(OTHER_VALUES)
     assert set(make_spec().key) <= set("0123456789abcdef")
@@ -77,36 +77,36 @@ def test_the_key_survives_json() -> None:
         ({"gpu": T4.name, "gpu_sm": 75, "gpu_multiprocessors": 40}, "sm75"),
     ],
 )
-def test_the_target_in_a_word(changes: dict[str, object], target: str) -> None:
+def test_the_short_name_of_the_target(changes: dict[str, object], target: str) -> None:
     assert make_spec(**changes).target == target
 
 
 @pytest.mark.parametrize(
     ("changes", "runs", "does_not"),
     [
-        # What NVIDIA says of a plan of TensorRT-RTX that names no target: Ampere, Ada and Blackwell.
+        # NVIDIA's documentation of TensorRT-RTX plans without a target: Ampere, Ada and Blackwell.
         ({}, (80, 86, 89, 120, 121), (70, 75, 87, 90, 100, 110)),
         ({"sms": (86, 89)}, (86, 89), (75, 80, 87, 120)),
         ({"sms": (75,)}, (75,), (70, 80, 86)),
     ],
 )
-def test_which_gpus_a_plan_built_ahead_of_time_is_for(
+def test_the_gpus_of_a_plan_built_ahead_of_time(
     changes: dict[str, object], runs: tuple[int, ...], does_not: tuple[int, ...]
 ) -> None:
     spec = make_spec(**changes)
     assert [sm for sm in (*runs, *does_not) if spec.runs_on(Gpu(0, "any", sm, 10))] == list(runs)
 
 
-def test_a_plan_built_on_a_gpu_is_for_its_like_only() -> None:
+def test_a_plan_built_on_a_gpu_only_runs_on_the_same_model() -> None:
     spec = make_spec(gpu=T4.name, gpu_sm=T4.sm, gpu_multiprocessors=T4.multiprocessors)
     assert spec.runs_on(T4)
     assert spec.runs_on(Gpu(3, "Tesla T4", 75, 40))
     assert not spec.runs_on(Gpu(0, "Quadro RTX 4000", 75, 40))
     assert not spec.runs_on(Gpu(0, "Tesla T4", 86, 40))
-    assert not spec.runs_on(Gpu(0, "Tesla T4", 75, 20))  # a part of one, as virtual GPUs are
+    assert not spec.runs_on(Gpu(0, "Tesla T4", 75, 20))  # a part of a GPU, such as a virtual GPU
 
 
-def test_the_spec_of_a_variant_has_what_the_manifest_says(artifact: Artifact, rtx: Library) -> None:
+def test_the_spec_of_a_variant_matches_the_manifest(artifact: Artifact, rtx: Library) -> None:
     manifest = artifact.manifest
     variant = artifact.variant("onnxruntime")
     spec = PlanRequest(rtx, artifact, variant, (4, 1, 2, 2), sms=(89, 86)).spec
@@ -116,7 +116,7 @@ def test_the_spec_of_a_variant_has_what_the_manifest_says(artifact: Artifact, rt
     assert spec.output == TensorSpec("image", (32, 32, 3), "uint8")
     assert (spec.sms, spec.batch_sizes, spec.profiles) == ((86, 89), (1, 2, 4), make_profiles((1, 2, 4)))
     assert (spec.gpu, spec.gpu_sm, spec.gpu_multiprocessors) == (None, None, None)
-    # The order in which targets and sizes are named makes no other plan.
+    # The order of targets and sizes does not matter.
     assert PlanRequest(rtx, artifact, variant, (1, 2, 4), sms=(86, 89)).spec.key == spec.key
 
 

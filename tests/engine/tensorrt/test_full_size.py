@@ -1,4 +1,4 @@
-"""A plan of StyleGAN2 at 1024 pixels, as large as they are trained, builds in the memory of a small machine."""
+"""A plan of a full-size StyleGAN2 of 1024 pixels builds in the memory of a small machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...random_stylegan2 import SOURCE, stylegan2
 
 MAX_MEMORY_MIB = 2048
 
-# Runs the command, and tells the most memory that it had. VmHWM, because ru_maxrss is inherited from the parent.
+# Runs the command, and prints its peak memory. VmHWM, because ru_maxrss is inherited from the parent.
 _MEASURED = """
 import re, sys
 from nonesuch.cli.main import cli

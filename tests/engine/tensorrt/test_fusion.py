@@ -1,7 +1,7 @@
-"""What TensorRT-RTX makes of our graphs: as few kernels as were recorded, and fused where we mean it to fuse.
+"""The kernels that TensorRT-RTX makes of our graphs: at most as many as recorded, and fused as intended.
 
-A new version of the library may fuse otherwise: then look at the difference and record it again with
-`python -m tests.plan_table`. All plans of the matrix build in `make test-slow`.
+A new version of the library may fuse differently: check the difference and record it with `python -m tests.plan_table`.
+`make test-slow` builds all plans of the matrix.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .fusion_report import Kernel, kernels_of
 from .plan_matrix import MODELS, PRECISIONS, TARGETS, build, export, recorded_kernels
 
 QUICK = [("fp32", "ampere+"), ("fp16", "ampere+"), ("fp16", "sm86"), ("fp16", "sm120"), ("fp16", "sm75")]
-BATCH = 1  # index of the profile for two images and more; a single image has a profile of its own
+BATCH = 1  # index of the profile for two or more images; a single image has its own profile
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def stylegan2(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 @pytest.fixture(scope="module")
 def kernels(stylegan2: Artifact) -> list[Kernel]:
-    """Of the float16 graph for batches."""
+    """The kernels of the float16 graph for batches."""
     _, built = build(stylegan2, "stylegan2 64", "fp16", "ampere+")
     return [kernel for kernel in kernels_of(built.log) if kernel.profile == BATCH]
 
@@ -73,7 +73,7 @@ def test_between_two_convolutions_there_is_one_kernel(kernels: list[Kernel]) -> 
 
 
 def test_each_index_of_ws_has_one_product(kernels: list[Kernel]) -> None:
-    # Where one layer reads the index, the bias is added by the kernel that looks for the largest style.
+    # If one layer reads the index, the kernel that finds the largest style adds the bias.
     products = [[k for k in with_node(kernels, f"ws.{i}/gemm") if k.kind != "kgen"] for i in range(10)]
     assert [len(found) for found in products] == [1] * 10
     assert len({id(found[0]) for found in products}) == 10

@@ -1,4 +1,4 @@
-"""What only a GPU can show, for both products: `pytest -m gpu` there. Skipped elsewhere, with the probe's reason."""
+"""Tests of both products that need a GPU: `pytest -m gpu`. Skipped elsewhere, with the probe's reason."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from nonesuch.export.graphs.variant_options import VariantOptions
 
 from ...conftest import REPOSITORY, TINY_SOURCE
 
-# A right float16 plan differs from ONNX Runtime's float16 by rounding; the same bound as the gate's.
+# A correct float16 plan differs from ONNX Runtime's float16 by rounding; the limit is that of the gate.
 MIN_PSNR_DB = 35.0
 SEEDS = range(8)
 RUNS = 1000
-LEAK_MIB = 8  # what the driver and the allocator may still take while they warm up
+LEAK_MIB = 8  # what the driver and the allocator may allocate while they warm up
 
 
 @pytest.fixture(scope="module", params=["tensorrt", "tensorrt-rtx"])
@@ -50,7 +50,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module", params=["sg2ada_64", "sg3r_64"])
 def model(backend: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """Asks for the backend first, so that nothing is exported where everything is skipped."""
+    """Requests the backend first, so that nothing is exported if all tests are skipped."""
     checkpoint = read_checkpoint(REPOSITORY / "tests" / "fixtures" / f"{request.param}.pkl")
     variants = [VariantOptions(p, linear=l) for l in ("gemm", "conv1x1") for p in ("fp16", "fp32")]  # noqa: E741
     out = tmp_path_factory.mktemp("gpu") / "model"
@@ -78,25 +78,25 @@ def render(session: Session, batch: Batch) -> np.ndarray:
 
 
 @pytest.mark.gpu
-def test_images_are_those_of_onnx_runtime(model: Artifact, session: TensorRtSession) -> None:
+def test_images_match_those_of_onnx_runtime(model: Artifact, session: TensorRtSession) -> None:
     batch = batch_of(model, session)
     with OnnxRuntimeSession(model, session.variant, SessionOptions(device="cpu")) as reference:
         assert psnr_db(render(session, batch), render(reference, batch)) > MIN_PSNR_DB
 
 
 @pytest.mark.gpu
-def test_an_image_does_not_depend_on_its_batch_beyond_rounding(model: Artifact, session: TensorRtSession) -> None:
+def test_an_image_depends_on_its_batch_only_by_rounding(model: Artifact, session: TensorRtSession) -> None:
     batch = batch_of(model, session)
     whole = render(session, batch)
     np.testing.assert_array_equal(render(session, batch), whole)  # the same batch: the same bytes
     alone = np.concatenate([render(session, batch[i : i + 1]) for i in range(len(batch))])
     padded = np.concatenate([render(session, batch[i : i + 3]) for i in range(0, len(batch), 3)])
-    for other in (alone, padded):  # other sizes have other kernels, which round differently
+    for other in (alone, padded):  # kernels of other sizes round differently
         assert psnr_db(other, whole) > MIN_PSNR_DB
 
 
 @pytest.mark.gpu
-def test_deterministic_images_have_the_same_bytes_in_any_company(model: Artifact, backend: str) -> None:
+def test_deterministic_images_have_the_same_bytes_in_any_batch(model: Artifact, backend: str) -> None:
     with open_session(model, backend, deterministic=True, max_batch_size=4) as session:
         batch = batch_of(model, session)
         whole = np.concatenate([render(session, batch[:4]), render(session, batch[4:])])
@@ -105,7 +105,7 @@ def test_deterministic_images_have_the_same_bytes_in_any_company(model: Artifact
 
 
 @pytest.mark.gpu
-def test_graphs_give_the_bytes_of_launches(model: Artifact, backend: str) -> None:
+def test_cuda_graphs_give_the_same_bytes_as_launches(model: Artifact, backend: str) -> None:
     found = []
     for graphs in (False, True):
         with open_session(model, backend, cuda_graphs=graphs) as session:
@@ -114,7 +114,7 @@ def test_graphs_give_the_bytes_of_launches(model: Artifact, backend: str) -> Non
 
 
 @pytest.mark.gpu
-def test_a_thousand_runs_leave_no_memory_behind(model: Artifact, session: TensorRtSession) -> None:
+def test_a_thousand_runs_do_not_leak_memory(model: Artifact, session: TensorRtSession) -> None:
     from cuda.bindings import runtime
 
     batch = batch_of(model, session)
@@ -127,7 +127,7 @@ def test_a_thousand_runs_leave_no_memory_behind(model: Artifact, session: Tensor
 
 
 @pytest.mark.gpu
-def test_two_sessions_and_two_batches_of_each_run_at_once(model: Artifact, backend: str) -> None:
+def test_two_sessions_with_two_batches_each_run_at_once(model: Artifact, backend: str) -> None:
     with open_session(model, backend) as one, open_session(model, backend) as other:
         batch = batch_of(model, one)
         expected = render(one, batch)
@@ -137,7 +137,7 @@ def test_two_sessions_and_two_batches_of_each_run_at_once(model: Artifact, backe
 
 
 @pytest.mark.gpu
-def test_a_plan_for_another_gpu_is_refused_by_name(model: Artifact, backend: str, tmp_path: Path) -> None:
+def test_a_plan_for_another_gpu_is_rejected_by_name(model: Artifact, backend: str, tmp_path: Path) -> None:
     session = open_session(model, backend)
     plan = session.plan
     wrong = msgspec.structs.replace(plan.record.spec, sms=(999,), gpu=None)
@@ -147,10 +147,10 @@ def test_a_plan_for_another_gpu_is_refused_by_name(model: Artifact, backend: str
 
 
 @pytest.mark.gpu
-def test_a_plan_that_was_built_for_another_gpu_does_not_load(model: Artifact, backend: str) -> None:
+def test_a_plan_built_for_another_gpu_does_not_load(model: Artifact, backend: str) -> None:
     library, gpu = load_library(backend), find_driver().gpus[0]
     if not library.targets:
-        pytest.skip(f"{backend} builds for the GPU that is here only")
+        pytest.skip(f"{backend} only builds for the GPU of this machine")
     other = next(sm for sm in (120, 80) if sm // 10 != gpu.sm // 10)
     variant = plan_variant(model, backend, (other,))
     spec = PlanRequest(library, model, variant, (1,), sms=(other,)).spec

@@ -9,7 +9,7 @@ from nonesuch.engine.tensorrt.library_log import LibraryLog
 INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
 
-def test_errors_are_kept_until_somebody_asks_for_them() -> None:
+def test_errors_are_kept_until_they_are_drained() -> None:
     log = LibraryLog()
     log.add(ERROR, "the first")
     log.add(INTERNAL_ERROR, "the second")
@@ -17,14 +17,14 @@ def test_errors_are_kept_until_somebody_asks_for_them() -> None:
     assert log.drain() == "it gave no reason"
 
 
-def test_what_is_no_error_is_no_reason() -> None:
+def test_only_errors_are_reasons() -> None:
     log = LibraryLog()
     for severity in (WARNING, INFO, VERBOSE):
         log.add(severity, "much ado")
     assert log.drain() == "it gave no reason"
 
 
-def test_reasons_are_one_line_and_said_once() -> None:
+def test_reasons_are_one_line_without_repetition() -> None:
     log = LibraryLog()
     for _ in range(3):
         log.add(ERROR, "[builder.cpp::build::1]\n  Error Code 2:\r\n\t out of memory ")
@@ -32,7 +32,7 @@ def test_reasons_are_one_line_and_said_once() -> None:
     assert log.drain() == "[builder.cpp::build::1] Error Code 2: out of memory; another"
 
 
-def test_a_long_reason_is_cut_where_it_can_be_seen() -> None:
+def test_a_long_reason_is_truncated_with_an_ellipsis() -> None:
     log = LibraryLog()
     log.add(ERROR, "x" * 600)
     assert log.drain() == "x" * 600
@@ -40,7 +40,7 @@ def test_a_long_reason_is_cut_where_it_can_be_seen() -> None:
     assert log.drain() == "x" * 600 + "…"
 
 
-def test_of_many_errors_the_last_are_kept() -> None:
+def test_only_the_last_errors_are_kept() -> None:
     log = LibraryLog()
     for number in range(10_000):
         log.add(ERROR, str(number))
@@ -48,7 +48,7 @@ def test_of_many_errors_the_last_are_kept() -> None:
     assert kept == [str(number) for number in range(10_000 - 64, 10_000)]
 
 
-def test_a_listener_hears_everything_while_it_listens() -> None:
+def test_a_listener_gets_all_messages_while_it_is_open() -> None:
     log = LibraryLog()
     log.add(INFO, "before")
     with log.listen() as outer:
@@ -62,7 +62,7 @@ def test_a_listener_hears_everything_while_it_listens() -> None:
     assert log.drain() == "an error"
 
 
-def test_two_listeners_that_heard_the_same_end_one_by_one() -> None:
+def test_two_listeners_with_equal_messages_end_separately() -> None:
     log = LibraryLog()
     with log.listen() as first:
         with log.listen() as second:
@@ -71,13 +71,13 @@ def test_two_listeners_that_heard_the_same_end_one_by_one() -> None:
     assert (first, second) == (["for the first"], [])
 
 
-def test_a_listener_ends_with_the_failure_inside_it() -> None:
+def test_a_listener_ends_when_its_body_fails() -> None:
     log = LibraryLog()
     try:
         with log.listen() as lines:
             raise ZeroDivisionError
     except ZeroDivisionError:
-        log.add(INFO, "nobody listens")
+        log.add(INFO, "no listener")
     assert lines == []
 
 
@@ -110,9 +110,9 @@ def test_the_library_s_own_messages_arrive_with_their_severity(rtx: Library) -> 
         builder = rtx.trt.Builder(rtx.logger)
         network = builder.create_network(0)
         parser = rtx.trt.OnnxParser(network, rtx.logger)
-        assert not parser.parse(b"no graph")
+        assert not parser.parse(b"not a graph")
     assert lines[:2] == ["only a warning", "no more memory"]
-    assert len(lines) > 2  # what the parser said of it
+    assert len(lines) > 2  # the messages of the parser
     reason = rtx.log.drain()
     assert reason.startswith("no more memory; ")
     assert "only a warning" not in reason

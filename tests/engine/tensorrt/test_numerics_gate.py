@@ -1,4 +1,4 @@
-"""The gate says "compared" only after a comparison, and lets nothing through that shows other pictures."""
+"""The gate says "compared" only after a comparison, and rejects plans with other pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nonesuch.engine.session import Batch, Session, SessionOptions
 from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.build_spec import BuildSpec
 from nonesuch.engine.tensorrt.library import Library
-from nonesuch.engine.tensorrt.numerics_gate import GATE_SEEDS, Render, check_plan, compare_images, least_psnr_db
+from nonesuch.engine.tensorrt.numerics_gate import GATE_SEEDS, Render, check_plan, compare_images, min_psnr_db
 from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
@@ -68,7 +68,7 @@ def test_the_other_precision_passes_with_its_figures(
     rtx: Library, model: Artifact, fp16: Session, fp32: Session
 ) -> None:
     found = compare_images(model, fp16.variant, spec_of(rtx, model), images(fp32), images(fp16), "the float32 graph")
-    # float16 against float32 is as far as a right float16 plan may be from ONNX Runtime; 35 is the gate.
+    # float16 differs from float32 as much as a correct float16 plan may differ from ONNX Runtime; 35 is the gate.
     assert found.psnr_db is not None
     assert 35 < found.psnr_db < 99
     assert found.max_error
@@ -91,7 +91,7 @@ def test_every_profile_is_compared_in_whole_batches(
     assert found.batch_sizes == tuple(dict.fromkeys(compared))
 
 
-def test_a_fault_in_one_profile_is_found(rtx: Library, model: Artifact, fp16: Session) -> None:
+def test_a_fault_in_one_profile_is_detected(rtx: Library, model: Artifact, fp16: Session) -> None:
     def render(batch: Batch) -> NDArray[np.uint8]:
         found = images(fp16)(batch)
         return found if len(batch) == 1 else found[::-1]
@@ -101,7 +101,7 @@ def test_a_fault_in_one_profile_is_found(rtx: Library, model: Artifact, fp16: Se
 
 
 @pytest.mark.parametrize("fault", ["swapped channels", "one colour", "another seed", "upside down"])
-def test_other_pictures_do_not_pass(rtx: Library, model: Artifact, fp16: Session, fault: str) -> None:
+def test_other_pictures_are_rejected(rtx: Library, model: Artifact, fp16: Session, fault: str) -> None:
     def render(batch: Batch) -> NDArray[np.uint8]:
         found = images(fp16)(batch)
         return {
@@ -111,17 +111,17 @@ def test_other_pictures_do_not_pass(rtx: Library, model: Artifact, fp16: Session
             "upside down": found[:, ::-1],
         }[fault]
 
-    with pytest.raises(BackendError, match=r"renders other images than itself: \d+\.\d dB in .* 35 dB is the least"):
+    with pytest.raises(BackendError, match=r"renders other images than itself: \d+\.\d dB in .* the minimum is 35 dB"):
         compare_images(model, fp16.variant, spec_of(rtx, model), render, images(fp16), "itself")
 
 
-def test_float32_without_tf32_must_be_closer(rtx: Library, model: Artifact) -> None:
+def test_float32_without_tf32_has_a_higher_minimum(rtx: Library, model: Artifact) -> None:
     request = PlanRequest(rtx, model, plan_variant(model, "tensorrt-rtx", precision="fp32"), (1,), tf32=False)
-    assert least_psnr_db(request.spec) > least_psnr_db(spec_of(rtx, model, precision="fp32"))
+    assert min_psnr_db(request.spec) > min_psnr_db(spec_of(rtx, model, precision="fp32"))
 
 
 @pytest.mark.skipif(find_driver().usable, reason="with a GPU the plan is compared; test_gpu.py")
-def test_without_a_gpu_nothing_was_compared_and_the_record_says_why(rtx: Library, model: Artifact) -> None:
+def test_without_a_gpu_nothing_is_compared_and_the_record_says_why(rtx: Library, model: Artifact) -> None:
     variant = plan_variant(model, "tensorrt-rtx")
     found = check_plan(rtx, model, variant, spec_of(rtx, model), b"a plan")
     assert (found.status, found.note) == ("not run", find_driver().problem)

@@ -1,4 +1,4 @@
-"""The real TensorRT-RTX builds plans here without a GPU, and what it refuses becomes one line of ours."""
+"""The real TensorRT-RTX builds plans without a GPU, and its errors become one line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def build(library: Library, artifact: Artifact, spec: BuildSpec, progress: Build
 
 
 def graph_of(op_type: str, name: str) -> bytes:
-    """A graph with the inputs and the output of a synthesis graph, and one node that does not belong there."""
+    """A graph with the inputs and the output of a synthesis graph, and one foreign node."""
     graph = GraphBuilder("odd")
     ws = graph.input("ws", ir.DataType.FLOAT, ["N", 10, 64])
     x = graph.op(op_type, [ws], name)
@@ -82,7 +82,7 @@ def test_noise_as_inputs_builds(library: Library, stylegan2: Artifact) -> None:
     assert build(library, stylegan2, spec)
 
 
-def test_flags_and_limits_of_the_spec_reach_the_builder(library: Library, stylegan2: Artifact) -> None:
+def test_flags_and_limits_of_the_spec_are_applied(library: Library, stylegan2: Artifact) -> None:
     spec = request_for(library, stylegan2, precision="fp32").spec
     log = build_plan(library, stylegan2.read(spec.graph), msgspec.structs.replace(spec, tf32=False)).log
     assert not any("tf32" in line.lower() and "enabled" in line.lower() for line in log)
@@ -92,41 +92,41 @@ def test_flags_and_limits_of_the_spec_reach_the_builder(library: Library, styleg
 
 
 @pytest.mark.parametrize("sms", [(87,), (86, 90), (110,)])
-def test_targets_that_the_library_does_not_take_are_refused_with_those_that_it_does(
+def test_unsupported_targets_are_rejected_with_the_supported_ones(
     library: Library, stylegan2: Artifact, sms: tuple[int, ...]
 ) -> None:
     request = msgspec.structs.replace(request_for(library, stylegan2).spec, sms=sms)
-    with pytest.raises(BackendUnavailableError, match="it takes 75, 80, 86, 89, 120"):
+    with pytest.raises(BackendUnavailableError, match="use 75, 80, 86, 89, 120"):
         build(library, stylegan2, request)
 
 
-def test_turing_wants_a_graph_without_gemm_and_a_plan_of_its_own(library: Library, stylegan2: Artifact) -> None:
+def test_turing_needs_a_graph_without_gemm_and_its_own_plan(library: Library, stylegan2: Artifact) -> None:
     with pytest.raises(ArtifactError, match=r"no conv1x1 linear variant.*--linear"):
         plan_variant(stylegan2, "tensorrt-rtx", (75,))
     variant = plan_variant(stylegan2, "tensorrt-rtx")
     for sms in ((75,), (75, 86)):
-        with pytest.raises(BackendUnavailableError, match=r"SM 75 needs a plan of its own.*--linear gemm,conv1x1"):
+        with pytest.raises(BackendUnavailableError, match=r"SM 75 needs its own plan.*--linear gemm,conv1x1"):
             _ = PlanRequest(library, stylegan2, variant, (1,), sms=sms).spec
-    # What our refusal saves people from: the library's own words are about its inside.
+    # Our error replaces this one of the library, which does not say what to do.
     spec = msgspec.structs.replace(request_for(library, stylegan2).spec, sms=(75,))
     with pytest.raises(BackendError, match="FP32 GEMM is not supported"):
         build(library, stylegan2, spec)
 
 
-def test_tensorrt_builds_for_the_gpu_that_is_there(stylegan2: Artifact, library: Library) -> None:
+def test_tensorrt_only_builds_for_its_own_gpu(stylegan2: Artifact, library: Library) -> None:
     class Module:
-        """The module of a TensorRT without ahead-of-time targets; nothing of it is called."""
+        """The module of a TensorRT without ahead-of-time targets; never called."""
 
         __version__ = "11.4.0"
         ILogger = library.trt.ILogger
         IExecutionContext = library.trt.IExecutionContext
 
     tensorrt = Library(find_flavour("tensorrt"), Module)
-    with pytest.raises(BackendUnavailableError, match="builds for the GPU that it runs on, not for SM 86; run"):
+    with pytest.raises(BackendUnavailableError, match="builds for the GPU that it runs on, not for SM 86; build"):
         _ = PlanRequest(tensorrt, stylegan2, plan_variant(stylegan2, "tensorrt"), (1,), sms=(86,)).spec
 
 
-def test_an_operator_that_it_does_not_know_is_named_with_its_node(library: Library, stylegan2: Artifact) -> None:
+def test_an_unknown_operator_is_named_with_its_node(library: Library, stylegan2: Artifact) -> None:
     spec = request_for(library, stylegan2).spec
     graph = graph_of("Det", "somewhere/odd_one")
     with pytest.raises(BackendError, match=r"cannot read synthesis-fp16.onnx: .*somewhere/odd_one.*Det") as caught:
@@ -134,21 +134,19 @@ def test_an_operator_that_it_does_not_know_is_named_with_its_node(library: Libra
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("graph", [b"", b"no onnx at all", np.zeros(4096, np.uint8).tobytes()])
-def test_bytes_that_are_no_graph_are_refused(library: Library, stylegan2: Artifact, graph: bytes) -> None:
+@pytest.mark.parametrize("graph", [b"", b"not onnx at all", np.zeros(4096, np.uint8).tobytes()])
+def test_bytes_that_are_not_a_graph_are_rejected(library: Library, stylegan2: Artifact, graph: bytes) -> None:
     with pytest.raises(BackendError, match=r"cannot read synthesis-fp16.onnx|expected"):
         build_plan(library, graph, request_for(library, stylegan2).spec)
 
 
-def test_a_graph_with_other_inputs_than_its_spec_is_refused(library: Library, stylegan2: Artifact) -> None:
+def test_a_graph_with_other_inputs_than_its_spec_is_rejected(library: Library, stylegan2: Artifact) -> None:
     spec = request_for(library, stylegan2).spec
     with pytest.raises(BackendError, match=r"has the inputs noise\..*, ws where ws are expected"):
         build_plan(library, stylegan2.read("synthesis-random-noise.onnx"), spec)
 
 
-def test_a_build_that_is_cancelled_ends_with_our_error_and_the_next_one_works(
-    library: Library, stylegan2: Artifact
-) -> None:
+def test_a_cancelled_build_raises_and_the_next_one_works(library: Library, stylegan2: Artifact) -> None:
     def report(share: float) -> None:
         if share > 0.1:
             progress.cancel()
@@ -159,7 +157,7 @@ def test_a_build_that_is_cancelled_ends_with_our_error_and_the_next_one_works(
     assert build(library, stylegan2, spec)
 
 
-def test_two_threads_build_one_after_the_other(library: Library, stylegan2: Artifact) -> None:
+def test_builds_of_two_threads_take_turns(library: Library, stylegan2: Artifact) -> None:
     plans: list[bytes] = []
     specs = [request_for(library, stylegan2, precision=precision).spec for precision in ("fp32", "fp16")]
     threads = [threading.Thread(target=lambda s=spec: plans.append(build(library, stylegan2, s))) for spec in specs]
@@ -171,8 +169,8 @@ def test_two_threads_build_one_after_the_other(library: Library, stylegan2: Arti
 
 
 @pytest.mark.filterwarnings("ignore:.*timing cache.*:DeprecationWarning")
-def test_kernel_timings_are_given_back_kept_and_taken_again(library: Library, stylegan2: Artifact) -> None:
-    """As TensorRT keeps them; here with TensorRT-RTX's calls of the same names, where they are empty."""
+def test_kernel_timings_are_returned_and_accepted_again(library: Library, stylegan2: Artifact) -> None:
+    """As with TensorRT; here with TensorRT-RTX's calls of the same names, whose timings are empty."""
     timing = Library(replace(library.flavour, ahead_of_time=False), library.trt)
     spec = request_for(library, stylegan2, sizes=(1,)).spec
     graph = stylegan2.read(spec.graph)

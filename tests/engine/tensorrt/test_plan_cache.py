@@ -19,7 +19,7 @@ SIZE = 10_000
 
 
 class Builder:
-    """Makes plans of random bytes, and counts them."""
+    """Builds plans of random bytes, and counts the builds."""
 
     def __init__(self, spec: BuildSpec, size: int = SIZE) -> None:
         self.spec, self.size, self.built = spec, size, 0
@@ -35,7 +35,7 @@ def plan_files(home: Home) -> list[str]:
 
 
 def age(cache: PlanCache, *specs: BuildSpec) -> None:
-    """Make the plans old, the first the oldest."""
+    """Make the plans old, the first one the oldest."""
     for index, spec in enumerate(specs):
         found = cache.find(spec)
         assert found is not None
@@ -69,7 +69,7 @@ def test_a_spec_that_differs_anywhere_is_another_plan(home: Home, field: str) ->
     assert present(cache, make_spec(), other) == [True, True]
 
 
-def test_replace_builds_in_any_case(home: Home) -> None:
+def test_replace_always_builds(home: Home) -> None:
     cache, build = PlanCache(home), Builder(make_spec())
     first = cache.get(make_spec(), build, replace=True).read()
     second = cache.get(make_spec(), build, replace=True)
@@ -101,7 +101,7 @@ def test_a_plan_whose_file_is_gone_is_built_again(home: Home) -> None:
 
 
 @pytest.mark.parametrize("size", [0, SIZE - 1])
-def test_a_damaged_plan_is_not_loaded_and_says_how_to_go_on(home: Home, size: int) -> None:
+def test_a_damaged_plan_is_rejected_and_says_what_to_do(home: Home, size: int) -> None:
     cache, build = PlanCache(home), Builder(make_spec())
     plan = cache.get(make_spec(), build)
     plan.path.write_bytes(plan.read()[:size])
@@ -111,7 +111,7 @@ def test_a_damaged_plan_is_not_loaded_and_says_how_to_go_on(home: Home, size: in
     assert cache.get(make_spec(), build).read()
 
 
-def test_the_record_of_another_plan_is_found_out(home: Home) -> None:
+def test_the_record_of_another_plan_is_detected(home: Home) -> None:
     cache, other = PlanCache(home), make_spec(tf32=False)
     plan = cache.get(make_spec(), Builder(make_spec()))
     swapped = cache.get(other, Builder(other))
@@ -122,7 +122,7 @@ def test_the_record_of_another_plan_is_found_out(home: Home) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of this kind are not Windows'")
-def test_a_cache_that_others_can_write_is_refused(home: Home) -> None:
+def test_a_cache_that_others_can_write_is_rejected(home: Home) -> None:
     cache, build = PlanCache(home), Builder(make_spec())
     cache.get(make_spec(), build).path.parent.chmod(0o777)
     for replace in (False, True):
@@ -130,13 +130,13 @@ def test_a_cache_that_others_can_write_is_refused(home: Home) -> None:
             cache.get(make_spec(), build, replace=replace)
 
 
-def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_read_only_home_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PlanError, match=r"cannot be written \(Not a directory\); set NONESUCH_HOME"):
         PlanCache(Home(tmp_path / "file")).get(make_spec(), Builder(make_spec()))
 
 
-def test_what_was_not_used_for_longest_goes_first(home: Home) -> None:
+def test_the_least_recently_used_plan_is_evicted_first(home: Home) -> None:
     cache = PlanCache(home, limit_bytes=3 * SIZE)
     specs = [make_spec(workspace_mib=number) for number in range(1, 5)]
     for spec in specs[:3]:
@@ -152,7 +152,7 @@ def test_what_was_not_used_for_longest_goes_first(home: Home) -> None:
     assert present(cache, *specs) == [False, True, False, True]
 
 
-def test_the_plan_that_was_just_built_stays_whatever_its_size(home: Home) -> None:
+def test_a_new_plan_is_never_evicted(home: Home) -> None:
     cache = PlanCache(home, limit_bytes=SIZE)
     small, large = make_spec(workspace_mib=1), make_spec(workspace_mib=2)
     cache.get(small, Builder(small))
@@ -163,7 +163,7 @@ def test_the_plan_that_was_just_built_stays_whatever_its_size(home: Home) -> Non
     assert present(cache, small, large) == [True, False]
 
 
-def test_plans_of_other_models_go_as_well_and_those_of_other_machines_stay(home: Home) -> None:
+def test_plans_of_other_models_are_evicted_but_not_those_of_other_machines(home: Home) -> None:
     cache = PlanCache(home, limit_bytes=2 * SIZE)
     specs = [make_spec(model_id=letter * 64) for letter in "abc"]
     elsewhere = home.machine_cache("a" * 64, "another-one") / "plans" / "x.plan"
@@ -200,7 +200,7 @@ def test_the_limit_comes_from_the_environment(home: Home, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "8 GiB", "x", "²", "9" * 5000, " "], ids=lambda text: text[:8])
-def test_a_limit_that_is_no_number_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+def test_an_invalid_limit_is_rejected(home: Home, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(LIMIT_VARIABLE, text)
     with pytest.raises(PlanError, match=f"{LIMIT_VARIABLE} is .*; set it to a number of MiB, or not at all"):
         PlanCache(home)
@@ -228,7 +228,7 @@ def test_timings_are_kept_for_each_gpu_and_version(home: Home) -> None:
     assert cache.read_timings(specs[1]) == b"\1"
 
 
-def test_timings_that_cannot_be_kept_cost_nothing_but_time(tmp_path: Path) -> None:
+def test_timings_that_cannot_be_stored_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cache = PlanCache(Home(tmp_path / "file"))
     cache.write_timings(make_spec(), b"x")

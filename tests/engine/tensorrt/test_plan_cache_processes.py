@@ -1,4 +1,4 @@
-"""The cache between processes: they build a plan once, wait for each other, and may be killed at any moment."""
+"""The cache between processes, which build a plan once, wait for each other, and may be killed at any time."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def must_not_build() -> tuple[bytes, PlanRecord]:
 
 
 @contextmanager
-def asking(home: Home, calls: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that asks the cache for the plan; it is killed with the block if it still runs."""
+def requesting(home: Home, calls: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that requests the plan from the cache; it is killed at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, CALLS, "get", home.root, SPEC, calls],
         stdin=subprocess.PIPE,
@@ -59,14 +59,14 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_of_two_processes_one_builds_and_both_have_its_plan(home: Home, tmp_path: Path) -> None:
+def test_one_of_two_processes_builds_and_both_get_the_plan(home: Home, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
-    with asking(home, calls) as first:
-        assert [line(first), line(first)] == ["asking", "building"]
-        with asking(home, calls) as second:
-            assert line(second) == "asking"
+    with requesting(home, calls) as first:
+        assert [line(first), line(first)] == ["requesting", "building"]
+        with requesting(home, calls) as second:
+            assert line(second) == "requesting"
             with pytest.raises(subprocess.TimeoutExpired):
-                second.wait(timeout=1)  # nothing tells from outside that it waits
+                second.wait(timeout=1)  # that it waits cannot be observed from outside
             ends = [first.communicate("go on\n", timeout=TIMEOUT_S)[0], second.communicate(timeout=TIMEOUT_S)[0]]
     assert calls.read_text() == f"{first.pid}\n"
     assert ends[0] == ends[1]
@@ -76,16 +76,16 @@ def test_of_two_processes_one_builds_and_both_have_its_plan(home: Home, tmp_path
 
 def test_another_plan_does_not_wait(home: Home, tmp_path: Path) -> None:
     other = make_spec(tf32=False)
-    with asking(home, tmp_path / "calls") as process:
-        assert [line(process), line(process)] == ["asking", "building"]
+    with requesting(home, tmp_path / "calls") as process:
+        assert [line(process), line(process)] == ["requesting", "building"]
         data = os.urandom(1000)
         plan = PlanCache(home, lock_timeout_s=0).get(other, lambda: (data, make_record(data, other)))
     assert plan.read() == data
 
 
 def test_a_process_that_waits_for_too_long_says_so(home: Home, tmp_path: Path) -> None:
-    with asking(home, tmp_path / "calls") as process:
-        assert [line(process), line(process)] == ["asking", "building"]
+    with requesting(home, tmp_path / "calls") as process:
+        assert [line(process), line(process)] == ["requesting", "building"]
         start = time.monotonic()
         with pytest.raises(PlanError) as caught:
             PlanCache(home, lock_timeout_s=1).get(make_spec(), must_not_build)
@@ -95,27 +95,27 @@ def test_a_process_that_waits_for_too_long_says_so(home: Home, tmp_path: Path) -
     assert PlanCache(home).get(make_spec(), must_not_build).read()
 
 
-def test_a_wait_ends_when_nobody_wants_the_plan_any_more(home: Home, tmp_path: Path) -> None:
+def test_a_wait_can_be_cancelled(home: Home, tmp_path: Path) -> None:
     asked: list[None] = []
 
     def cancelled() -> bool:
         asked.append(None)
         return len(asked) > 1
 
-    with asking(home, tmp_path / "calls") as process:
-        assert [line(process), line(process)] == ["asking", "building"]
+    with requesting(home, tmp_path / "calls") as process:
+        assert [line(process), line(process)] == ["requesting", "building"]
         with pytest.raises(PlanError, match=r"another process, which builds synthesis\.onnx, was cancelled"):
             PlanCache(home, cancelled=cancelled).get(make_spec(), must_not_build)
         assert process.poll() is None
 
 
-def test_a_plan_that_is_there_is_found_while_it_is_built_again(home: Home, tmp_path: Path) -> None:
-    # It is replaced when the new one is whole, so nobody who has a use for it needs to wait.
+def test_an_existing_plan_is_found_while_it_is_built_again(home: Home, tmp_path: Path) -> None:
+    # It is replaced when the new plan is complete, so readers need not wait.
     plan = PlanCache(home).get(make_spec(), build_here)
     (lock,) = home.root.rglob("*.lock")
     plan.path.with_suffix(".json").rename(tmp_path / "record")
-    with asking(home, tmp_path / "calls") as process:
-        assert [line(process), line(process)] == ["asking", "building"]
+    with requesting(home, tmp_path / "calls") as process:
+        assert [line(process), line(process)] == ["requesting", "building"]
         (tmp_path / "record").rename(plan.path.with_suffix(".json"))
         assert PlanCache(home, lock_timeout_s=0).get(make_spec(), must_not_build).read()
         assert lock.exists()
@@ -126,13 +126,13 @@ def test_a_plan_that_is_there_is_found_while_it_is_built_again(home: Home, tmp_p
     [(0, set()), (1, {".writing"}), (2, {".plan", ".writing"})],
     ids=["while it builds", "before the plan is in place", "before the record is in place"],
 )
-def test_a_build_that_was_killed_is_none(home: Home, renames: int, left: set[str]) -> None:
+def test_a_killed_build_leaves_no_plan(home: Home, renames: int, left: set[str]) -> None:
     done = subprocess.run([sys.executable, CALLS, "killed", home.root, SPEC, str(renames)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
     (folder,) = home.root.rglob("plans")
     rest = [path for path in folder.iterdir() if path.suffix != ".lock"]
     assert {path.name.partition("-")[0] if path.name[0] == "." else path.suffix for path in rest} == left
-    cache = PlanCache(home, lock_timeout_s=0)  # the lock of a process that is gone is free at once
+    cache = PlanCache(home, lock_timeout_s=0)  # the lock of a dead process is free immediately
     assert cache.find(make_spec()) is None
     assert list(cache.folder(make_spec().model_id).plans()) == []
     plan = cache.get(make_spec(), build_here)
@@ -141,10 +141,10 @@ def test_a_build_that_was_killed_is_none(home: Home, renames: int, left: set[str
     assert {path.name for path in folder.iterdir()} - {f"{key}.lock"} == {f"{key}.plan", f"{key}.json"}
 
 
-def test_a_process_that_is_killed_while_another_waits_hands_the_build_on(home: Home, tmp_path: Path) -> None:
+def test_a_waiting_process_builds_after_the_builder_is_killed(home: Home, tmp_path: Path) -> None:
     calls = tmp_path / "calls"
-    with asking(home, calls) as first, asking(home, calls) as second:
-        assert line(first) == line(second) == "asking"
+    with requesting(home, calls) as first, requesting(home, calls) as second:
+        assert line(first) == line(second) == "requesting"
         while not calls.exists() or not calls.read_text().endswith("\n"):
             time.sleep(0.01)
         builder, waiter = (first, second) if calls.read_text() == f"{first.pid}\n" else (second, first)

@@ -36,14 +36,14 @@ def found(folder: PlanFolder) -> StoredPlan:
     return plan
 
 
-def test_what_was_put_is_found_and_read(folder: PlanFolder, stored: StoredPlan) -> None:
+def test_a_stored_plan_is_found_and_read(folder: PlanFolder, stored: StoredPlan) -> None:
     assert found(folder) == stored
     assert found(folder).read() == PLAN
     assert found(folder).record == make_record(PLAN)
     assert sorted(path.name for path in folder.folder.iterdir()) == ["p.json", "p.plan"]
 
 
-def test_a_folder_that_is_not_there_has_no_plans(folder: PlanFolder, tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_plans(folder: PlanFolder, tmp_path: Path) -> None:
     assert folder.get("p") is None
     assert folder.names() == []
     assert list(folder.plans()) == []
@@ -58,14 +58,14 @@ def test_plans_are_listed_by_name_and_replaced_whole(folder: PlanFolder, stored:
     assert folder.names() == ["a.b", "p"]
     assert [plan.read() for plan in folder.plans()] == [PLAN[:10], PLAN[:20]]
     with pytest.raises(PlanError, match="is not the plan that was built"):
-        stored.read()  # what was found before knows the bytes that it was found with
+        stored.read()  # it has the hash of the earlier bytes
     folder.remove("p")
     folder.remove("p")
     assert folder.names() == ["a.b"]
 
 
 @pytest.mark.parametrize("place", [0, len(PLAN) // 2, len(PLAN) - 1])
-def test_one_flipped_bit_is_found(folder: PlanFolder, stored: StoredPlan, place: int) -> None:
+def test_one_flipped_bit_is_detected(folder: PlanFolder, stored: StoredPlan, place: int) -> None:
     data = bytearray(PLAN)
     data[place] ^= 1
     stored.path.write_bytes(data)
@@ -74,16 +74,14 @@ def test_one_flipped_bit_is_found(folder: PlanFolder, stored: StoredPlan, place:
 
 
 @pytest.mark.parametrize("data", [b"", PLAN[:-1], PLAN + b"\0", PLAN * 2], ids=len)
-def test_a_plan_of_another_length_is_found(folder: PlanFolder, stored: StoredPlan, data: bytes) -> None:
+def test_a_plan_of_another_length_is_detected(folder: PlanFolder, stored: StoredPlan, data: bytes) -> None:
     stored.path.write_bytes(data)
     with pytest.raises(PlanError, match=f"it has {len(data)} bytes where its record has {len(PLAN)}, or another"):
         found(folder).read()
 
 
 @pytest.mark.parametrize(("field", "value"), [("plan_sha256", "0" * 64), ("plan_bytes", 5)])
-def test_an_edited_record_does_not_fit_its_plan(
-    folder: PlanFolder, stored: StoredPlan, field: str, value: object
-) -> None:
+def test_an_edited_record_is_detected(folder: PlanFolder, stored: StoredPlan, field: str, value: object) -> None:
     record = stored.path.with_suffix(".json")
     record.write_text(json.dumps(json.loads(record.read_bytes()) | {field: value}))
     with pytest.raises(PlanError, match="is not the plan that was built"):
@@ -91,7 +89,7 @@ def test_an_edited_record_does_not_fit_its_plan(
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\xff", b"[" * (1 << 20), b" " * ((1 << 20) + 1)], ids=len)
-def test_a_damaged_record_is_one_line(folder: PlanFolder, stored: StoredPlan, data: bytes) -> None:
+def test_a_damaged_record_is_reported_in_one_line(folder: PlanFolder, stored: StoredPlan, data: bytes) -> None:
     record = stored.path.with_suffix(".json")
     record.write_bytes(data)
     with pytest.raises(PlanError) as caught:
@@ -102,7 +100,7 @@ def test_a_damaged_record_is_one_line(folder: PlanFolder, stored: StoredPlan, da
         list(folder.plans())
 
 
-def test_a_record_that_is_no_file_is_one_line(folder: PlanFolder, stored: StoredPlan) -> None:
+def test_a_record_that_is_a_folder_is_reported_in_one_line(folder: PlanFolder, stored: StoredPlan) -> None:
     record = stored.path.with_suffix(".json")
     record.unlink()
     record.mkdir()
@@ -110,7 +108,7 @@ def test_a_record_that_is_no_file_is_one_line(folder: PlanFolder, stored: Stored
         folder.get("p")
 
 
-def test_a_plan_without_its_record_counts_for_nothing(folder: PlanFolder, stored: StoredPlan) -> None:
+def test_a_plan_without_its_record_is_ignored(folder: PlanFolder, stored: StoredPlan) -> None:
     stored.path.with_suffix(".json").unlink()
     assert folder.get("p") is None
     assert folder.names() == []
@@ -124,7 +122,7 @@ def test_a_record_without_its_plan_says_what_is_missing(folder: PlanFolder, stor
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of this kind are not Windows'")
 @pytest.mark.parametrize("mode", [0o770, 0o702, 0o777])
-def test_a_folder_that_others_can_write_is_refused(folder: PlanFolder, stored: StoredPlan, mode: int) -> None:
+def test_a_folder_that_others_can_write_is_rejected(folder: PlanFolder, stored: StoredPlan, mode: int) -> None:
     folder.folder.chmod(mode)
     for use in (lambda: folder.get("p"), lambda: folder.put("q", PLAN, make_record(PLAN)), lambda: [*folder.plans()]):
         with pytest.raises(PlanError) as caught:
@@ -136,13 +134,13 @@ def test_a_folder_that_others_can_write_is_refused(folder: PlanFolder, stored: S
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give folders away")
-def test_a_folder_of_somebody_else_is_refused(folder: PlanFolder, stored: StoredPlan) -> None:
+def test_a_folder_of_another_user_is_rejected(folder: PlanFolder, stored: StoredPlan) -> None:
     os.chown(folder.folder, 12345, 12345)
     with pytest.raises(PlanError, match="can be written by others"):
         folder.get("p")
 
 
-def test_a_new_folder_is_its_owner_s_alone_whatever_the_umask(folder: PlanFolder) -> None:
+def test_a_new_folder_is_private_with_any_umask(folder: PlanFolder) -> None:
     before = os.umask(0)
     try:
         folder.put("p", PLAN, make_record(PLAN))
@@ -171,13 +169,13 @@ def test_readers_see_a_whole_plan_or_none_while_it_is_replaced(folder: PlanFolde
     while not done.is_set():
         for path in folder.folder.glob("*.plan"):
             seen.add(hashlib.sha256(path.read_bytes()).hexdigest())
-        folder.get("p")  # a record that is half written would be a PlanError
+        folder.get("p")  # a half-written record would raise PlanError
     writer.join(timeout=60)
     assert seen <= hashes
     assert seen
 
 
-def test_using_a_plan_marks_it_as_used_and_finding_it_does_not(folder: PlanFolder, stored: StoredPlan) -> None:
+def test_reading_a_plan_marks_it_as_used_but_finding_it_does_not(folder: PlanFolder, stored: StoredPlan) -> None:
     os.utime(stored.path, (1000, 1000))
     found(folder)
     assert stored.path.stat().st_mtime == 1000
@@ -208,7 +206,7 @@ def test_a_write_that_fails_is_one_line_and_leaves_nothing(
     assert list(folder.folder.iterdir()) == []
 
 
-def test_a_place_that_is_no_folder_is_one_line(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_folder_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PlanError, match=r"cannot be written to .*/file "):
         PlanFolder(tmp_path / "file").put("p", PLAN, make_record(PLAN))

@@ -15,7 +15,7 @@ PLAN = b"the bytes of a plan"
 
 
 def content() -> dict[str, Any]:
-    """A good record, to be damaged."""
+    """A valid record for the test to damage."""
     decoded: dict[str, Any] = json.loads(make_record(PLAN).encode())
     return decoded
 
@@ -32,19 +32,19 @@ def refusal(data: bytes) -> str:
 
 
 @pytest.mark.parametrize("field", [None, *(name for name in OTHER_VALUES if name != "schema")])
-def test_a_record_is_read_as_it_was_written(field: str | None) -> None:
+def test_a_record_survives_its_encoding(field: str | None) -> None:
     spec = make_spec() if field is None else make_spec(**{field: OTHER_VALUES[field]})
     record = make_record(PLAN, spec)
     assert PlanRecord.decode(record.encode(), "a.json") == record
 
 
-def test_a_comparison_is_read_as_it_was_written() -> None:
+def test_a_comparison_survives_its_encoding() -> None:
     numerics = Numerics(status="compared", note="onnxruntime", psnr_db=61.5, max_error=1, seeds=(0, 1))
     record = PlanRecord.of(make_spec(), PLAN, created="", build_s=0.0, numerics=numerics)
     assert PlanRecord.decode(record.encode(), "a.json").numerics == numerics
 
 
-def test_a_record_knows_the_bytes_of_its_plan_and_is_text_for_people() -> None:
+def test_a_record_has_the_hash_of_its_plan_and_is_readable() -> None:
     record = make_record(PLAN)
     assert record.plan_sha256 == hashlib.sha256(PLAN).hexdigest()
     assert record.plan_bytes == len(PLAN)
@@ -72,11 +72,11 @@ def test_a_record_knows_the_bytes_of_its_plan_and_is_text_for_people() -> None:
     ],
     ids=lambda data: repr(data[:24]),
 )
-def test_garbage_is_no_record(data: bytes) -> None:
+def test_invalid_records_are_rejected(data: bytes) -> None:
     assert "does not describe a plan" in refusal(data)
 
 
-def test_a_record_that_is_cut_anywhere_is_none() -> None:
+def test_truncated_records_are_rejected() -> None:
     whole = make_record(PLAN).encode()
     for length in range(len(whole) - 2):  # the last two bytes are its closing brace and a line end
         refusal(whole[:length])
@@ -92,7 +92,7 @@ def test_another_schema_is_named(schema: int) -> None:
 
 
 @pytest.mark.parametrize("place", [(), ("spec",), ("numerics",), ("spec", "output"), ("spec", "profiles", 0)], ids=str)
-def test_an_unknown_field_is_refused_wherever_it_is(place: tuple[str | int, ...]) -> None:
+def test_unknown_fields_are_rejected_at_every_level(place: tuple[str | int, ...]) -> None:
     changed = content()
     part: Any = changed
     for step in place:
@@ -102,7 +102,7 @@ def test_an_unknown_field_is_refused_wherever_it_is(place: tuple[str | int, ...]
 
 
 @pytest.mark.parametrize("field", ["spec", "plan_sha256", "plan_bytes", "created", "build_s", "numerics"])
-def test_a_missing_field_is_refused(field: str) -> None:
+def test_a_missing_field_is_rejected(field: str) -> None:
     changed = content()
     del changed[field]
     assert field in refusal(json.dumps(changed).encode())
@@ -126,7 +126,7 @@ def test_a_missing_field_is_refused(field: str) -> None:
         ("spec", "sms", "86"),
     ],
 )
-def test_a_value_of_another_kind_is_refused(part: str, field: str, value: object) -> None:
+def test_a_value_of_another_kind_is_rejected(part: str, field: str, value: object) -> None:
     changed = content()
     (changed[part] if part else changed)[field] = value
     assert field in refusal(json.dumps(changed).encode())
@@ -135,14 +135,17 @@ def test_a_value_of_another_kind_is_refused(part: str, field: str, value: object
 @pytest.mark.parametrize(
     ("numerics", "problem"),
     [
-        ({"status": "compared", "note": ""}, "only a comparison has figures"),
-        ({"status": "compared", "note": "", "psnr_db": 50.0}, "only a comparison has figures"),
-        ({"status": "compared", "note": "", "max_error": 1}, "only a comparison has figures"),
-        ({"status": "not run", "note": "", "psnr_db": 50.0, "max_error": 1}, "only a comparison has figures"),
+        ({"status": "compared", "note": ""}, "'compared' needs psnr_db and max_error"),
+        ({"status": "compared", "note": "", "psnr_db": 50.0}, "'compared' needs psnr_db and max_error"),
+        ({"status": "compared", "note": "", "max_error": 1}, "'compared' needs psnr_db and max_error"),
+        (
+            {"status": "not run", "note": "", "psnr_db": 50.0, "max_error": 1},
+            "'compared' needs psnr_db and max_error",
+        ),
         ({"status": "passed", "note": ""}, "neither 'not run' nor 'compared'"),
     ],
 )
-def test_nothing_can_claim_a_comparison_without_its_figures(numerics: dict[str, Any], problem: str) -> None:
+def test_a_comparison_without_its_figures_is_rejected(numerics: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Numerics(**numerics)
     assert problem in refusal(json.dumps(content() | {"numerics": numerics}).encode())

@@ -1,6 +1,6 @@
 """The runtime's state machine against FAKES of TensorRT and CUDA: allocation, capture, order, errors, teardown.
 
-No kernel runs here; `test_gpu.py` is what runs where there is a GPU.
+No kernel runs here; `test_gpu.py` needs a GPU.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def version(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def core(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCore]:
-    """The FAKE cuda-core in the place of the real one; at the end nothing of it may be open."""
+    """The FAKE cuda-core instead of the real one; at the end all its objects must be closed."""
     fake = FakeCore()
     monkeypatch.setitem(sys.modules, "cuda.core", fake)
     yield fake
@@ -100,7 +100,7 @@ def test_every_size_gets_its_own_images(core: FakeCore, bench: Bench, graphs: bo
     runtime.close()
 
 
-def test_images_are_the_callers_own(core: FakeCore, bench: Bench) -> None:
+def test_images_are_copies(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     given = feeds(0, 2)
     images = runtime.run(given, 2)
@@ -111,7 +111,7 @@ def test_images_are_the_callers_own(core: FakeCore, bench: Bench) -> None:
     check(images, given)
 
 
-def test_memory_is_that_of_the_largest_size_once_and_pinned_for_each_in_flight(core: FakeCore, bench: Bench) -> None:
+def test_memory_is_for_the_largest_size_and_pinned_memory_per_batch_in_flight(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     world = core.world
     assert world.live["device memory"] == 4  # ws, transform, image, activations
@@ -121,7 +121,7 @@ def test_memory_is_that_of_the_largest_size_once_and_pinned_for_each_in_flight(c
     runtime.close()
 
 
-def test_single_images_take_the_memory_of_one(core: FakeCore, bench: Bench) -> None:
+def test_single_images_use_the_memory_of_one(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open(sizes=(1,))
     assert [context._profile for context in bench.trt.contexts] == [0]
     assert bench.trt.contexts[0]._memory[1] == ACTIVATION_BYTES
@@ -137,7 +137,7 @@ def test_two_batches_are_in_flight_from_two_threads(core: FakeCore, bench: Bench
     runtime.close()
 
 
-def test_graphs_are_captured_by_us_or_by_the_library_as_it_can(core: FakeCore, bench: Bench, version: str) -> None:
+def test_graphs_are_captured_by_the_library_if_it_can(core: FakeCore, bench: Bench, version: str) -> None:
     runtime = bench.open(graphs=True)
     runtime.run(feeds(0, 1), 1)
     rtx = version == "tensorrt-rtx-1.7"
@@ -148,7 +148,7 @@ def test_graphs_are_captured_by_us_or_by_the_library_as_it_can(core: FakeCore, b
     runtime.close()
 
 
-def test_without_the_switch_nothing_is_captured(core: FakeCore, bench: Bench) -> None:
+def test_by_default_nothing_is_captured(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     runtime.run(feeds(0, 1), 1)
     assert core.world.graphs == 0
@@ -161,7 +161,7 @@ CALLS = ["create_execution_context", "set_optimization_profile_async", "set_inpu
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_refusal_while_opening_is_our_error_with_the_librarys_reason(core: FakeCore, bench: Bench, call: str) -> None:
+def test_a_failed_call_while_opening_has_the_reason_of_the_library(core: FakeCore, bench: Bench, call: str) -> None:
     bench.trt.fails = {call}
     with pytest.raises(BackendError, match=f"refuses .*synthesis.onnx: the fake was told to fail in {call}"):
         bench.open()
@@ -173,21 +173,21 @@ def test_a_plan_that_does_not_load_is_a_plan_error(core: FakeCore, bench: Bench)
         bench.open()
 
 
-def test_a_plan_with_other_tensors_than_its_record_is_refused(core: FakeCore, bench: Bench, version: str) -> None:
+def test_a_plan_with_other_tensors_than_its_record_is_rejected(core: FakeCore, bench: Bench, version: str) -> None:
     other = FakeTensorRt(version, make_spec(version, (1,)))
     bench.library = Library(FLAVOURS[bench.spec.backend], other)
     with pytest.raises(PlanError, match="1 profiles, its record says"):
         bench.open()
 
 
-def test_a_size_outside_every_profile_is_refused_before_anything_is_opened(core: FakeCore, bench: Bench) -> None:
+def test_a_size_outside_every_profile_is_rejected_before_anything_is_opened(core: FakeCore, bench: Bench) -> None:
     with pytest.raises(InvalidRequestError, match="8 images are outside every profile of the plan, which has 1 to 1"):
         bench.open(sizes=(1, 8))
     assert not core.world.live
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_no_memory_while_opening_is_our_error_and_leaves_nothing_behind(
+def test_out_of_memory_while_opening_is_a_backend_error_and_releases_everything(
     core: FakeCore, bench: Bench, graphs: bool
 ) -> None:
     core.world.next_error = "CUDA_ERROR_OUT_OF_MEMORY"
@@ -196,7 +196,7 @@ def test_no_memory_while_opening_is_our_error_and_leaves_nothing_behind(
     assert not isinstance(caught.value, DeviceLostError)
 
 
-def test_a_device_that_is_lost_while_opening_says_that_the_process_must_go(core: FakeCore, bench: Bench) -> None:
+def test_a_device_that_is_lost_while_opening_says_to_restart_the_process(core: FakeCore, bench: Bench) -> None:
     def broken(name: str) -> bool:
         core.world.broken = "CUDA_ERROR_ECC_UNCORRECTABLE"
         return False
@@ -204,17 +204,17 @@ def test_a_device_that_is_lost_while_opening_says_that_the_process_must_go(core:
     context = fake_tensorrt.IExecutionContext
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context, "set_tensor_address", lambda self, name, memory: broken(name))
-        with pytest.raises(DeviceLostError, match=r"CUDA_ERROR_ECC_UNCORRECTABLE.*start the process again"):
+        with pytest.raises(DeviceLostError, match=r"CUDA_ERROR_ECC_UNCORRECTABLE.*restart the process"):
             bench.open()
 
 
-def test_a_device_that_cannot_be_used_at_all_is_our_error(core: FakeCore, bench: Bench) -> None:
+def test_an_unusable_device_is_a_backend_error(core: FakeCore, bench: Bench) -> None:
     core.world.broken = "CUDA_ERROR_DEVICE_UNAVAILABLE"
     with pytest.raises(BackendError, match="CUDA does not start on cuda:0: CUDA_ERROR_DEVICE_UNAVAILABLE"):
         bench.open()
 
 
-def test_a_capture_that_fails_says_why_and_leaves_nothing_behind(core: FakeCore, bench: Bench, version: str) -> None:
+def test_a_failed_capture_says_why_and_releases_everything(core: FakeCore, bench: Bench, version: str) -> None:
     bench.trt.fails = {"capture"}
     if version == "tensorrt-rtx-1.7":  # captures by itself
         bench.open(graphs=True).close()
@@ -223,7 +223,7 @@ def test_a_capture_that_fails_says_why_and_leaves_nothing_behind(core: FakeCore,
         bench.open(graphs=True)
 
 
-def test_a_run_that_the_library_refuses_fails_alone(core: FakeCore, bench: Bench) -> None:
+def test_a_run_that_the_library_rejects_does_not_affect_others(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     bench.trt.fails = {"execute_async_v3"}
     with pytest.raises(
@@ -238,7 +238,7 @@ def test_a_run_that_the_library_refuses_fails_alone(core: FakeCore, bench: Bench
     runtime.close()
 
 
-def test_a_cuda_error_that_passes_is_an_error_of_the_batch(core: FakeCore, bench: Bench) -> None:
+def test_a_transient_cuda_error_fails_only_its_batch(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     core.world.next_error = "CUDA_ERROR_INVALID_VALUE"
     with pytest.raises(BackendError, match="CUDA failed with 1 images: CUDA_ERROR_INVALID_VALUE") as caught:
@@ -249,11 +249,11 @@ def test_a_cuda_error_that_passes_is_an_error_of_the_batch(core: FakeCore, bench
     runtime.close()
 
 
-def test_a_cuda_error_that_stays_says_that_the_process_must_go(core: FakeCore, bench: Bench) -> None:
+def test_a_sticky_cuda_error_says_to_restart_the_process(core: FakeCore, bench: Bench) -> None:
     runtime = bench.open()
     core.world.broken = "CUDA_ERROR_ILLEGAL_ADDRESS"
     for _ in range(2 * IN_FLIGHT):
-        with pytest.raises(DeviceLostError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS.*start the process again"):
+        with pytest.raises(DeviceLostError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS.*restart the process"):
             runtime.run(feeds(0, 1), 1)
     core.world.broken = ""
     runtime.close()

@@ -1,4 +1,4 @@
-"""A session on FAKES of TensorRT and CUDA: batches, padding, two in flight, and what happens when the device goes."""
+"""A session on FAKES of TensorRT and CUDA: batches, padding, two in flight, and a lost device."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check(images: NDArray[np.uint8], batch: Batch) -> None:
 
 
 @pytest.mark.parametrize("graphs", [False, True])
-def test_many_batches_in_flight_come_back_as_they_went(bench: Bench, graphs: bool) -> None:
+def test_batches_in_flight_return_their_own_images(bench: Bench, graphs: bool) -> None:
     with bench.session(cuda_graphs=graphs) as session:
         batches = [bench.batch(seed, 1 + seed % 4) for seed in range(60)]
         futures = [session.submit(batch) for batch in batches]
@@ -78,14 +78,14 @@ def test_many_batches_in_flight_come_back_as_they_went(bench: Bench, graphs: boo
             assert result.inference_ms >= 0
 
 
-def test_a_batch_beyond_the_plan_is_refused_before_it_reaches_the_device(bench: Bench) -> None:
+def test_a_batch_larger_than_the_plan_is_rejected_before_it_reaches_the_device(bench: Bench) -> None:
     with bench.session(max_batch_size=8) as session:
         with pytest.raises(InvalidRequestError, match="this session takes \\[1 to 4, "):
             session.submit(bench.batch(0, 5))
         check(session.submit(bench.batch(1, 4)).result().images, bench.batch(1, 4))
 
 
-def test_closing_waits_for_what_was_submitted(bench: Bench) -> None:
+def test_closing_waits_for_submitted_batches(bench: Bench) -> None:
     session = bench.session()
     session.open()
     batch = bench.batch(0, 2)
@@ -95,12 +95,12 @@ def test_closing_waits_for_what_was_submitted(bench: Bench) -> None:
         check(future.result().images, batch)
     with pytest.raises(BackendError, match="closed"):
         session.submit(batch)
-    session.open()  # and again
+    session.open()  # a second time
     check(session.submit(batch).result().images, batch)
     session.close()
 
 
-def test_a_plan_that_was_altered_never_reaches_the_library(bench: Bench) -> None:
+def test_an_altered_plan_never_reaches_the_library(bench: Bench) -> None:
     bench.plan.path.write_bytes(b"evil plan")
     session = bench.session()
     with pytest.raises(PlanError, match="is not the plan that was built"):
@@ -108,7 +108,7 @@ def test_a_plan_that_was_altered_never_reaches_the_library(bench: Bench) -> None
     assert not bench.trt.contexts
 
 
-def test_a_lost_device_is_said_to_every_batch(bench: Bench) -> None:
+def test_a_lost_device_fails_every_batch(bench: Bench) -> None:
     session = bench.session()
     session.open()
     bench.core.world.broken = "CUDA_ERROR_LAUNCH_FAILED"

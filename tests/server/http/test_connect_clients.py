@@ -87,7 +87,7 @@ async def test_buf_reads_our_errors(run_server: RunServer, protocol: str) -> Non
         url = f"http://{server.addresses['http']}{GENERATION}"
         for path, message, code, text in (
             ("Generate", {"model": "cats"}, "not_found", "no model 'cats' on this server; it has 'tiny'"),
-            ("Generate", {"image": {"size": 48}}, "invalid_argument", "image.size: 48 is no size to be had"),
+            ("Generate", {"image": {"size": 48}}, "invalid_argument", "image.size: 48 is not a valid size"),
             ("Walk", {}, "invalid_argument", "a walk goes through at least 2"),
             ("GenerateStream", {"seedRange": {"count": 1025}}, "invalid_argument", "a stream has 1 to 1024"),
         ):

@@ -1,1 +1,1 @@
-"""Backends: what turns an artifact's graph into images. `registry` finds them, `backend` says what one is."""
+"""Backends, which render an artifact's graph. `registry` finds them, `backend` defines their interface."""

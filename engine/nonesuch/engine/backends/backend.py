@@ -1,7 +1,7 @@
-"""What a backend is: a name, an honest probe of this machine, and a way to make sessions.
+"""The interface of a backend: a name, a probe of this machine, and a factory of sessions.
 
-A backend registers under the entry point group `nonesuch.backends`, so packages outside the engine can add theirs.
-Its module must import cheaply: the runtime itself is imported inside the methods.
+A backend registers under the entry point group `nonesuch.backends`, so other packages can add backends. Its module must
+import cheaply: its methods import the runtime.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ ENTRY_POINT_GROUP = "nonesuch.backends"
 
 @dataclass(frozen=True)
 class Probe:
-    """Whether a backend works here: `detail` says what was found, or what is missing and how to get it.
+    """Whether a backend is usable here: `detail` says what was found, or what is missing and how to install it.
 
-    `brief` is the reason in two or three words, for a list of several; empty for the whole detail.
+    `brief` is the reason in two or three words, for lists of backends; if empty, use `detail`.
     """
 
     usable: bool
@@ -32,9 +32,9 @@ class Backend(Protocol):
 
     name: str
     rank: int
-    """Higher is faster on the hardware it needs; `auto` takes the highest that is usable."""
+    """Higher is faster on its hardware; `auto` takes the usable backend with the highest rank."""
     automatic: bool
-    """Whether `auto` may choose it; a baseline for comparison says no."""
+    """Whether `auto` may choose it; False for a baseline."""
 
     def probe(self) -> Probe:
         """Look for the runtime and its device. Never raises, never loads a model."""
@@ -44,7 +44,7 @@ class Backend(Protocol):
         """A closed session for the artifact.
 
         Raises:
-            BackendUnavailableError: the runtime is missing, or cannot do what the options ask.
+            BackendUnavailableError: the runtime is missing, or does not support the options.
             ArtifactError: the artifact has no variant for this backend.
         """
         ...

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, which runs anywhere, and on the NVIDIA GPUs that its providers can use."""
+"""ONNX Runtime on any CPU, and on the NVIDIA GPUs that its providers support."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ CPU_PROVIDER = "CPUExecutionProvider"
 
 
 def load_onnxruntime(extra: str = "cpu") -> Any:
-    """Import onnxruntime; `extra` brings the build that is wanted.
+    """Import onnxruntime; `extra` is the extra that errors name.
 
     Raises:
-        BackendUnavailableError: it is not installed, or does not load.
+        BackendUnavailableError: onnxruntime is not installed, or does not load.
     """
     return import_runtime("onnxruntime", extra)
 
 
 def session_settings(ort: Any, options: SessionOptions) -> Any:
-    """ONNX Runtime's own SessionOptions, as ours say, for any provider."""
+    """Convert our options to ONNX Runtime's SessionOptions, for any provider."""
     settings = ort.SessionOptions()
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    settings.log_severity_level = 3  # its warnings are about our graphs' build, which the exporter has checked
+    settings.log_severity_level = 3  # its warnings are about how the graph is built, which the exporter has checked
     if options.threads is not None:
         settings.intra_op_num_threads = options.threads
     if not options.spinning:
@@ -48,7 +48,7 @@ def session_settings(ort: Any, options: SessionOptions) -> Any:
 
 
 def inference_session(model: bytes, options: SessionOptions) -> Any:
-    """An `onnxruntime.InferenceSession` on the CPU from a model in memory, so what was hashed is what runs."""
+    """An `onnxruntime.InferenceSession` on the CPU, from the model's bytes whose hash was checked."""
     ort = load_onnxruntime()
     return ort.InferenceSession(model, session_settings(ort, options), providers=[CPU_PROVIDER])
 
@@ -59,7 +59,7 @@ def load_mapping(model: bytes) -> RunMapping:
     Raises:
         BackendUnavailableError: onnxruntime is not installed, or does not load.
     """
-    # One thread: a sample is too small to share, and idle pools would disturb the synthesis.
+    # One thread: a sample is too small to split, and idle threads would slow down the synthesis.
     session = inference_session(model, SessionOptions(threads=1, spinning=False))
 
     def run(feeds: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -76,14 +76,14 @@ class OnnxRuntimeBackend:
 
     @property
     def rank(self) -> int:
-        """Below every other runtime on the CPU, above them on a GPU."""
+        """Lower than other runtimes on a CPU, higher on a GPU."""
         try:
             return 10 if choose_provider(load_onnxruntime(), "auto") is None else 20
         except BackendUnavailableError:
             return 10
 
     def probe(self) -> Probe:
-        """Whether onnxruntime imports, its version, and what device "auto" is."""
+        """Whether onnxruntime imports, its version, and the device that "auto" means."""
         try:
             ort = load_onnxruntime()
         except BackendUnavailableError as error:
@@ -95,24 +95,24 @@ class OnnxRuntimeBackend:
         return Probe(True, f"onnxruntime {ort.__version__} with {provider.name} on {gpu.name}")
 
     def session(self, artifact: Artifact, options: SessionOptions) -> Session:
-        """A session on the CPU, or on the GPU and with the provider that the device names.
+        """A session on the CPU, or on the GPU and provider that the device names.
 
         Raises:
-            InvalidRequestError: the device is none of ONNX Runtime's.
-            BackendUnavailableError: onnxruntime, its provider or the GPU is missing, or lanes are asked of a GPU.
+            InvalidRequestError: the device is not a device of ONNX Runtime.
+            BackendUnavailableError: onnxruntime, its provider or the GPU is missing, or lanes are set for a GPU.
             ArtifactError: the artifact has no variant for ONNX Runtime.
         """
         ort = load_onnxruntime("cpu" if options.device in {"auto", "cpu"} else "gpu")
         provider = choose_provider(ort, options.device)
         gpu = None
         if provider is not None:
-            if (options.lanes or 1) > 1:  # one is what there is without lanes
+            if (options.lanes or 1) > 1:  # one lane is the default
                 raise BackendUnavailableError(
-                    f"lanes are for CPUs, and device {options.device} is {provider.name}; leave lanes out, or use "
+                    f"lanes are for CPUs, and device {options.device} is {provider.name}; omit lanes, or use "
                     "device cpu",
                 )
             gpu = require_provider(ort, provider)
-        # Any graph of ours runs on both CPU runtimes; the order says which one this was made for.
+        # Every graph runs on both CPU runtimes; prefer the one that was made for this runtime.
         variant = artifact.variant((self.name, "openvino"), **options.variant_choice)
         if provider is None or gpu is None:
             return OnnxRuntimeSession(artifact, variant, options)
@@ -122,8 +122,8 @@ class OnnxRuntimeBackend:
 class OnnxRuntimeSession(Session):
     """One graph on the CPU.
 
-    Without `lanes` a batch is one run of its size, which ONNX Runtime takes as it is; with them it is rendered image
-    by image, each lane a session of its own with its share of the threads.
+    Without `lanes` a batch is one run. With lanes it is rendered image by image; each lane is its own ONNX Runtime
+    session with a share of the threads.
     """
 
     _session: Any = None
@@ -136,7 +136,7 @@ class OnnxRuntimeSession(Session):
 
     @property
     def preferred_batch_size(self) -> int:
-        """One for each lane: on a CPU a larger run saves little time per image and costs memory in full."""
+        """One per lane: on a CPU a larger run saves little time per image, but needs more memory."""
         if self.options.deterministic:
             return self.options.max_batch_size
         return min(self.options.lanes or 1, self.options.max_batch_size)
@@ -165,7 +165,7 @@ class OnnxRuntimeSession(Session):
 
 
 class OnnxRuntimeGpuSession(Session):
-    """One graph on a GPU; a batch is one run of its size. Never on the CPU: see `gpu_session`."""
+    """One graph on a GPU; a batch is one run. Never runs on the CPU: see `gpu_session`."""
 
     def __init__(
         self, artifact: Artifact, variant: Variant, options: SessionOptions, provider: GpuProvider, gpu: Gpu
@@ -177,7 +177,7 @@ class OnnxRuntimeGpuSession(Session):
 
     @property
     def identity(self) -> str:
-        """Runtime, version, provider and GPU: another GPU has other kernels, which round differently."""
+        """Runtime, version, provider and GPU, whose kernels round differently."""
         plugin = f" {package_version(PLUGIN_PACKAGE)}" if self._provider.is_plugin else ""
         return f"onnxruntime {load_onnxruntime().__version__} {self._provider.name}{plugin} on {self._gpu.name}"
 
@@ -185,7 +185,7 @@ class OnnxRuntimeGpuSession(Session):
         ort, model = load_onnxruntime("gpu"), self.artifact.read(self.variant.file)
         options = provider_options(self._provider, self.artifact, self.variant, self.options)
         self._session = gpu_session(ort, session_settings(ort, self.options), model, self._provider, options)
-        # cuDNN is loaded by the first run: what is missing is to be said now, not at the first image.
+        # The first run loads cuDNN: run now, so that a missing library is reported before the first image.
         manifest, size = self.artifact.manifest, self.batch_sizes[0]
         ws = np.zeros((size, manifest.num_ws, manifest.w_dim), np.float32)
         extra = {one.name: np.zeros((size, *one.shape), np.float32) for one in self.variant.inputs}

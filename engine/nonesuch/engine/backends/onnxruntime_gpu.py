@@ -1,7 +1,7 @@
-"""ONNX Runtime on a GPU or not at all: loads what a provider needs, and opens sessions that never run on the CPU.
+"""Opens sessions of ONNX Runtime that run on a GPU only, and loads the libraries that a provider needs.
 
-Left alone, ONNX Runtime renders on the CPU where a provider does not load, and says so on stderr only. Here a session
-runs on the provider that was asked for, or is refused with the reason and what to install.
+By default ONNX Runtime falls back to the CPU if a provider does not load, and only reports it on stderr. Here a session
+runs on the requested provider, or raises an error with the reason and what to install.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ _TENSORRT_LIBRARIES = (
 def gpu_session(
     ort: Any, settings: Any, model: bytes, provider: GpuProvider, options: Mapping[str, dict[str, str]]
 ) -> Any:
-    """An `onnxruntime.InferenceSession` on a provider, of which no node runs on the CPU.
+    """An `onnxruntime.InferenceSession` on a provider, without any node on the CPU.
 
     Args:
-        ort: the module.
-        settings: its SessionOptions, which are changed.
-        model: the graph.
-        provider: where to run it.
-        options: as `provider_options` gives them.
+        ort: the module onnxruntime.
+        settings: its SessionOptions; modified.
+        model: the ONNX file.
+        provider: the provider to run it on.
+        options: the result of `provider_options`.
 
     Raises:
         BackendUnavailableError: the provider does not load, or cannot run the whole graph.
     """
-    for told in options.values():
-        for key, value in told.items():
+    for values in options.values():
+        for key, value in values.items():
             if key.endswith("cache_path"):
                 private_folder(Path(value))
     settings.add_session_config_entry(_NO_CPU, "1")
     providers = list(options.items())
     if provider.is_plugin:
         settings.add_provider_for_devices([_plugin_device(ort, provider)], options[provider.name])
-        providers = []  # the settings have it; a list would go before them
+        providers = []  # the settings have it; a list would override them
     else:
         _preload(ort, provider.kind)
     try:
-        # Its own way to fall back would print a banner, try the CPU, and hide the first error behind the second.
+        # Its own fallback would print a banner, try the CPU, and hide the first error behind a second one.
         session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=0)
     except Exception as error:
         failure = load_failure(ort, provider, error)
@@ -64,22 +64,22 @@ def gpu_session(
             raise
         raise failure from error
     session.disable_fallback()
-    there = session.get_providers()
-    if provider.name not in there:
+    opened = session.get_providers()
+    if provider.name not in opened:
         raise BackendUnavailableError(
             f"device {provider.device} needs {provider.name}, and onnxruntime {ort.__version__} opened "
-            f"{', '.join(there)} instead; see what it printed, or use --device cpu",
+            f"{', '.join(opened)} instead; see its output, or use --device cpu",
         )
     return session
 
 
 def load_failure(ort: Any, provider: GpuProvider, error: Exception) -> BackendUnavailableError | None:
-    """What ONNX Runtime's error means, if it is about a provider that cannot work here; None for any other error."""
+    """The meaning of an ONNX Runtime error about a provider that does not work here; None for any other error."""
     if isinstance(error, NonesuchError):
         return None
     what = f"device {provider.device}: {provider.name} of onnxruntime {ort.__version__}"
     missing = "" if provider.is_plugin else _missing_library(ort, provider.kind)
-    # cuDNN is loaded at the first convolution only, so nothing is missing before.
+    # The first convolution loads cuDNN, so it is not reported missing before.
     if not missing and "cudnn" in str(error).lower() and "not found" in str(error).lower():
         missing = str(error)
     if missing:
@@ -87,58 +87,58 @@ def load_failure(ort: Any, provider: GpuProvider, error: Exception) -> BackendUn
         needs, pin = ("it needs TensorRT 10", f" '{_TENSORRT_PIN}'") if tensorrt else ("it needs CUDA and cuDNN", "")
         return BackendUnavailableError(f"{what} does not load ({missing}); {needs}: pip install 'nonesuch[gpu]'{pin}")
     if "fallback to CPU EP" in str(error):
-        problem = f"{what} cannot run the whole graph, and no part of it may run on the CPU instead ({error})"
+        problem = f"{what} cannot run the whole graph, and no part of it may run on the CPU ({error})"
         return BackendUnavailableError(f"{problem}; choose another variant, or --device cpu")
     return None
 
 
 def private_folder(path: Path) -> Path:
-    """Make a folder that only its owner may read and write; whoever writes an engine there has code run.
+    """Create a folder that only its owner can read and write, because the engines in it are executed.
 
     Raises:
-        BackendUnavailableError: it cannot be made, or is somebody else's.
+        BackendUnavailableError: the folder cannot be created, or belongs to another user.
     """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.chmod(0o700)  # it may have been there; only its owner may do this
+        path.chmod(0o700)  # it may have existed; this fails unless we own it
     except OSError as error:
         raise BackendUnavailableError(
-            f"{path} cannot be made a private folder for engines ({error.strerror or type(error).__name__}); point "
-            "NONESUCH_HOME at a folder of your own",
+            f"{path} cannot be made a private folder for engines ({error.strerror or type(error).__name__}); set "
+            "NONESUCH_HOME to a folder of your own",
         ) from error
     return path
 
 
 @cache
 def _preload(ort: Any, kind: str) -> None:
-    """Load what pip installed of CUDA, cuDNN and TensorRT, where the loader of the system would not look."""
+    """Load the CUDA, cuDNN and TensorRT libraries that pip installed outside the search path of the system's loader."""
     if hasattr(ort, "preload_dlls"):
-        with redirect_stdout(sys.stderr):  # it prints what it does not find, and stdout is for our answers
+        with redirect_stdout(sys.stderr):  # it prints missing libraries, and stdout is for our output
             ort.preload_dlls()
     spec = find_spec("tensorrt_libs") if kind == "tensorrt" else None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for name in _TENSORRT_LIBRARIES:
-            with suppress(OSError):  # what is missing is said when the provider does not load
+            with suppress(OSError):  # a missing library is reported when the provider does not load
                 ctypes.CDLL(str(Path(folder) / name))
 
 
 def _missing_library(ort: Any, kind: str) -> str:
-    """Why a provider's library does not load, as the loader says it; ONNX Runtime writes that to stderr only."""
+    """The loader's error for a provider's library, which ONNX Runtime only writes to stderr; empty if it loads."""
     name = f"onnxruntime_providers_{kind}.dll" if sys.platform == "win32" else f"libonnxruntime_providers_{kind}.so"
     path = Path(ort.__file__).parent / "capi" / name
     try:
         ctypes.CDLL(str(path))
     except OSError as error:
-        # A symbol of ONNX Runtime itself is no library that somebody could install.
+        # A missing symbol belongs to ONNX Runtime itself; installing a library does not help.
         return "" if "undefined symbol" in str(error) else str(error)
     return ""
 
 
 @cache
 def _register_plugin(ort: Any, provider_name: str) -> None:
-    """Register the plug-in, once a process; its module loads libraries, so it is imported only where there is a GPU."""
+    """Register the plug-in, once per process. Its module loads libraries, so call this only if a GPU is present."""
     if any(device.ep_name == provider_name for device in ort.get_ep_devices()):
-        return  # the program around us has done it
+        return  # the host program registered it
     plugin = import_runtime(PLUGIN_MODULE, PLUGIN_EXTRA)
     try:
         ort.register_execution_provider_library(provider_name, plugin.get_library_path())
@@ -153,7 +153,7 @@ def _plugin_device(ort: Any, provider: GpuProvider) -> Any:
     devices = [device for device in ort.get_ep_devices() if device.ep_name == provider.name]
     if provider.ordinal >= len(devices):
         raise BackendUnavailableError(
-            f"device {provider.device}: {provider.name} can use {len(devices)} of the GPUs of this machine, counted "
-            "from 0; it needs an RTX GPU, of Ampere or later",
+            f"device {provider.device}: {provider.name} can use {len(devices)} GPUs of this machine, numbered from 0; "
+            "it needs an RTX GPU of Ampere or later",
         )
     return devices[provider.ordinal]

@@ -1,4 +1,4 @@
-"""ONNX Runtime's providers for NVIDIA GPUs: which one a device means, whether it is here, and what it is told.
+"""ONNX Runtime's providers for NVIDIA GPUs: maps a device to a provider, checks that it is usable, sets its options.
 
     "tensorrt:1" -> choose_provider -> GpuProvider -> require_provider -> provider_options -> gpu_session
 
@@ -29,53 +29,53 @@ _NAMES = {"cuda": _CUDA, "tensorrt": "TensorrtExecutionProvider", "tensorrt-rtx"
 
 @dataclass(frozen=True)
 class GpuProvider:
-    """A provider on one GPU: `kind` is the word of the device's name, "cuda", "tensorrt" or "tensorrt-rtx"."""
+    """A provider on one GPU: `kind` is the first part of the device name, "cuda", "tensorrt" or "tensorrt-rtx"."""
 
     kind: str
     ordinal: int
 
     @property
     def name(self) -> str:
-        """As ONNX Runtime calls it."""
+        """The name of the provider in ONNX Runtime."""
         return _NAMES[self.kind]
 
     @property
     def device(self) -> str:
-        """As `SessionOptions.device` calls it."""
+        """The device name, as in `SessionOptions.device`."""
         return f"{self.kind}:{self.ordinal}"
 
     @property
     def is_plugin(self) -> bool:
-        """Whether it comes in a wheel of its own, and works with any build of ONNX Runtime."""
+        """Whether it is a separate wheel that works with any build of ONNX Runtime."""
         return self.kind == "tensorrt-rtx"
 
 
 def choose_provider(ort: Any, device: str) -> GpuProvider | None:
-    """The provider that a device means, None for the CPU; "auto" is CUDA where this build has it and there is a GPU.
+    """The provider of a device, None for the CPU; "auto" is CUDA if this build has it and a GPU is present.
 
     Raises:
-        InvalidRequestError: it is no device of ONNX Runtime.
+        InvalidRequestError: the device is not a device of ONNX Runtime.
     """
     if device == "cpu":
         return None
     if device == "auto":
-        # The build is asked first, so that nobody starts a driver for a build that could not use it.
+        # Check the build first, so that the driver is not started for a build that cannot use it.
         return GpuProvider("cuda", 0) if _CUDA in ort.get_available_providers() and find_driver().usable else None
     try:
         ordinal = device_ordinal(device, tuple(_NAMES))
     except InvalidRequestError as error:
         forms = ", ".join(f"{kind}, {kind}:N" for kind in _NAMES)
         raise InvalidRequestError.of(
-            "device", f"{device!r} is no device of onnxruntime; it is auto, cpu, {forms}"
+            "device", f"{device!r} is not a device of onnxruntime; use auto, cpu, {forms}"
         ) from error
     return GpuProvider(device.partition(":")[0], ordinal)
 
 
 def require_provider(ort: Any, provider: GpuProvider) -> Gpu:
-    """The GPU that a provider would run on, without loading anything of the provider.
+    """The GPU that a provider would run on. Does not load the provider.
 
     Raises:
-        BackendUnavailableError: this build or environment lacks the provider, or there is no such GPU.
+        BackendUnavailableError: the provider or the GPU is missing.
     """
     if provider.is_plugin:
         if find_spec(PLUGIN_MODULE) is None:
@@ -85,14 +85,14 @@ def require_provider(ort: Any, provider: GpuProvider) -> Gpu:
             )
         if not hasattr(ort, "get_ep_devices"):
             raise BackendUnavailableError(
-                f"onnxruntime {ort.__version__} takes no plug-ins such as {provider.name}; install a newer one with: "
-                f"pip install 'nonesuch[{PLUGIN_EXTRA}]'",
+                f"onnxruntime {ort.__version__} does not support plug-ins such as {provider.name}; install a newer one "
+                f"with: pip install 'nonesuch[{PLUGIN_EXTRA}]'",
             )
-    elif provider.name not in (there := ort.get_available_providers()):
-        # Both builds own one folder, so whichever is installed over the other must first be gone.
+    elif provider.name not in (available := ort.get_available_providers()):
+        # Both builds install into one folder, so uninstall both first.
         raise BackendUnavailableError(
             f"device {provider.device} needs {provider.name}, and the CPU build of onnxruntime {ort.__version__} is "
-            f"installed (it has {', '.join(there)}); replace it with: "
+            f"installed (it has {', '.join(available)}); replace it with: "
             "pip uninstall onnxruntime onnxruntime-gpu, then pip install 'nonesuch[gpu]'"
         )
     return require_gpu(provider.ordinal)
@@ -101,13 +101,13 @@ def require_provider(ort: Any, provider: GpuProvider) -> Gpu:
 def provider_options(
     provider: GpuProvider, artifact: Artifact, variant: Variant, options: SessionOptions, home: Home | None = None
 ) -> dict[str, dict[str, str]]:
-    """The providers of a session by name, the one asked for first, with what each is told. Creates nothing.
+    """The providers of a session and their options, by name, the requested provider first. Creates nothing.
 
-    Beside TensorRT there is CUDA for nodes that TensorRT does not take; the CPU is never listed. TensorRT builds one
-    engine for all sizes that the session may run, best at the largest. Its cache is of one model, one graph and one
-    machine: ONNX Runtime names engines after the names in a graph, which say nothing of its weights.
+    CUDA follows TensorRT for the nodes that TensorRT does not support; the CPU is never listed. TensorRT builds one
+    engine for all sizes of the session, optimized for the largest. Its cache is for one model, graph and machine,
+    because ONNX Runtime names engines after names in the graph, which do not depend on the weights.
     """
-    # EXHAUSTIVE, the default of the search, times every algorithm for each size of batch.
+    # The default, EXHAUSTIVE, times every algorithm for each batch size.
     cuda = {"device_id": str(provider.ordinal), "cudnn_conv_algo_search": "HEURISTIC"}
     if provider.kind == "cuda":
         return {provider.name: cuda}
@@ -116,10 +116,9 @@ def provider_options(
     shapes = {f"profile_{bound}_shapes": _shapes(artifact, variant, size) for bound, size in sizes.items()}
     machine = (home or Home.default()).machine_cache(artifact.manifest.model_id, machine_id())
     folder = str(machine / f"onnxruntime-{provider.kind}" / variant.sha256[:16])
-    if provider.is_plugin:  # its GPU is chosen by the device that it is added for
-        told = {"nv_runtime_cache_path": folder} | {f"nv_{key}": value for key, value in shapes.items()}
-        return {provider.name: told}
-    told = {
+    if provider.is_plugin:  # the device that it is added for chooses the GPU
+        return {provider.name: {"nv_runtime_cache_path": folder} | {f"nv_{key}": v for key, v in shapes.items()}}
+    tensorrt = {
         "device_id": str(provider.ordinal),
         "trt_engine_cache_enable": "True",
         "trt_engine_cache_path": folder,
@@ -128,8 +127,8 @@ def provider_options(
         **{f"trt_{key}": value for key, value in shapes.items()},
     }
     if variant.precision == "fp16":
-        told["trt_fp16_enable"] = "True"
-    return {provider.name: told, _CUDA: cuda}
+        tensorrt["trt_fp16_enable"] = "True"
+    return {provider.name: tensorrt, _CUDA: cuda}
 
 
 def _shapes(artifact: Artifact, variant: Variant, batch_size: int) -> str:

@@ -1,6 +1,6 @@
-"""OpenVINO on the CPU: usually the fastest runtime for our graphs there; `nonesuch tune` measures which is.
+"""OpenVINO on the CPU, usually the fastest CPU runtime for our graphs; `nonesuch tune` measures it.
 
-Graphs are compiled for one image: with the batch size known, every buffer is planned once and the element-wise chains
+Graphs are compiled for one image: with a known batch size, buffers are planned once, and the element-wise operations
 between two convolutions (noise, activation, style) become one pass. A batch runs image by image, over `lanes`.
 """
 
@@ -26,7 +26,7 @@ def load_openvino() -> Any:
     """Import openvino.
 
     Raises:
-        BackendUnavailableError: it is not installed, or does not load.
+        BackendUnavailableError: openvino is not installed, or does not load.
     """
     return import_runtime("openvino", "openvino")
 
@@ -50,8 +50,8 @@ class OpenVinoBackend:
         """A CPU session.
 
         Raises:
-            BackendUnavailableError: openvino is missing, or another device than the CPU is asked for.
-            ArtifactError: the artifact has no variant for OpenVINO or ONNX Runtime, whose graphs it runs as well.
+            BackendUnavailableError: openvino is missing, or the device is not the CPU.
+            ArtifactError: the artifact has no variant for OpenVINO or ONNX Runtime.
         """
         load_openvino()
         if options.device not in {"auto", "cpu"}:
@@ -61,7 +61,7 @@ class OpenVinoBackend:
 
 
 class OpenVinoSession(Session):
-    """One graph on the CPU, compiled for one image. Idle threads sleep, so `spinning` makes no difference."""
+    """One graph on the CPU, compiled for one image. Idle threads sleep, so `spinning` has no effect."""
 
     def __init__(self, artifact: Artifact, variant: Variant, options: SessionOptions) -> None:
         super().__init__(artifact, variant, options)
@@ -74,7 +74,7 @@ class OpenVinoSession(Session):
 
     @property
     def preferred_batch_size(self) -> int:
-        """One for each lane: more would only wait."""
+        """One per lane: more would only wait."""
         return min(self.options.lanes or 1, self.options.max_batch_size)
 
     def _open(self) -> None:
@@ -83,7 +83,7 @@ class OpenVinoSession(Session):
         model = core.read_model(self.artifact.read(self.variant.file))
         model.reshape({value: [1, *list(value.partial_shape)[1:]] for value in model.inputs})
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # a CPU that has bfloat16 would use it without being asked
+            "INFERENCE_PRECISION_HINT": "f32",  # otherwise a CPU with bfloat16 would use it
             "NUM_STREAMS": 1,
             **({"INFERENCE_NUM_THREADS": self.options.threads} if self.options.threads else {}),
         }
@@ -95,7 +95,7 @@ class OpenVinoSession(Session):
         self._lanes = Lanes(wide, narrow)
 
     def _run(self, batch: Batch) -> NDArray[np.uint8]:
-        assert self._lanes is not None  # noqa: S101  # the template calls _open first
+        assert self._lanes is not None  # noqa: S101  # the base class calls _open first
         manifest = self.artifact.manifest
         return self._lanes.render(batch, (manifest.resolution, manifest.resolution, manifest.channels))
 

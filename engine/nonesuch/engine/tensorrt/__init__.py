@@ -1,1 +1,1 @@
-"""TensorRT plans: building them from an artifact's graphs, keeping them safely, and running them as a `backend`."""
+"""TensorRT plans: builds them from an artifact's graphs, stores them safely, and runs them as a `backend`."""

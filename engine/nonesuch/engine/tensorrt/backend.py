@@ -1,7 +1,7 @@
-"""TensorRT and TensorRT-RTX: plans compiled for NVIDIA GPUs, and for nothing else.
+"""The backends TensorRT and TensorRT-RTX, which run compiled plans on NVIDIA GPUs.
 
-A session takes its plan from the cache, or from a folder of plans that was made elsewhere; where the cache has none it
-is built first, which takes seconds with TensorRT-RTX and minutes with TensorRT. Nothing falls back to another runtime.
+A session takes its plan from the cache, or from a folder of prebuilt plans. A missing plan is built first, which takes
+seconds with TensorRT-RTX and minutes with TensorRT. Never falls back to another runtime.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class TensorRtBackend:
     automatic = True
 
     def probe(self) -> Probe:
-        """Whether the library is installed, and a driver and a GPU are there; in this order.
+        """Check for the library, the driver and a GPU, in this order.
 
-        The library is loaded only where there is a GPU: no object of it is safe to touch without one.
+        The library is only loaded if there is a GPU, because its objects are not safe to use without one.
         """
         flavour = find_flavour(self.name)
         if find_spec(flavour.module) is None:
@@ -49,27 +49,27 @@ class TensorRtBackend:
             library = load_library(self.name)
         except BackendUnavailableError as error:
             return Probe(False, error.message, "does not load")
-        gpu = self._first_fitting(library, driver)
-        problem = self._misfit(library, gpu)
+        gpu = self._first_supported(library, driver)
+        problem = self._unsupported(library, gpu)
         found = f"{flavour.module} {library.version} on {gpu.name} (SM {gpu.sm}), CUDA {driver.cuda}"
         return Probe(False, f"{problem}; {found}", "other GPU") if problem else Probe(True, found)
 
     def session(self, artifact: Artifact, options: SessionOptions) -> Session:
-        """A session on a plan for the GPU, which is built now if there is none.
+        """A session on a plan for the GPU; builds the plan if it is missing.
 
         Raises:
-            BackendUnavailableError: no library, no driver, no such GPU, or an option that is for CPUs.
-            ArtifactError: the artifact has no graph for it.
+            BackendUnavailableError: the library, driver or GPU is missing, or an option is for CPUs only.
+            ArtifactError: the artifact has no graph for this backend.
             BackendError: the plan cannot be built.
-            PlanError: the plan is damaged, or `options.plans` has none that fits.
+            PlanError: the plan is damaged, or no plan in `options.plans` fits.
         """
         library = load_library(self.name)
         if options.threads is not None or options.lanes is not None:
-            raise BackendUnavailableError(f"threads and lanes are for CPUs; backend {self.name} has neither")
+            raise BackendUnavailableError(f"threads and lanes are for CPUs, not for backend {self.name}; omit them")
         gpu = require_gpu(device_ordinal(options.device))
         if options.device == "auto":
-            gpu = self._first_fitting(library, find_driver(), gpu)
-        problem = self._misfit(library, gpu)
+            gpu = self._first_supported(library, find_driver(), gpu)
+        problem = self._unsupported(library, gpu)
         if problem:
             raise BackendUnavailableError(problem)
         sms = (TURING,) if library.flavour.ahead_of_time and gpu.sm == TURING else ()
@@ -83,19 +83,19 @@ class TensorRtBackend:
             gpu=None if library.flavour.ahead_of_time else gpu,
         )
         if options.plans is not None:
-            plan = request.shipped(Path(options.plans), gpu, options.max_batch_size)
+            plan = request.find_in_folder(Path(options.plans), gpu, options.max_batch_size)
         else:
             cache = PlanCache()
-            plan = request.kept(cache, gpu, options.max_batch_size) or request.build(cache)
+            plan = request.find_cached(cache, gpu, options.max_batch_size) or request.build(cache)
         return TensorRtSession(artifact, variant, options, library=library, plan=plan, gpu=gpu)
 
-    def _first_fitting(self, library: Library, driver: Driver, otherwise: Gpu | None = None) -> Gpu:
-        """The first GPU that the product runs on; `otherwise`, or the first of all, where there is none."""
-        fitting = (gpu for gpu in driver.gpus if not self._misfit(library, gpu))
-        return next(fitting, otherwise or driver.gpus[0])
+    def _first_supported(self, library: Library, driver: Driver, default: Gpu | None = None) -> Gpu:
+        """The first GPU that the product supports; if there is none, `default` or the first GPU."""
+        supported = (gpu for gpu in driver.gpus if not self._unsupported(library, gpu))
+        return next(supported, default or driver.gpus[0])
 
-    def _misfit(self, library: Library, gpu: Gpu) -> str:
-        """Why the product does not run on this GPU; empty where it does, as far as that is known before a build."""
+    def _unsupported(self, library: Library, gpu: Gpu) -> str:
+        """The reason why the product does not support this GPU; empty if it does, as far as known before a build."""
         if not library.flavour.ahead_of_time or gpu.sm in library.targets or gpu.sm > max(library.targets, default=0):
             return ""
         return (
@@ -120,10 +120,10 @@ def plan_variant(
     noise: str | None = None,
     upsampling: str | None = None,
 ) -> Variant:
-    """The graph that plans are built from: float16 where the artifact has it, and without a Gemm for Turing.
+    """The graph for a plan: float16 if the artifact has it, and without Gemm for Turing.
 
     Raises:
-        ArtifactError: the artifact has none; the message says how to export one.
+        ArtifactError: the artifact has no such graph; the message says how to export one.
     """
     linear = "conv1x1" if TURING in sms else None
     runtimes = (backend, "onnxruntime")

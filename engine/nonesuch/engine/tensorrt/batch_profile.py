@@ -1,9 +1,8 @@
-"""Batch sizes -> optimization profiles: ranges of sizes that one set of kernels is chosen and memory planned for.
+"""Batch sizes -> optimization profiles: ranges of sizes that share one choice of kernels and one memory plan.
 
-A profile's activation memory is that of its largest size, so a size of 1 has a profile of its own: a session that runs
-single images, as on edge GPUs, then needs no more memory than one image, and with a fixed shape the library needs fewer
-kernels. All larger sizes share one profile, whose kernels are chosen for its largest size, where the most images are
-rendered at a time.
+A profile allocates activation memory for its largest size, so size 1 has its own profile: a session that runs single
+images, as on edge GPUs, then only needs the memory of one image, and a fixed shape needs fewer kernels. All larger
+sizes share one profile, whose kernels are chosen for its largest size, because most images run in such batches.
 """
 
 from __future__ import annotations
@@ -18,22 +17,26 @@ from ..errors import InvalidRequestError
 MAX_BATCH_SIZE = 1024
 
 BatchSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_BATCH_SIZE)]
-"""As a record may have it: what is read from a file is checked."""
+"""Checked when a record is read from a file."""
 
 
-class BatchProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One profile: the sizes from `least` to `most`, with kernels chosen for `best`."""
+# Records on disk, and the keys over them, have the old names of the fields.
+_FIELDS_ON_DISK = {"min": "least", "opt": "best", "max": "most"}
 
-    least: BatchSize
-    best: BatchSize
-    most: BatchSize
+
+class BatchProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=_FIELDS_ON_DISK):
+    """One profile: the sizes from `min` to `max`, with kernels chosen for `opt`."""
+
+    min: BatchSize
+    opt: BatchSize
+    max: BatchSize
 
 
 def default_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
-    """1, 2, 4, ... and the largest itself.
+    """1, 2, 4, ... and `max_batch_size`.
 
     Raises:
-        InvalidRequestError: it is out of range.
+        InvalidRequestError: the size is out of range.
     """
     sizes, size = [], 1
     while size < max_batch_size:
@@ -43,13 +46,14 @@ def default_batch_sizes(max_batch_size: int) -> tuple[int, ...]:
 
 
 def make_profiles(batch_sizes: Sequence[int], *, fixed: bool = True) -> tuple[BatchProfile, ...]:
-    """The profiles that cover the sizes: one for 1, one for the others.
+    """The profiles that cover the sizes: one for size 1, one for the others.
 
-    Without `fixed` the first also takes 2. For SM 75 TensorRT-RTX 1.7 folds the sum of noise and bias of a fixed shape
-    into constants as large as the feature maps: the default model's plan has 509 MiB with it and 39 without.
+    Without `fixed` the first profile also covers size 2. For SM 75 TensorRT-RTX 1.7 folds the sum of noise and bias of
+    a fixed shape into constants as large as the feature maps: the default model's plan has 509 MiB with `fixed` and 39
+    without.
 
     Raises:
-        InvalidRequestError: no sizes, or a size out of range.
+        InvalidRequestError: the list is empty, or a size is out of range.
     """
     sizes = _checked(batch_sizes)
     profiles = [BatchProfile(1, 1, 1 if fixed else 2)] if sizes[0] == 1 else []
@@ -59,18 +63,18 @@ def make_profiles(batch_sizes: Sequence[int], *, fixed: bool = True) -> tuple[Ba
     return tuple(profiles)
 
 
-def profile_of(profiles: Sequence[BatchProfile], batch_size: int) -> int:
-    """The index of the profile that has the size.
+def profile_index(profiles: Sequence[BatchProfile], batch_size: int) -> int:
+    """The index of the profile that contains the size.
 
     Raises:
-        InvalidRequestError: none has it.
+        InvalidRequestError: no profile contains it.
     """
     for index, profile in enumerate(profiles):
-        if profile.least <= batch_size <= profile.most:
+        if profile.min <= batch_size <= profile.max:
             return index
-    there = ", ".join(f"{profile.least} to {profile.most}" for profile in profiles)
+    ranges = ", ".join(f"{profile.min} to {profile.max}" for profile in profiles)
     raise InvalidRequestError.of(
-        "batch", f"{batch_size} images are outside every profile of the plan, which has {there}"
+        "batch", f"{batch_size} images are outside every profile of the plan, which has {ranges}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Follows a build and can end it, through the library's IProgressMonitor."""
+"""Reports the progress of a build and can cancel it, through the library's IProgressMonitor."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Report = Callable[[float], None]
 
 
 class BuildProgress:
-    """The share of a build that is done, and a way to cancel it from another thread.
+    """The completed share of a build, which another thread can cancel.
 
-    Phases are nested: a step of an outer phase is done when the phases inside it are. The share counts a phase inside
-    as its part of the step that it belongs to, and never goes back.
+    Phases are nested: a step of an outer phase is done when its inner phases are done. An inner phase counts as a part
+    of its outer step. The share never decreases.
     """
 
     def __init__(self, report: Report = lambda _: None) -> None:
@@ -24,7 +24,7 @@ class BuildProgress:
         self._done = 0.0
 
     def cancel(self) -> None:
-        """End the build at its next step."""
+        """Cancel the build at its next step."""
         self._cancelled.set()
 
     @property
@@ -33,27 +33,27 @@ class BuildProgress:
         return self._cancelled.is_set()
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
-        """A phase begins."""
+        """Record that a phase began."""
         with self._lock:
             outer = self._phases.get(parent) if parent else None
             self._phases[phase] = _Phase(outer, max(steps, 1))
 
     def step(self, phase: str, index: int) -> None:
-        """Step `index` of a phase is done."""
+        """Record that step `index` of a phase is done."""
         with self._lock:
             found = self._phases.get(phase)
             if found is None:
                 return
             found.done = min(index + 1, found.steps)
             self._done = max(self._done, found.share())
-            self._report(self._done)  # in the lock, so that no thread reports less than another did before it
+            self._report(self._done)  # inside the lock, so that reports never decrease
 
     def complete(self) -> None:
-        """The build is done; the library leaves out the last steps of some phases."""
+        """Report that the build is done; the library skips the last steps of some phases."""
         self._report(1.0)
 
     def finish(self, phase: str) -> None:
-        """A phase ends."""
+        """Record that a phase ended."""
         with self._lock:
             self._phases.pop(phase, None)
 
@@ -62,9 +62,9 @@ class _Phase:
     def __init__(self, outer: _Phase | None, steps: int) -> None:
         self.outer, self.steps, self.done = outer, steps, 0
 
-    def share(self, inside: float = 0.0) -> float:
-        """Of the whole build, where so much of the step under way is done inside it."""
-        own = min((self.done + inside) / self.steps, 1.0)
+    def share(self, partial: float = 0.0) -> float:
+        """The completed share of the whole build; `partial` is the completed part of the current step."""
+        own = min((self.done + partial) / self.steps, 1.0)
         return own if self.outer is None else self.outer.share(own)
 
 

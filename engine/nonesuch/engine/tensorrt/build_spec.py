@@ -1,7 +1,7 @@
-"""All that decides what a plan is; its hash names the plan in the cache.
+"""Everything that determines a plan; its hash is the plan's key in the cache.
 
-Two builds of one spec are not byte for byte the same (kernels are chosen by timing, and TensorRT-RTX writes what varies
-from run to run), so a plan is known by what went in, and its own sha256 is kept beside it.
+Two builds of one spec differ in their bytes (kernels are chosen by timing, and TensorRT-RTX's output varies between
+runs), so the inputs identify a plan, and its own sha256 is stored beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .batch_profile import BatchProfile, BatchSize
 from .library import Library
 
 SCHEMA = 1
-"""Of the spec and of what is built from it: a change of the builder that changes plans is a new number."""
+"""The version of the spec and of the builder: a change of the builder that changes plans needs a new number."""
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 _PORTABLE = (80, 86, 89)
@@ -27,7 +27,7 @@ _PORTABLE_FROM = 120
 
 
 class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An input or output: [N, *shape] of a dtype that numpy knows by this name."""
+    """An input or output: [N, *shape] with the name of a numpy dtype."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,21 +35,21 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BuildSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One plan, before it is built.
+    """The description of one plan to build.
 
     Attributes:
-        backend: the product, and `library_version` its full version: a plan runs on no other.
-        platform: of the machine that runs it: "linux-x86_64".
-        sms: the compute capabilities it is built for ahead of time; empty for the portable plan of TensorRT-RTX
-            (8.0, 8.6, 8.9, 12.0 and later), and for TensorRT, which builds for the GPU that it runs on.
-        gpu: that GPU's name, with its capability and its number of multiprocessors; None where built ahead of time.
-        profiles: as `make_profiles` gives them for `batch_sizes`.
+        backend: the product; `library_version` is its full version, and a plan only runs on this version.
+        platform: of the machine that runs the plan, such as "linux-x86_64".
+        sms: the compute capabilities to build for ahead of time; empty for the portable plan of TensorRT-RTX (8.0, 8.6,
+            8.9, 12.0 and later), and for TensorRT, which builds for the GPU that it runs on.
+        gpu: the name of that GPU, with its capability and number of multiprocessors; None if built ahead of time.
+        profiles: the result of `make_profiles` for `batch_sizes`.
         tf32: whether float32 products may be computed in TF32.
-        workspace_mib: most scratch memory that a kernel may take; None is the library's choice.
+        workspace_mib: max scratch memory of a kernel; None is the library's default.
         model_id: sha256 of the weights.
-        graph: the graph's file in the artifact, and `graph_sha256` its hash.
-        precision: of the graph, which says what is computed in which type.
-        inputs: of the graph; `output` likewise.
+        graph: the graph's file in the artifact; `graph_sha256` is its hash.
+        precision: of the graph, which sets the type of each operation.
+        inputs: the inputs of the graph; `output` is its output.
     """
 
     schema: int = SCHEMA
@@ -78,13 +78,13 @@ class BuildSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def target(self) -> str:
-        """What it is built for, in a word: "ampere+", "sm86-sm89", or the GPU's capability."""
+        """A short name of the target: "ampere+", "sm86-sm89", or the GPU's capability."""
         if self.gpu is not None:
             return f"sm{self.gpu_sm}"
         return "-".join(f"sm{sm}" for sm in self.sms) or "ampere+"
 
     def runs_on(self, gpu: Gpu) -> bool:
-        """Whether the plan is for this GPU."""
+        """Whether the plan runs on this GPU."""
         if self.gpu is not None:
             return (self.gpu, self.gpu_sm, self.gpu_multiprocessors) == (gpu.name, gpu.sm, gpu.multiprocessors)
         if self.sms:
@@ -105,7 +105,7 @@ class BuildSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         tf32: bool = True,
         workspace_mib: int | None = None,
     ) -> BuildSpec:
-        """The spec of one variant; `gpu` is the one that TensorRT builds for."""
+        """The spec of one variant; `gpu` is the GPU that TensorRT builds for."""
         manifest = artifact.manifest
         picture = (manifest.resolution, manifest.resolution, manifest.channels)
         return cls(

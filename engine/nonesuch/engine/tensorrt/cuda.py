@@ -1,4 +1,4 @@
-"""The CUDA objects that a runtime needs: a device, one stream, device and pinned memory. Made by cuda-core, no torch.
+"""The CUDA objects of a runtime: a device, one stream, device and pinned memory. Uses cuda-core, not torch.
 
 Source of the calls: cuda-core's documentation, modules `cuda.core` and `cuda.core.graph`.
 """
@@ -16,7 +16,7 @@ from ..runtime_import import import_runtime
 
 
 def select_device(ordinal: int) -> Any:
-    """Make a device current on the calling thread, as CUDA keeps it for each thread; cuda-core's `Device`.
+    """Make a device current on the calling thread, and return cuda-core's `Device`; CUDA tracks it per thread.
 
     Raises:
         BackendUnavailableError: cuda-core is not installed.
@@ -32,7 +32,7 @@ def select_device(ordinal: int) -> Any:
 
 
 class Cuda:
-    """One device and one stream of our own on it; all work of a session is ordered by that stream.
+    """One device and one stream on it, which orders all work of a session.
 
     Raises:
         BackendUnavailableError: cuda-core is not installed.
@@ -47,40 +47,40 @@ class Cuda:
 
     @property
     def handle(self) -> int:
-        """The stream as TensorRT takes it."""
+        """The handle of the stream, for TensorRT."""
         return int(self.stream.handle)
 
     def enter(self) -> None:
-        """Make the device current on the calling thread; CUDA keeps one context a thread."""
+        """Make the device current on the calling thread; CUDA has one context per thread."""
         self.device.set_current()
 
     def device_memory(self, size: int) -> Any:
-        """A `Buffer` of so many bytes on the device."""
+        """Allocate a `Buffer` of `size` bytes on the device."""
         return self.device.allocate(size, stream=self.stream)
 
     def pinned_memory(self, size: int) -> Any:
-        """A `Buffer` of so many bytes of the host's memory that the device reads and writes directly."""
+        """Allocate a `Buffer` of `size` bytes of host memory that the device reads and writes directly."""
         return self._pinned.allocate(size)
 
     def event(self) -> Any:
-        """An event; a thread that waits for it sleeps."""
+        """An event; threads that wait for it sleep."""
         return self.device.create_event(self._core.EventOptions(blocking_sync=True))
 
     def copy(self, target: Any, source: Any, size: int) -> None:
-        """Copy the first `size` bytes of a buffer into another, in the order of the stream."""
+        """Enqueue a copy of the first `size` bytes of a buffer into another."""
         self._part(target, size).copy_from(self._part(source, size), stream=self.stream)
 
     def capture(self) -> Any:
-        """A graph builder of the stream, which records what is put into the stream from now on."""
+        """Begin to record the work of the stream in a graph builder."""
         builder = self.stream.create_graph_builder()
         return builder.begin_building("thread_local")
 
     def synchronize(self) -> None:
-        """Wait for everything in the stream; raises what went wrong in it."""
+        """Wait for all work in the stream; raises its errors."""
         self.stream.sync()
 
     def close(self) -> None:
-        """Give the stream back."""
+        """Release the stream."""
         self.stream.close()
 
     def _part(self, buffer: Any, size: int) -> Any:
@@ -88,8 +88,8 @@ class Cuda:
 
 
 def view_of(buffer: Any, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    """An array over the start of a pinned buffer; valid as long as the buffer is open."""
-    # ctypes reads the address itself: no copy, and the host's view has no stream to wait for.
+    """An array over the start of a pinned buffer; valid while the buffer is open."""
+    # ctypes maps the address without a copy, and without waiting for a stream.
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     memory = (ctypes.c_ubyte * size).from_address(int(buffer.handle))
     array: NDArray[Any] = np.frombuffer(memoryview(memory), dtype=np.dtype(dtype)).reshape(shape)

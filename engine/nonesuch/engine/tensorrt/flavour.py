@@ -1,7 +1,7 @@
 """The two products that build and run plans: TensorRT, and TensorRT-RTX for GeForce and RTX cards.
 
-Their Python interfaces have the same names but for a few; what one lacks is found by asking the module, never by its
-version. What differs in kind stands here.
+Their Python interfaces share nearly all names; the code checks the module for the rest, never the version. This module
+has the other differences.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class Flavour:
     """One product.
 
     Attributes:
-        name: as the backend is called.
-        module: what is imported.
-        extra: what brings it: pip install 'nonesuch[extra]'.
-        ahead_of_time: it builds for GPUs that are not there, and on machines without one.
-        install: how to get it, for messages.
+        name: the name of the backend.
+        module: the Python module.
+        extra: the extra that installs it: pip install 'nonesuch[extra]'.
+        ahead_of_time: whether it builds for other GPUs, and on machines without a GPU.
+        install: how to install it, for messages.
     """
 
     name: str
@@ -53,11 +53,11 @@ FLAVOURS = {
 
 
 def find_flavour(name: str) -> Flavour:
-    """The product of that name.
+    """The product of a backend.
 
     Raises:
-        BackendUnavailableError: there is none.
+        BackendUnavailableError: the backend does not use plans.
     """
     if name not in FLAVOURS:
-        raise BackendUnavailableError(f"backend {name!r} has no plans; there are {', '.join(FLAVOURS)}")
+        raise BackendUnavailableError(f"backend {name!r} does not use plans; use {', '.join(FLAVOURS)}")
     return FLAVOURS[name]

@@ -1,4 +1,4 @@
-"""One loaded TensorRT product: its module, its version, its logger, and what it can do."""
+"""One loaded TensorRT product: its module, version, logger and capabilities."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .library_log import LibraryLog, make_logger
 
 
 class Library:
-    """What the rest of the package calls; nothing of it needs a driver.
+    """A TensorRT product; usable without a driver.
 
     Attributes:
-        flavour: which product.
+        flavour: the product.
         trt: the module.
-        version: as the module says, in full.
-        log: everything the library says.
+        version: the full version of the module.
+        log: the messages of the library.
         logger: for the library's constructors.
     """
 
@@ -28,7 +28,7 @@ class Library:
         self.trt = trt
         self.version = str(trt.__version__)
         self.log = LibraryLog()
-        # TensorRT 10.3 is the oldest whose contexts take memory from outside by size, and that JetPack 6 has.
+        # TensorRT 10.3, in JetPack 6, is the oldest version whose contexts accept external memory by size.
         if not hasattr(getattr(trt, "IExecutionContext", None), "update_device_memory_size_for_shapes"):
             raise BackendUnavailableError(
                 f"{flavour.module} {self.version} is too old; plans need 10.3 or later: {flavour.install}"
@@ -37,7 +37,7 @@ class Library:
 
     @property
     def targets(self) -> tuple[int, ...]:
-        """The compute capabilities it builds for without such a GPU: 86 for 8.6; empty where it cannot."""
+        """The compute capabilities that it builds for ahead of time, such as 86 for 8.6; empty if it cannot."""
         capabilities = getattr(self.trt, "ComputeCapability", None)
         if capabilities is None:
             return ()
@@ -50,10 +50,10 @@ class Library:
 
 @cache
 def load_library(name: str) -> Library:
-    """The product of that name, loaded once a process.
+    """Load the product of a backend, once per process.
 
     Raises:
-        BackendUnavailableError: it is not installed, does not load, or is too old.
+        BackendUnavailableError: the product is not installed, does not load, or is too old.
     """
     flavour = find_flavour(name)
     if find_spec(flavour.module) is None:

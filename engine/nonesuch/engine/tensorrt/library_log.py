@@ -1,7 +1,7 @@
-"""What TensorRT says: the one logger of a process, because the library ignores every further one.
+"""TensorRT's log: one logger per process, because the library ignores any further logger.
 
-The library reports most failures as a None or a False and the reason only here, so errors are kept until somebody who
-met such a failure drains them into a message of its own.
+The library returns None or False for most failures and logs the reason only here, so errors are kept until the caller
+drains them into its own message.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_MOST_ERRORS = 64
+_MAX_ERRORS = 64
 _ERROR = 1  # ILogger.Severity: INTERNAL_ERROR 0, ERROR 1, WARNING 2, INFO 3, VERBOSE 4
-_MOST_CHARACTERS = 600
+_MAX_CHARACTERS = 600
 
 
 class LibraryLog:
-    """Keeps the last errors, and everything while somebody listens. The library calls from threads of its own."""
+    """Keeps the last errors, and all messages for listeners. The library calls it from its own threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._errors: deque[str] = deque(maxlen=_MOST_ERRORS)
+        self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
         self._listeners: list[list[str]] = []
 
     def add(self, severity: int, message: str) -> None:
-        """Take one message."""
+        """Add one message."""
         with self._lock:
             if severity <= _ERROR:
                 self._errors.append(message)
@@ -34,16 +34,16 @@ class LibraryLog:
                 listener.append(message)
 
     def drain(self) -> str:
-        """The errors since the last call as one line; a sentence that says so where there were none."""
+        """The errors since the last call as one line, or a text that says that there were none."""
         with self._lock:
             errors = list(dict.fromkeys(" ".join(message.split()) for message in self._errors))
             self._errors.clear()
         text = "; ".join(errors) or "it gave no reason"
-        return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+        return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
     @contextmanager
     def listen(self) -> Iterator[list[str]]:
-        """A list that everything the library says meanwhile is added to."""
+        """Collect all messages of the library in a list while the context is open."""
         lines: list[str] = []
         with self._lock:
             self._listeners.append(lines)
@@ -57,7 +57,7 @@ class LibraryLog:
 def make_logger(trt: Any, log: LibraryLog) -> Any:
     """An `ILogger` of the library's module that writes into the log."""
 
-    class Logger(trt.ILogger):  # type: ignore[misc]  # the module is Any: either product, or neither at this time
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the module is Any
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 

@@ -1,7 +1,7 @@
-"""Compares a plan's images with those of ONNX Runtime on the CPU, before the plan is kept.
+"""Compares a plan's images with those of ONNX Runtime on the CPU, before the plan is stored.
 
-Both run the same graph from the same seeds. Where there is no GPU that the plan is for, or no ONNX Runtime, nothing is
-compared and the record says so; "compared" is written only after a comparison.
+Both run the same graph with the same seeds. Without a GPU for the plan, or without ONNX Runtime, nothing is compared,
+and the record says "not run"; it says "compared" only after a comparison.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..manifest import Variant
 from ..psnr import psnr_db
 from ..session import Batch, SessionOptions
 from ..source import Seeds
-from .batch_profile import profile_of
+from .batch_profile import profile_index
 from .build_spec import BuildSpec
 from .cuda import select_device
 from .library import Library
@@ -33,12 +33,11 @@ _EQUAL_DB = 99.0
 Render = Callable[[Batch], NDArray[np.uint8]]
 
 
-def least_psnr_db(spec: BuildSpec) -> float:
-    """What a plan must reach, dB.
+def min_psnr_db(spec: BuildSpec) -> float:
+    """The minimum PSNR of a plan, in dB.
 
-    A float32 graph differs by the order of its sums, hardly a grey level: 50. With TF32, whose products have 10 bits of
-    mantissa, and in float16, which has as many, by more: 35 still is no difference that an eye finds, and a wrong
-    kernel, an overflow or a swapped channel stays below 25.
+    50 for float32, which only differs by the order of its sums, less than a grey level. 35 for TF32 and float16, which
+    have 10 bits of mantissa: still not visible, while a wrong kernel, an overflow or swapped channels stay below 25.
     """
     return 50.0 if spec.precision == "fp32" and not spec.tf32 else 35.0
 
@@ -46,19 +45,19 @@ def least_psnr_db(spec: BuildSpec) -> float:
 def check_plan(
     library: Library, artifact: Artifact, variant: Variant, spec: BuildSpec, plan: bytes, gpu: Gpu | None = None
 ) -> Numerics:
-    """Compare a plan that was just built, if that can be done here, in one size of each of its profiles.
+    """Compare a new plan if possible on this machine, in one size of each of its profiles.
 
     Args:
-        library: that built it.
+        library: the library that built it.
         artifact: the model.
         variant: its graph.
-        spec: what was built.
-        plan: the plan.
-        gpu: where to run it; None takes the first GPU that it is for.
+        spec: the spec of the plan.
+        plan: the bytes of the plan.
+        gpu: the GPU to run it on; None takes the first GPU that the plan is for.
 
     Raises:
-        BackendError: its images are too far from ONNX Runtime's, or it does not run.
-        PlanError: it does not load.
+        BackendError: the images differ too much from ONNX Runtime's, or the plan does not run.
+        PlanError: the plan does not load.
     """
     driver = find_driver()
     gpu = gpu or next((gpu for gpu in driver.gpus if spec.runs_on(gpu)), None)
@@ -86,8 +85,8 @@ def check_plan(
 
 
 def compared_sizes(spec: BuildSpec) -> tuple[int, ...]:
-    """The smallest size of each profile: profiles have kernels of their own."""
-    first = {profile_of(spec.profiles, size): size for size in reversed(spec.batch_sizes)}
+    """The smallest size of each profile, because each profile has its own kernels."""
+    first = {profile_index(spec.profiles, size): size for size in reversed(spec.batch_sizes)}
     return tuple(sorted(first.values()))
 
 
@@ -100,36 +99,36 @@ def compare_images(
         artifact: the model.
         variant: its graph.
         spec: of the plan.
-        render: the plan.
-        reference: what it is held against.
-        what: names both, for the record.
+        render: runs the plan.
+        reference: runs the reference.
+        what: the names of both, for the record.
 
     Raises:
-        BackendError: the images are too far apart.
+        BackendError: the images differ too much.
     """
     latents, sizes = LatentPipeline(artifact, variant, load_mapping), compared_sizes(spec)
-    least, worst, closest = least_psnr_db(spec), 0, _EQUAL_DB
+    min_db, max_error, worst_db = min_psnr_db(spec), 0, _EQUAL_DB
     for size in sizes:
         found, expected = [], []
         for start in range(0, len(GATE_SEEDS), size):
-            # Seeds that are left over are rendered again, so that the batch is whole.
+            # Seeds are repeated to fill the last batch.
             seeds = [GATE_SEEDS[(start + row) % len(GATE_SEEDS)] for row in range(size)]
             batch = latents.batch(Seeds(seeds), PictureOptions())
             found.append(render(batch))
             expected.append(reference(batch))
         a, b = np.concatenate(found), np.concatenate(expected)
-        worst, psnr = max(worst, int(np.abs(a.astype(np.int16) - b).max())), psnr_db(a, b)
-        closest = min(closest, psnr)
-        if psnr < least:
+        max_error, psnr = max(max_error, int(np.abs(a.astype(np.int16) - b).max())), psnr_db(a, b)
+        worst_db = min(worst_db, psnr)
+        if psnr < min_db:
             raise BackendError(
                 f"the plan of {spec.graph} renders other images than {what}: {psnr:.1f} dB in batches of {size}, "
-                f"largest difference {worst}, where {least:.0f} dB is the least; it was not kept"
+                f"max error {max_error}; the minimum is {min_db:.0f} dB, so the plan was not stored"
             )
     return Numerics(
         status="compared",
         note=what,
-        psnr_db=round(closest, 2),
-        max_error=worst,
+        psnr_db=round(worst_db, 2),
+        max_error=max_error,
         seeds=GATE_SEEDS,
         batch_sizes=sizes,
     )

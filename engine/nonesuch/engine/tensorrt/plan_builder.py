@@ -1,7 +1,7 @@
-"""A graph and a spec -> a plan, by TensorRT's builder.
+"""Builds a plan from a graph and a spec, with TensorRT's builder.
 
-Networks are strongly typed: the graph alone says what is computed in which type. TensorRT 11 and TensorRT-RTX know no
-other kind, and 10.x is told so by a flag that the others ignore.
+Networks are strongly typed: only the graph sets the type of each operation. TensorRT 11 and TensorRT-RTX only support
+this kind; TensorRT 10 needs a flag, which the others ignore.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from .build_progress import BuildProgress, make_monitor
 from .build_spec import BuildSpec
 from .library import Library
 
-# One build at a time: the library has one logger, and the reason of a failure must be that of this build.
+# One build at a time: the library has one logger, and a failure must report the reason of its own build.
 _BUILDING = threading.Lock()
 _MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class BuiltPlan:
-    """A plan's bytes, how long the build took, and the log that it wrote at all levels.
+    """A plan's bytes, the duration of its build, and the log of the build at all levels.
 
-    `timing_cache` is the library's record of kernel timings for later builds; None where it keeps none.
+    `timing_cache` has the library's kernel timings for later builds; None if it does not keep any.
     """
 
     data: bytes
@@ -43,19 +43,19 @@ def build_plan(
     timing_cache: bytes | None = None,
     detailed: bool = False,
 ) -> BuiltPlan:
-    """Build one plan. Blocks for seconds (TensorRT-RTX) to minutes (TensorRT); other threads run meanwhile.
+    """Build one plan. Blocks for seconds (TensorRT-RTX) to minutes (TensorRT); other threads keep running.
 
     Args:
         library: the product that `spec` names.
         graph: the ONNX file.
-        spec: what to build.
-        progress: follows the build and can cancel it.
-        timing_cache: what an earlier build for this GPU left; for TensorRT only.
+        spec: the plan to build.
+        progress: reports progress and can cancel the build.
+        timing_cache: the timings of an earlier build for this GPU; TensorRT only.
         detailed: keep names and types of layers in the plan and in the log.
 
     Raises:
         BackendUnavailableError: the library does not build for the spec's targets.
-        BackendError: it cannot parse or compile the graph; the message has the node, or the library's reason. Or
+        BackendError: the library cannot parse or compile the graph (the message has the node or the reason), or
             `progress` was cancelled.
     """
     progress = progress or BuildProgress()
@@ -76,26 +76,26 @@ def build_plan(
 
 
 class _Build:
-    """The library's objects of one build; the later ones depend on the earlier, so they live and go together."""
+    """The library's objects of one build. They depend on each other, so they are released together."""
 
     def __init__(self, library: Library, spec: BuildSpec, progress: BuildProgress) -> None:
         trt = library.trt
         self.library, self.spec, self.trt = library, spec, trt
-        self.builder = self.made("builder", trt.Builder(library.logger))
-        # Numbered as in the enum; deprecated and ignored where networks are strongly typed anyway.
+        self.builder = self.require("builder", trt.Builder(library.logger))
+        # Deprecated and ignored by the versions that only have strongly typed networks.
         flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        self.network = self.made("network", self.builder.create_network(flags))
-        self.parser = self.made("parser", trt.OnnxParser(self.network, library.logger))
-        self.config = self.made("configuration", self.builder.create_builder_config())
+        self.network = self.require("network", self.builder.create_network(flags))
+        self.parser = self.require("parser", trt.OnnxParser(self.network, library.logger))
+        self.config = self.require("configuration", self.builder.create_builder_config())
         self.monitor = make_monitor(trt, progress)
 
-    def made(self, what: str, value: Any) -> Any:
+    def require(self, what: str, value: Any) -> Any:
         if value is None:
             raise BackendError(f"{self.library.flavour.name} gave no {what}: {self.library.log.drain()}")
         return value
 
     def parse(self, graph: bytes) -> None:
-        """Read the graph, and check that it is the one that the spec describes."""
+        """Parse the graph, and check its inputs and output against the spec."""
         network, parser, spec = self.network, self.parser, self.spec
         if not parser.parse(graph):
             raise BackendError(f"{self.library.flavour.name} cannot read {spec.graph}: {self._parser_errors()}")
@@ -108,7 +108,7 @@ class _Build:
             )
 
     def configure(self, detailed: bool, timing_cache: bytes | None) -> None:
-        """Everything of the spec but the graph."""
+        """Apply the spec to the builder's configuration."""
         trt, config, spec = self.trt, self.config, self.spec
         config.progress_monitor = self.monitor
         if detailed:
@@ -119,21 +119,20 @@ class _Build:
             config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, spec.workspace_mib * _MIB)
         self._target()
         for batch in spec.profiles:
-            profile = self.made("profile", self.builder.create_optimization_profile())
+            profile = self.require("profile", self.builder.create_optimization_profile())
             for tensor in spec.inputs:
-                least, best, most = ((n, *tensor.shape) for n in (batch.least, batch.best, batch.most))
-                profile.set_shape(tensor.name, least, best, most)
+                profile.set_shape(tensor.name, *((n, *tensor.shape) for n in (batch.min, batch.opt, batch.max)))
             if config.add_optimization_profile(profile) < 0:
-                raise BackendError(f"{self.library.flavour.name} refuses the batch sizes: {self.library.log.drain()}")
+                raise BackendError(f"{self.library.flavour.name} rejects the batch sizes: {self.library.log.drain()}")
         if self._has_timing_cache:
-            # One of another version or GPU is refused; then, and for the first build, an empty one is filled.
+            # The library rejects a cache of another version or GPU; then it fills an empty one, as in the first build.
             for data in dict.fromkeys((timing_cache or b"", b"")):
                 cache = config.create_timing_cache(data)
                 if cache is not None and config.set_timing_cache(cache, False):
                     break
 
     def timing_cache(self) -> bytes | None:
-        """What the build learnt of this GPU's kernels; None where the library keeps nothing."""
+        """The kernel timings of the build on this GPU; None if the library does not keep any."""
         if not self._has_timing_cache:
             return None
         cache = self.config.get_timing_cache()
@@ -141,28 +140,28 @@ class _Build:
 
     @property
     def _has_timing_cache(self) -> bool:
-        # TensorRT-RTX times nothing at build time, and calls its timing cache a no-op.
+        # TensorRT-RTX does not time kernels in a build; its timing cache is a no-op.
         return not self.library.flavour.ahead_of_time
 
     def _target(self) -> None:
         trt, config, library = self.trt, self.config, self.library
         if not self.spec.sms:
-            return  # TensorRT builds for the current GPU, TensorRT-RTX for all from Ampere on
+            return  # TensorRT builds for the current GPU, TensorRT-RTX for all GPUs since Ampere
         config.num_compute_capabilities = len(self.spec.sms)
         for index, sm in enumerate(self.spec.sms):
             capability = trt.ComputeCapability.__members__.get(f"SM{sm}")
             if capability is None or not config.set_compute_capability(capability, index):
                 raise BackendUnavailableError(
-                    f"{library.flavour.name} {library.version} does not build for SM {sm}; it takes "
+                    f"{library.flavour.name} {library.version} does not build for SM {sm}; use "
                     f"{', '.join(map(str, library.targets))}"
                 )
 
     def _parser_errors(self) -> str:
-        """Each error with its node, without the library's source lines."""
+        """Each error with its node, without the library's source locations."""
         texts = []
         for index in range(self.parser.num_errors):
             error = self.parser.get_error(index)
             node = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_name() else ""
             texts.append(f"{node}{error.desc()}")
-        self.library.log.drain()  # the same again, in the library's words
+        self.library.log.drain()  # it repeats the same errors
         return "; ".join(dict.fromkeys(" ".join(text.split()) for text in texts)) or "it gave no reason"

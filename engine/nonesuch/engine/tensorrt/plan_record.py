@@ -1,7 +1,7 @@
-"""The sidecar of a plan: JSON beside it that says what it was built from, and whether it was ever compared.
+"""The sidecar of a plan: a JSON file with its spec, its hash and the result of its comparison.
 
-A plan without its sidecar is never loaded: plans are code for a GPU, and the library's own check of them finds damage
-but no tampering.
+A plan is never loaded without its sidecar: plans are code for a GPU, and the library's own check detects damage but not
+tampering.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a plan's images compare with those of ONNX Runtime on the CPU, from the same graph and seeds.
+    """The comparison of a plan's images with those of ONNX Runtime on the CPU, for the same graph and seeds.
 
     Attributes:
-        status: "not run" where there was no device or no ONNX Runtime, with the reason in `note`; else "compared".
+        status: "compared", or "not run" without a device or ONNX Runtime.
         psnr_db: over all seeds; 99 for equal bytes.
         max_error: the largest difference of a pixel, in grey levels.
-        seeds: that were compared, and `batch_sizes` in which: one of each profile.
-        note: with what, or why not.
+        seeds: the compared seeds.
+        batch_sizes: the compared batch sizes, one per profile.
+        note: the reference, or the reason for "not run".
     """
 
     status: str
@@ -41,18 +42,18 @@ class Numerics(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if self.status not in {"not run", "compared"}:
             raise ValueError(f"status {self.status!r} is neither 'not run' nor 'compared'")
         if (self.status == "compared") != (self.psnr_db is not None and self.max_error is not None):
-            raise ValueError("only a comparison has figures")
+            raise ValueError("'compared' needs psnr_db and max_error, 'not run' has neither")
 
 
 class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All that is known of a plan besides its bytes.
+    """Everything about a plan except its bytes.
 
     Attributes:
-        spec: what it was built from.
-        plan_sha256: of its bytes, and `plan_bytes` their number.
+        spec: the spec that it was built from.
+        plan_sha256: the hash of its bytes; `plan_bytes` is their number.
         created: UTC, ISO 8601.
-        build_s: how long the build took.
-        numerics: how its images compare with another runtime's.
+        build_s: the duration of the build.
+        numerics: the comparison with another runtime.
     """
 
     spec: BuildSpec
@@ -84,7 +85,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Read a record; `label` names it in errors.
 
         Raises:
-            PlanError: it is no record, or of another version of nonesuch.
+            PlanError: the data is not a record, or is from another version of nonesuch.
         """
         try:
             schema = msgspec.json.decode(data, type=_Header).spec.schema

@@ -1,4 +1,4 @@
-"""Which plan a session or a build wants: product, variant, targets and sizes -> a spec, found or built."""
+"""A request for a plan: product, variant, targets and sizes -> a spec -> a plan, found or built."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from .plan_folder import PlanFolder, StoredPlan
 from .plan_record import PlanRecord
 
 TURING = 75
-"""TensorRT-RTX has no float32 Gemm there, so its plans are built from graphs without any."""
+"""TensorRT-RTX has no float32 Gemm for this SM, so its plans are built from graphs without Gemm."""
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """A wish for a plan.
+    """A plan to find or build.
 
     Attributes:
         library: the product.
         artifact: the model.
         variant: its graph.
-        batch_sizes: that the plan must run.
-        sms: to build for ahead of time; empty for the portable plan.
+        batch_sizes: the sizes that the plan must run.
+        sms: the compute capabilities to build for ahead of time; empty for the portable plan.
         gpu: the GPU that TensorRT builds for; None ahead of time.
         tf32: allow TF32 in float32 graphs.
-        workspace_mib: most scratch memory of a kernel.
+        workspace_mib: max scratch memory of a kernel.
     """
 
     library: Library
@@ -52,27 +52,27 @@ class PlanRequest:
 
     @property
     def spec(self) -> BuildSpec:
-        """What would be built.
+        """The spec to build.
 
         Raises:
             BackendUnavailableError: the product does not build for these targets.
             InvalidRequestError: a batch size is out of range.
         """
-        flavour, taken = self.library.flavour, self.library.targets
-        refused = [sm for sm in self.sms if sm not in taken]
-        if refused and not flavour.ahead_of_time:
+        flavour, targets = self.library.flavour, self.library.targets
+        unsupported = [sm for sm in self.sms if sm not in targets]
+        if unsupported and not flavour.ahead_of_time:
             raise BackendUnavailableError(
-                f"{flavour.name} builds for the GPU that it runs on, not for SM {', '.join(map(str, refused))}; run "
-                "the build there, without --sm"
+                f"{flavour.name} builds for the GPU that it runs on, not for SM {', '.join(map(str, unsupported))}; "
+                "build on that machine, without --sm"
             )
-        if refused:
+        if unsupported:
             raise BackendUnavailableError(
-                f"{flavour.name} {self.library.version} does not build for SM {', '.join(map(str, refused))}; it takes "
-                f"{', '.join(map(str, taken))}"
+                f"{flavour.name} {self.library.version} does not build for SM {', '.join(map(str, unsupported))}; use "
+                f"{', '.join(map(str, targets))}"
             )
         if TURING in self.sms and (len(self.sms) > 1 or self.variant.linear != "conv1x1"):
             raise BackendUnavailableError(
-                f"SM {TURING} needs a plan of its own, from a graph whose products are 1x1 convolutions; export one "
+                f"SM {TURING} needs its own plan, from a graph whose products are 1x1 convolutions; export one "
                 "with nonesuch export --linear gemm,conv1x1"
             )
         return BuildSpec.of(
@@ -88,11 +88,11 @@ class PlanRequest:
         )
 
     def build(self, cache: PlanCache, progress: BuildProgress | None = None, *, replace: bool = False) -> StoredPlan:
-        """The plan from the cache, built if it is not there.
+        """The plan from the cache; builds it if it is missing.
 
         Raises:
             BackendUnavailableError, InvalidRequestError: as `spec`.
-            BackendError: the build failed, was cancelled, or its images are wrong.
+            BackendError: the build failed or was cancelled, or the plan's images are wrong.
             PlanError: the cache cannot be read or written.
         """
         spec = self.spec
@@ -104,10 +104,10 @@ class PlanRequest:
         return cache.get(spec, make, replace=replace)
 
     def record(self, spec: BuildSpec, built: BuiltPlan) -> PlanRecord:
-        """The sidecar of a plan that was just built; compares its images where that can be done.
+        """The sidecar of a new plan; compares its images if possible.
 
         Raises:
-            BackendError: its images are wrong.
+            BackendError: the plan's images are wrong.
         """
         return PlanRecord.of(
             spec,
@@ -117,48 +117,48 @@ class PlanRequest:
             numerics=check_plan(self.library, self.artifact, self.variant, spec, built.data, self.gpu),
         )
 
-    def kept(self, cache: PlanCache, gpu: Gpu, max_batch_size: int) -> StoredPlan | None:
-        """The plan of the cache for this GPU: the one that `build` would make, else the newest that runs such batches.
+    def find_cached(self, cache: PlanCache, gpu: Gpu, max_batch_size: int) -> StoredPlan | None:
+        """The cached plan for this GPU: the one that `build` would make, else the newest that runs such batches.
 
         Raises:
-            PlanError: that plan is damaged, or the cache belongs to somebody else.
+            PlanError: that plan is damaged, or the cache belongs to another user.
         """
         exact = cache.find(self.spec)
         if exact is not None:
             return exact
         folder, found = cache.folder(self.artifact.manifest.model_id), []
         for name in folder.names():
-            with contextlib.suppress(PlanError):  # another plan's damage is not in the way of this one
+            with contextlib.suppress(PlanError):  # skip other plans that are damaged
                 plan = folder.get(name)
-                if plan is not None and plan.path.exists() and not self._misfit(plan.record.spec, gpu):
+                if plan is not None and plan.path.exists() and not self._mismatch(plan.record.spec, gpu):
                     found.append(plan)
         enough = [plan for plan in found if plan.record.spec.batch_sizes[-1] >= max_batch_size]
         return max(enough, key=lambda plan: plan.record.created, default=None)
 
-    def shipped(self, folder: Path, gpu: Gpu, max_batch_size: int) -> StoredPlan:
-        """The plan of a folder that was filled elsewhere which fits this GPU best.
+    def find_in_folder(self, folder: Path, gpu: Gpu, max_batch_size: int) -> StoredPlan:
+        """The plan in a folder of prebuilt plans that fits this GPU best.
 
-        Of several, the one with the smallest largest batch that is enough, else the one with the largest.
+        Of several, the one with the smallest sufficient max batch size, else the one with the largest.
 
         Raises:
-            PlanError: none fits; the message says what there is.
+            PlanError: no plan fits; the message lists the plans.
         """
         if not folder.is_dir():
-            raise PlanError(f"there is no folder {folder}; fill one with: nonesuch build ARTIFACT --into {folder}")
+            raise PlanError(f"folder {folder} not found; create it with: nonesuch build ARTIFACT --into {folder}")
         plans = list(PlanFolder(folder).plans())
-        fitting = [plan for plan in plans if not self._misfit(plan.record.spec, gpu)]
+        fitting = [plan for plan in plans if not self._mismatch(plan.record.spec, gpu)]
         if not fitting:
-            reasons = dict.fromkeys(f"{plan.path.name}: {self._misfit(plan.record.spec, gpu)}" for plan in plans)
+            reasons = dict.fromkeys(f"{plan.path.name}: {self._mismatch(plan.record.spec, gpu)}" for plan in plans)
             raise PlanError(
                 f"{folder} has no plan of {self.variant.file} for {gpu.name} (SM {gpu.sm}) and "
-                f"{self.library.flavour.name} {self.library.version}; it has {'; '.join(reasons) or 'none at all'}"
+                f"{self.library.flavour.name} {self.library.version}; it has {'; '.join(reasons) or 'no plans'}"
             )
         enough = [plan for plan in fitting if plan.record.spec.batch_sizes[-1] >= max_batch_size]
         return min(enough or fitting, key=lambda plan: plan.record.spec.batch_sizes[-1] * (1 if enough else -1))
 
     def _build(self, spec: BuildSpec, cache: PlanCache, progress: BuildProgress | None) -> BuiltPlan:
         graph, timings = self.artifact.read(self.variant.file), None
-        if self.gpu is not None:  # TensorRT builds for the device that is current on this thread
+        if self.gpu is not None:  # TensorRT builds for the current device of this thread
             select_device(self.gpu.ordinal)
             timings = cache.read_timings(spec)
         built = build_plan(self.library, graph, spec, progress, timing_cache=timings)
@@ -166,8 +166,8 @@ class PlanRequest:
             cache.write_timings(spec, built.timing_cache)
         return built
 
-    def _misfit(self, spec: BuildSpec, gpu: Gpu) -> str:
-        """Why a plan does not fit; empty where it does."""
+    def _mismatch(self, spec: BuildSpec, gpu: Gpu) -> str:
+        """The reason why a plan does not fit; empty if it does."""
         library = self.library
         if spec.graph_sha256 != self.variant.sha256:
             return f"of another graph ({spec.graph}, {spec.precision})"

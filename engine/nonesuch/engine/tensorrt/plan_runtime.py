@@ -1,11 +1,11 @@
-"""Runs a plan on one GPU: everything is allocated when it opens, and two batches are on their way at a time.
+"""Runs a plan on one GPU: allocates everything when it opens, and keeps two batches in flight.
 
     host  write 1 | write 2 | wait 1 | read 1 | write 3 ...
     GPU             copy, run, copy 1 | copy, run, copy 2 | ...
 
-All work is in one stream, so a batch's copies and its run are ordered behind those of the batch before it, and one set
-of device buffers serves both; only the pinned memory is there twice. The host prepares a batch and takes the images of
-another while the device works.
+All work is in one stream, so the copies and the run of a batch follow those of the batch before it, and both share one
+set of device buffers; only the pinned memory exists twice. While the device works, the host prepares one batch and
+reads the images of another.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, DeviceLostError, NonesuchError, PlanError
 from .batch_context import BatchContext
-from .batch_profile import profile_of
+from .batch_profile import profile_index
 from .build_spec import BuildSpec
 from .cuda import Cuda
 from .library import Library
@@ -31,21 +31,21 @@ IN_FLIGHT = 2
 
 
 class PlanRuntime:
-    """One plan, opened on one device; `run` may be called by `IN_FLIGHT` threads.
+    """One plan, opened on one device; `IN_FLIGHT` threads may call `run`.
 
     Args:
-        library: that built the plan.
-        plan: its bytes, which somebody has checked.
-        spec: what the plan was built from.
-        ordinal: of the GPU.
-        batch_sizes: the sizes that will be run; each is inside a profile of the plan.
+        library: the library that built the plan.
+        plan: its bytes, whose hash was checked.
+        spec: the spec of the plan.
+        ordinal: the ordinal of the GPU.
+        batch_sizes: the sizes to run; each is inside a profile of the plan.
         cuda_graphs: launch each size as a CUDA graph.
 
     Raises:
         BackendUnavailableError: cuda-core is not installed.
-        PlanError: the plan is not for this GPU or version, or not what the spec says.
+        PlanError: the plan is not for this GPU or version, or does not match the spec.
         InvalidRequestError: a batch size is outside every profile.
-        BackendError: the library refuses; the message has its reason.
+        BackendError: the library failed; the message has its reason.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PlanRuntime:
         batch_sizes: Sequence[int],
         cuda_graphs: bool = False,
     ) -> None:
-        profiles = {size: profile_of(spec.profiles, size) for size in batch_sizes}
+        profiles = {size: profile_index(spec.profiles, size) for size in batch_sizes}
         self._library, self._spec = library, spec
         try:
             self._cuda = Cuda(ordinal)
@@ -85,56 +85,56 @@ class PlanRuntime:
         except BaseException as error:
             try:
                 if isinstance(error, Exception):
-                    self._settle(error, "while the plan was opened")
+                    self._raise_failure(error, "while the plan was opened")
                 raise
             finally:
-                with contextlib.suppress(Exception):  # what failed first says more
+                with contextlib.suppress(Exception):  # the first error says more
                     self.close()
 
     def run(self, feeds: Mapping[str, NDArray[np.float32]], batch_size: int) -> NDArray[np.uint8]:
-        """Render one batch; blocks until its images are here.
+        """Render one batch; blocks until its images are ready.
 
         Args:
-            feeds: float32 [batch_size, ...] by the names of the inputs.
+            feeds: float32 [batch_size, ...] by input name.
             batch_size: one of the sizes that the runtime was opened for.
 
         Returns:
-            uint8 [batch_size, H, W, C], the caller's own.
+            uint8 [batch_size, H, W, C], a copy.
 
         Raises:
-            DeviceLostError: the device failed in a way that only a new process can mend.
-            BackendError: the library refuses to run, or CUDA has no memory.
+            DeviceLostError: the device failed, and only a new process can use it again.
+            BackendError: the library refuses to run, or CUDA is out of memory.
         """
         staging = self._staging.get()
         try:
             self._cuda.enter()
             staging.write(feeds)
             with self._enqueueing:
-                self._library.log.drain()  # what it says from here on is about this batch
+                self._library.log.drain()  # later messages are about this batch
                 self._enqueue(staging, self._contexts[batch_size])
             staging.done.sync()
             return staging.read(batch_size)
         except Exception as error:
-            self._settle(error, f"with {batch_size} images")
+            self._raise_failure(error, f"with {batch_size} images")
             raise
         finally:
             self._staging.put(staging)
 
     def close(self) -> None:
-        """Give everything back, the later first. No run may be on its way."""
-        with contextlib.ExitStack() as last_first:  # all of it goes, also after one has failed
-            last_first.callback(self._cuda.close)
+        """Release everything in reverse order. No batch may be in flight."""
+        with contextlib.ExitStack() as stack:  # continues after a failure
+            stack.callback(self._cuda.close)
             for buffer in self._memory.values():
-                last_first.callback(buffer.close, self._cuda.stream)
+                stack.callback(buffer.close, self._cuda.stream)
             while not self._staging.empty():
-                last_first.callback(self._staging.get().close)
-            last_first.callback(self._forget)
+                stack.callback(self._staging.get().close)
+            stack.callback(self._release_library)
             for context in self._contexts.values():
-                last_first.callback(context.close)
+                stack.callback(context.close)
             self._cuda.enter()
 
-    def _forget(self) -> None:
-        """Let go of the library's objects: contexts before the engine, and the engine before its runtime."""
+    def _release_library(self) -> None:
+        """Release the library's objects: contexts before the engine, and the engine before its runtime."""
         self._contexts.clear()
         self._engine = None
         self._runtime = None
@@ -160,18 +160,19 @@ class PlanRuntime:
             )
 
     def _allocate(self, max_batch_size: int) -> None:
-        """Buffers for the largest batch, and one piece of memory for activations: only one batch runs at a time."""
+        """Allocate buffers for the largest batch, and one activation memory, because only one batch runs at a time."""
         spec, cuda = self._spec, self._cuda
         for tensor in (*spec.inputs, spec.output):
             self._memory[tensor.name] = cuda.device_memory(byte_size(tensor, max_batch_size))
         addresses = {name: int(buffer.handle) for name, buffer in self._memory.items()}
-        most = max(context.activation_bytes for context in self._contexts.values())
+        activation_bytes = max(context.activation_bytes for context in self._contexts.values())
         activation = 0
-        if most:
-            self._memory["/activation"] = cuda.device_memory(most)  # no name of a tensor begins with a slash
+        if activation_bytes:
+            # Tensor names never begin with a slash.
+            self._memory["/activation"] = cuda.device_memory(activation_bytes)
             activation = int(self._memory["/activation"].handle)
         for context in self._contexts.values():
-            context.bind(addresses, activation, most)
+            context.bind(addresses, activation, activation_bytes)
         for _ in range(IN_FLIGHT):
             self._staging.put(Staging(cuda, spec, max_batch_size))
 
@@ -183,17 +184,17 @@ class PlanRuntime:
         cuda.copy(staging.output, self._memory[spec.output.name], byte_size(spec.output, size))
         cuda.stream.record(staging.done)
 
-    def _settle(self, error: Exception, when: str) -> None:
-        """After a failure: wait until nothing uses the batch's memory, and find out whether the device still works.
+    def _raise_failure(self, error: Exception, when: str) -> None:
+        """Wait until the batch's memory is unused, then raise DeviceLostError if the device is lost, or a BackendError.
 
-        A CUDA error that came from the device stays: every later call gives it again (CUDA Driver API, CUresult). So a
-        stream that cannot even be waited for says that the process has lost its device.
+        Returns for errors of our own. A CUDA error of the device is sticky: every later call returns it again (CUDA
+        Driver API, CUresult). So if synchronizing the stream fails, the process has lost its device.
         """
         try:
             self._cuda.synchronize()
         except Exception as again:
             raise DeviceLostError(
-                f"the GPU failed and this process cannot use it any more ({again}); start the process again"
+                f"the GPU failed and this process can no longer use it ({again}); restart the process"
             ) from error
         if not isinstance(error, NonesuchError):
             raise BackendError(f"CUDA failed {when}: {error}; {self._library.log.drain()}") from error

@@ -16,10 +16,10 @@ from .plan_runtime import IN_FLIGHT, PlanRuntime
 
 
 class TensorRtSession(Session):
-    """One plan on one GPU. Its sizes of batch are the plan's; a batch between two of them is padded.
+    """One plan on one GPU, with the plan's batch sizes; a batch between two of them is padded.
 
     Attributes:
-        plan: what it runs.
+        plan: the plan.
     """
 
     max_in_flight = IN_FLIGHT
@@ -42,21 +42,21 @@ class TensorRtSession(Session):
 
     @property
     def identity(self) -> str:
-        """Product, version, GPU and plan: two builds of one graph may choose other kernels."""
+        """Product, version, GPU and plan, because two builds of one graph may choose different kernels."""
         name, gpu = self._library.flavour.name, self._gpu
         plan = self.plan.record.plan_sha256[:12]
         return f"{name} {self._library.version} on {gpu.name} (SM {gpu.sm}), plan {plan}"
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The plan's sizes, up to the first that holds `max_batch_size`."""
-        sizes, most = self.plan.record.spec.batch_sizes, self.options.max_batch_size
-        allowed = [size for size, below in zip(sizes, (0, *sizes), strict=False) if below < most]
+        """The plan's sizes, up to the first that fits `max_batch_size`."""
+        sizes, max_size = self.plan.record.spec.batch_sizes, self.options.max_batch_size
+        allowed = [size for size, smaller in zip(sizes, (0, *sizes), strict=False) if smaller < max_size]
         return (allowed[-1],) if self.options.deterministic else tuple(allowed)
 
     @property
     def preferred_batch_size(self) -> int:
-        """The largest that one run takes."""
+        """The largest size of one run."""
         return min(self.options.max_batch_size, self.batch_sizes[-1])
 
     def _open(self) -> None:

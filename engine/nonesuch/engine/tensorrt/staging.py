@@ -1,4 +1,4 @@
-"""The host's side of one batch on its way: pinned memory for what goes to the device and for what comes back."""
+"""The host memory of one batch in flight: pinned buffers for its inputs and its images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .cuda import Cuda, view_of
 
 
 def byte_size(tensor: TensorSpec, batch_size: int) -> int:
-    """The bytes of a batch of a tensor."""
+    """The size in bytes of a tensor for a batch."""
     return batch_size * int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
 
 
@@ -22,7 +22,7 @@ class Staging:
     Attributes:
         inputs: the buffers of the inputs, by name.
         output: the buffer of the images.
-        done: the event that says that the images are in `output`.
+        done: the event after which the images are in `output`.
     """
 
     def __init__(self, cuda: Cuda, spec: BuildSpec, max_batch_size: int) -> None:
@@ -32,19 +32,19 @@ class Staging:
         self.done = cuda.event()
 
     def write(self, feeds: Mapping[str, NDArray[np.float32]]) -> None:
-        """Take the inputs of a batch, float32 [n, ...] by name."""
+        """Copy the inputs of a batch, float32 [n, ...] by name, into the buffers."""
         for tensor in self._spec.inputs:
             array = feeds[tensor.name]
             view_of(self.inputs[tensor.name], array.shape, tensor.dtype)[...] = array
 
     def read(self, batch_size: int) -> NDArray[np.uint8]:
-        """The images of a batch, uint8 [n, H, W, C]: a copy, because the next batch writes here."""
+        """Copy the images of a batch, uint8 [n, H, W, C], because the next batch overwrites them."""
         output = self._spec.output
         images: NDArray[np.uint8] = view_of(self.output, (batch_size, *output.shape), output.dtype).copy()
         return images
 
     def close(self) -> None:
-        """Give the memory back; nothing may be on its way."""
+        """Release the memory; no batch may be in flight."""
         for buffer in (*self.inputs.values(), self.output):
             buffer.close()
         self.done.close()

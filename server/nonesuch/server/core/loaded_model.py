@@ -210,7 +210,7 @@ class LoadedModel:
         with queued:
             batch = await self.on_mapping_thread(partial(self._prepare, request))
             rendered = await queued.render(batch)
-        shaped_by = request.picture.words
+        shaped_by = request.picture.describe()
         record = ImageRecord(self.name, self.manifest.model_id, request.seed, request.psi, shaped_by)
         encoding = time.monotonic()
         data = await asyncio.wrap_future(self._encoders.submit(rendered.image, request.encode, record))
