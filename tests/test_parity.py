@@ -59,7 +59,8 @@ def test_our_onnx_shows_the_originals_pictures(
 def test_our_torch_reference_shows_the_originals_pictures(faces_home: Home, original: NDArray[np.uint8]) -> None:
     import torch
 
-    from nonesuch.export.reference.mobilestylegan import MobileStyleGAN, to_uint8
+    from nonesuch.export.reference.mobilestylegan import MobileStyleGAN
+    from nonesuch.export.reference.rendering import to_uint8
 
     entry = find_entry("faces")
     network = MobileStyleGAN.from_checkpoint(entry.read(faces_home.downloads / entry.file.filename))

@@ -1,4 +1,4 @@
-"""For the exporter's tests: the tiny model as the wheel that `formats.random_face` reads, and a runner of graphs."""
+"""Fixtures for the exporter's tests: the tiny model as a `random-face` wheel, and a graph runner."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ELEMENT_TYPES = {"float32": "f32", "int64": "i64"}
 
 
 class IrWriter:
-    """Writes OpenVINO IR: layers with one output each, and the constants' bytes."""
+    """Writes OpenVINO IR: layers with one output each, and the bytes of constants."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -78,7 +78,7 @@ def _synthesis(checkpoint: Checkpoint) -> IrWriter:
 
     def modulate(name: str, x: int, *, scaled: bool, transposed: bool = True) -> int:
         weight, bias = tensor(f"{name}.affine.weight"), tensor(f"{name}.affine.bias")
-        if scaled:  # the reader folds the scale back; doubling and halving change no bit
+        if scaled:  # the reader folds the scale; factors of 2 are exact
             weight, bias = weight * np.float32(2), bias * np.float32(2)
         constant = net.constant(weight if transposed else weight.T)
         style = net.layer("MatMul", [w, constant], transpose_b="true" if transposed else "false")
@@ -116,7 +116,7 @@ def _synthesis(checkpoint: Checkpoint) -> IrWriter:
 
 @pytest.fixture(scope="session")
 def wheel_members(checkpoint: Checkpoint) -> dict[str, bytes]:
-    """The tiny model's networks as the wheel has them: file name -> content."""
+    """The tiny model's networks as in the wheel: file name -> content."""
     members = {}
     for net in (_mapping(checkpoint), _synthesis(checkpoint)):
         members[f"{net.name}.xml"], members[f"{net.name}.bin"] = net.xml, bytes(net.data)
@@ -125,12 +125,12 @@ def wheel_members(checkpoint: Checkpoint) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def write_wheel() -> Callable[[Path, Mapping[str, bytes]], Path]:
-    """Writes a wheel with those members."""
+    """Return a function that writes a wheel with the given members."""
 
     def write(path: Path, members: Mapping[str, bytes]) -> Path:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members.items():
-                # A fixed date, so that equal members make equal files.
+                # ZipInfo has a fixed date, so equal members give equal files.
                 archive.writestr(zipfile.ZipInfo(f"random_face/data/{name}"), content, zipfile.ZIP_DEFLATED)
         return path
 
@@ -139,7 +139,7 @@ def write_wheel() -> Callable[[Path, Mapping[str, bytes]], Path]:
 
 @pytest.fixture(scope="session")
 def disguise_ir() -> Callable[[bytes], bytes]:
-    """The same network in an IR that nobody would recognise: other names, ids and order of layers and edges."""
+    """Return a function that rewrites an IR with other names, ids and orders of layers and edges."""
 
     def disguise(xml: bytes) -> bytes:
         root: Any = ElementTree.fromstring(xml)
@@ -160,7 +160,7 @@ def disguise_ir() -> Callable[[bytes], bytes]:
 
 @pytest.fixture(scope="session")
 def run_graph() -> Callable[..., NDArray[Any]]:
-    """Runs an ONNX graph of one output in ONNX Runtime: `run_graph(model, ws=array)`."""
+    """Return a function that runs an ONNX graph with one output: `run_graph(model, ws=array)`."""
 
     def run(model: ir.Model, **inputs: NDArray[Any]) -> NDArray[Any]:
         session = inference_session(ir.to_proto(model).SerializeToString(), SessionOptions(threads=1, spinning=False))

@@ -31,7 +31,7 @@ def saved(checkpoint: Checkpoint, tmp_path: Path) -> Path:
     return tmp_path / "saved"
 
 
-def test_what_was_saved_is_loaded(checkpoint: Checkpoint, saved: Path) -> None:
+def test_a_saved_checkpoint_is_loaded(checkpoint: Checkpoint, saved: Path) -> None:
     loaded = Checkpoint.load(saved)
     assert loaded.config == checkpoint.config
     assert set(loaded.tensors) == set(checkpoint.tensors)
@@ -42,7 +42,7 @@ def test_what_was_saved_is_loaded(checkpoint: Checkpoint, saved: Path) -> None:
     assert loaded.family == "mobilestylegan"
 
 
-def test_views_are_saved_as_they_look(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_views_are_saved_in_logical_order(checkpoint: Checkpoint, tmp_path: Path) -> None:
     name = "mapping.fc0.weight"
     turned = replace(checkpoint, tensors={**checkpoint.tensors, name: checkpoint.tensors[name].T.copy().T})
     assert not turned.tensors[name].flags.c_contiguous
@@ -51,7 +51,7 @@ def test_views_are_saved_as_they_look(checkpoint: Checkpoint, tmp_path: Path) ->
 
 
 def test_the_model_id_is_stable(checkpoint: Checkpoint) -> None:
-    # Of the tiny model; it may change only together with the format of ids, which orphans every artifact.
+    # The id of the tiny model. It changes only with the format of ids, which invalidates every artifact.
     assert checkpoint.model_id == "f45ee5fa8300b570c3df9a0b48daa67726b8b92d643a76324dab12a967221fd3"
     shuffled = Checkpoint(
         config=dict(reversed(list(checkpoint.config.items()))), tensors=dict(reversed(list(checkpoint.tensors.items())))
@@ -78,14 +78,14 @@ def test_any_value_of_the_config_changes_the_model_id(checkpoint: Checkpoint) ->
     assert len(ids) == len(checkpoint.config) + 2
 
 
-def test_saving_leaves_what_is_there_alone(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_saving_keeps_an_existing_folder(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "note").write_text("keep me")
     checkpoint.save(tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["note"]
 
 
-def test_only_the_finished_folder_is_left(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_only_the_finished_folder_remains(checkpoint: Checkpoint, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "deep" / "saved")
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["saved"]
     assert sorted(path.name for path in (tmp_path / "deep" / "saved").iterdir()) == [CONFIG_FILE, TENSORS_FILE]
@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_nothing(checkpoint: Checkpoint, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_many_may_save_at_once(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_concurrent_saves_succeed(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: checkpoint.save(tmp_path / "saved"), range(8)))
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]
@@ -145,7 +145,7 @@ def test_a_damaged_config_is_refused(saved: Path, config: str) -> None:
     refusal(saved)
 
 
-def test_a_config_of_no_text_is_refused(saved: Path) -> None:
+def test_a_config_that_is_not_utf8_is_refused(saved: Path) -> None:
     (saved / CONFIG_FILE).write_bytes(b'{"family": "\xff"}')
     refusal(saved)
 
@@ -158,12 +158,12 @@ def test_a_tensor_is_checked_by_name_and_shape(checkpoint: Checkpoint) -> None:
         checkpoint.tensor("nose", 1)
 
 
-def test_a_checkpoint_lives_under_its_id(checkpoint: Checkpoint, tmp_path: Path) -> None:
+def test_a_checkpoint_is_stored_under_its_id(checkpoint: Checkpoint, tmp_path: Path) -> None:
     folder = Checkpoint.folder(Home(tmp_path), checkpoint.model_id)
     assert folder == tmp_path / "checkpoints" / checkpoint.model_id
 
 
-def test_the_config_on_disk_is_for_people(saved: Path, checkpoint: Checkpoint) -> None:
+def test_the_config_on_disk_is_indented(saved: Path, checkpoint: Checkpoint) -> None:
     text = (saved / CONFIG_FILE).read_text()
     assert json.loads(text) == checkpoint.config
     assert text.startswith("{\n  ")

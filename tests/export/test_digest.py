@@ -61,14 +61,14 @@ def test_one_wrong_image_among_right_ones_is_found(digest: Digest, images: np.nd
     ],
     ids=["upside down", "mirrored", "BGR", "transposed", "a row lower", "a column aside", "one level brighter"],
 )
-def test_what_goes_wrong_in_a_port_is_found(digest: Digest, images: np.ndarray, change: object) -> None:
+def test_typical_errors_of_a_port_are_found(digest: Digest, images: np.ndarray, change: object) -> None:
     assert callable(change)
     means, pixels = digest.compare(change(images))
     assert means > MEAN_TOLERANCE or pixels > PIXEL_TOLERANCE
 
 
-def test_rounding_is_forgiven(digest: Digest, images: np.ndarray) -> None:
-    # One pixel in a hundred off by one, either way: what truncation does to float32 sums of another order.
+def test_rounding_is_tolerated(digest: Digest, images: np.ndarray) -> None:
+    # One pixel in a hundred differs by one level, as after truncating float32 sums in another order.
     random = np.random.RandomState(0)
     steps = random.choice([-1, 0, 1], size=images.shape, p=[0.005, 0.99, 0.005])
     means, pixels = digest.compare(np.clip(images.astype(int) + steps, 0, 255).astype(np.uint8))

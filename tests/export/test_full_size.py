@@ -1,4 +1,4 @@
-"""Networks of the size that people train, with random weights: they export, and agree with torch."""
+"""Networks of usual size with random weights can be exported and agree with torch."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ pytestmark = pytest.mark.slow
 MAX_MEMORY_GIB = 24
 
 
-# StyleGAN3-T at 1024: size and channels behind each layer (Karras et al., arXiv 2106.12423, section 3 and appendix F).
+# StyleGAN3-T at 1024: size and channels after each layer (Karras et al., arXiv 2106.12423, section 3 and appendix F).
 T_SIZES = [36, 36, 36, 52, 52, 84, 148, 148, 276, 276, 532, 1044, 1044, 1044, 1024, 1024]
 T_CHANNELS = [512, 512, 512, 512, 512, 512, 512, 512, 323, 203, 128, 81, 51, 32, 32, 3]
-TAPS = 6  # filter taps a sample of the lower rate
+TAPS = 6  # filter taps per sample of the lower rate
 
 
 def rate(size: int) -> int:
-    """The sampling rate of a padded size: 10 samples of margin on both sides, none behind the last."""
+    """Return the sampling rate of a padded size: 10 samples of margin on both sides, none for 1024."""
     return size - 20 if size != 1024 else 1024
 
 
 def low_pass(factor: int) -> NDArray[np.float32]:
-    """A windowed sinc that passes the lower rate; sums to 1."""
+    """Return a windowed sinc that passes the lower rate; its sum is 1."""
     taps = TAPS * factor
     t = (np.arange(taps) - (taps - 1) / 2) / factor
     kernel = np.sinc(t) * np.kaiser(taps, 6.0)
@@ -52,13 +52,13 @@ def low_pass(factor: int) -> NDArray[np.float32]:
 
 
 def stylegan3_t() -> Checkpoint:
-    made = Randoms(512)
-    made.mapping(512, 2)
+    weights = Randoms(512)
+    weights.mapping(512, 2)
     for name, shape in (("weight", (512, 512)), ("freqs", (512, 2)), ("phases", (512,))):
-        made.normal(f"synthesis.input.{name}", *shape, scale=512**-0.5 if name == "weight" else 1.0)
-    made.tensors["synthesis.input.transform"] = np.eye(3, dtype=np.float32)
-    made.tensors["synthesis.input.affine.weight"] = np.zeros((4, 512), dtype=np.float32)
-    made.tensors["synthesis.input.affine.bias"] = np.array([1, 0, 0, 0], dtype=np.float32)
+        weights.normal(f"synthesis.input.{name}", *shape, scale=512**-0.5 if name == "weight" else 1.0)
+    weights.tensors["synthesis.input.transform"] = np.eye(3, dtype=np.float32)
+    weights.tensors["synthesis.input.affine.weight"] = np.zeros((4, 512), dtype=np.float32)
+    weights.tensors["synthesis.input.affine.bias"] = np.array([1, 0, 0, 0], dtype=np.float32)
     layers = []
     for index, out_size in enumerate(T_SIZES[1:]):
         in_size, inputs, outputs = T_SIZES[index], T_CHANNELS[index], T_CHANNELS[index + 1]
@@ -67,14 +67,14 @@ def stylegan3_t() -> Checkpoint:
         wide = 2 * max(rate(in_size), rate(out_size))
         up, down = (1, 1) if to_rgb else (wide // rate(in_size), wide // rate(out_size))
         filters = {} if to_rgb else {"up_filter": low_pass(up), "down_filter": low_pass(down)}
-        # What the convolution (padded by kernel - 1), the filters and the strides leave over or need on both sides.
+        # The total padding or cropping after the convolution (padded by kernel - 1), the filters and the strides.
         total = (out_size - 1) * down + 1 - (in_size + kernel - 1) * up
         total += sum(len(taps) - 1 for taps in filters.values())
         low = (total + up) // 2
         scope = f"synthesis.L{index}"
-        made.conv(scope, outputs, inputs, kernel, mean=inputs**-0.5 if to_rgb else 1.0)
-        made.tensors[f"{scope}.magnitude_ema"] = np.array(1.0, dtype=np.float32)
-        made.tensors |= {f"{scope}.{name}": taps for name, taps in filters.items()}
+        weights.conv(scope, outputs, inputs, kernel, mean=inputs**-0.5 if to_rgb else 1.0)
+        weights.tensors[f"{scope}.magnitude_ema"] = np.array(1.0, dtype=np.float32)
+        weights.tensors |= {f"{scope}.{name}": taps for name, taps in filters.items()}
         layers.append(
             {
                 "name": f"L{index}_{out_size}_{outputs}",
@@ -105,12 +105,12 @@ def stylegan3_t() -> Checkpoint:
         "layers": layers,
         "source_format": "random",
     }
-    return Checkpoint(config=config, tensors=made.tensors)
+    return Checkpoint(config=config, tensors=weights.tensors)
 
 
 @pytest.mark.parametrize("make", [lambda: stylegan2(1024), stylegan3_t], ids=["stylegan2-f-1024", "stylegan3-t-1024"])
 def test_a_full_size_network_exports_and_agrees_with_torch(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    # The exporter itself compares with the PyTorch reference, and refuses to write what disagrees.
+    # The exporter compares with the PyTorch reference, and raises an error if they disagree.
     artifact = export_checkpoint(make(), tmp_path / "large", name="large", source=SOURCE)
     assert "against PyTorch" in artifact.manifest.checked
     assert artifact.manifest.resolution == 1024
@@ -119,7 +119,7 @@ def test_a_full_size_network_exports_and_agrees_with_torch(make, tmp_path: Path)
 
 
 @pytest.mark.faces
-def test_the_default_model_in_float16_holds_two_hundred_seeds_at_psi_1(faces: Artifact, faces_home: Home) -> None:
+def test_the_default_model_in_float16_renders_two_hundred_seeds_at_psi_1(faces: Artifact, faces_home: Home) -> None:
     entry = find_entry("faces")
     checkpoint = entry.read(faces_home.downloads / entry.file.filename)
     variant = faces.manifest.variants[0]

@@ -1,4 +1,4 @@
-"""NVIDIA's Polygraphy finds nothing to complain of in any exported graph, and TensorRT-RTX's parser takes all of it."""
+"""NVIDIA's Polygraphy finds no problem in any exported graph, and TensorRT-RTX's parser supports all of it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ QUICK = ("tiny", "sg2ada_64", "sg3r_64")
 SLOW = ("sg2ada_cond_32", "sg2ada_resnet_32", "sg3t_64")
 
 
-def variants_of(checkpoint: Checkpoint) -> Iterator[VariantOptions]:
-    """Every option of the family at least once, and both precisions in every form of up-sampling."""
+def sample_variants(checkpoint: Checkpoint) -> Iterator[VariantOptions]:
+    """Yield every option of the family at least once, and both precisions in every form of up-sampling."""
     for form in find_family(checkpoint.family).upsampling:
         yield VariantOptions(upsampling=form)
         if form != "winograd":  # a float32 form
@@ -51,13 +51,13 @@ def check(graph: bytes, path: Path) -> None:
     linted = polygraphy(path.parent, "check", "lint", str(path), "--output", str(report))
     assert linted.returncode == 0, linted.stdout + linted.stderr
     assert json.loads(report.read_text())["lint_entries"] == []
-    asked = polygraphy(path.parent, "inspect", "capability", str(path))
-    assert asked.returncode == 0, asked.stdout + asked.stderr
-    assert "Graph is fully supported by TensorRT" in asked.stdout
+    inspected = polygraphy(path.parent, "inspect", "capability", str(path))
+    assert inspected.returncode == 0, inspected.stdout + inspected.stderr
+    assert "Graph is fully supported by TensorRT" in inspected.stdout
 
 
 @pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
-def test_nothing_is_found_in_the_default_graphs(name: str, tmp_path: Path) -> None:
+def test_no_problem_is_found_in_the_default_graphs(name: str, tmp_path: Path) -> None:
     checkpoint = load(name)
     for precision in ("fp32", "fp16"):
         options = VariantOptions(precision)
@@ -67,15 +67,15 @@ def test_nothing_is_found_in_the_default_graphs(name: str, tmp_path: Path) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
-def test_nothing_is_found_in_any_variant(name: str, tmp_path: Path) -> None:
+def test_no_problem_is_found_in_any_variant(name: str, tmp_path: Path) -> None:
     checkpoint = load(name)
-    for number, options in enumerate(variants_of(checkpoint)):
+    for number, options in enumerate(sample_variants(checkpoint)):
         check(build_variant(checkpoint, options).data, tmp_path / f"{number}.onnx")
 
 
 @pytest.mark.slow
 @pytest.mark.faces
-def test_nothing_is_found_in_the_default_model(faces: Artifact, tmp_path: Path) -> None:
+def test_no_problem_is_found_in_the_default_model(faces: Artifact, tmp_path: Path) -> None:
     for file in faces.manifest.files:
         if file.endswith(".onnx"):
             check(faces.read(file), tmp_path / file)

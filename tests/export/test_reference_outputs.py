@@ -1,7 +1,7 @@
-"""Every checkpoint of the fixtures, from its file to pictures, against what the format's own code made of it.
+"""Compares every fixture checkpoint, from file to pictures, with the output of the format's own code.
 
-The references are float32 on a CPU: `ws` at psi 1, `ws_truncated` at psi 0.7, with a cutoff of 3 where the code has
-one, and `image`, float and not clamped, from `ws_truncated`.
+The references are float32 on a CPU: `ws` at psi 1, `ws_truncated` at psi 0.7, with a cutoff of 3 if the code
+has one, and `image`, float and not clamped, from `ws_truncated`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..conftest import REPOSITORY, TINY_SOURCE
 FIXTURES = sorted(path for path in (REPOSITORY / "tests" / "fixtures").iterdir() if path.suffix in {".pkl", ".pt"})
 # w is the sum of products through at most 4 layers in float32, of order 1.
 WS_TOLERANCE = 1e-5
-# Of the picture's standard deviation. Float32 sums in another order; what is seen is 6e-6 at the most.
+# Of the picture's standard deviation. Float32 sums in another order; at most 6e-6 was measured.
 IMAGE_TOLERANCE = 1e-3
 
 
@@ -50,7 +50,7 @@ class Case:
             self.reference: dict[str, Any] = dict(reference)
 
     def styles(self, **options: Any) -> np.ndarray:
-        """Styles of the reference's latents and classes, one image at a time, as they would be asked for."""
+        """Return styles of the reference's latents and classes, one image at a time, as in requests."""
         latents = LatentPipeline(self.artifact, self.artifact.manifest.variants[0], load_mapping)
         classes = self.reference["c"].argmax(axis=1) if "c" in self.reference else [None] * 4
         rows = [
@@ -69,7 +69,7 @@ def test_every_format_has_a_fixture() -> None:
     assert len(FIXTURES) == 8
 
 
-def test_mapped_and_truncated_styles_are_the_originals(case: Case) -> None:
+def test_mapped_and_truncated_styles_match_the_originals(case: Case) -> None:
     psi = float(case.reference["truncation_psi"])
     wanted = {"ws": {"psi": 1.0}, "ws_truncated": {"psi": psi}, "ws_truncated_cutoff3": {"psi": psi, "cutoff": 3}}
     for name, options in wanted.items():
@@ -78,7 +78,7 @@ def test_mapped_and_truncated_styles_are_the_originals(case: Case) -> None:
 
 
 @pytest.mark.parametrize("n", [1, 3, 4])
-def test_every_exact_variant_shows_the_originals_pictures(case: Case, n: int) -> None:
+def test_every_exact_variant_matches_the_original_pictures(case: Case, n: int) -> None:
     expected = case.reference["image"][:n]
     transform = np.repeat(np.eye(3, dtype=np.float32)[None], n, axis=0)
     for variant in case.artifact.manifest.variants:
@@ -91,8 +91,8 @@ def test_every_exact_variant_shows_the_originals_pictures(case: Case, n: int) ->
         assert worst < IMAGE_TOLERANCE, variant.file
 
 
-def test_from_latents_to_pictures_without_a_detour(case: Case) -> None:
-    """The styles that we make, through the graph that we make: the whole way at once."""
+def test_the_whole_path_from_latents_to_pictures(case: Case) -> None:
+    """Render our own styles with our own graph."""
     psi = float(case.reference["truncation_psi"])
     variant = case.artifact.manifest.variants[0]
     inputs = {"transform": np.repeat(np.eye(3, dtype=np.float32)[None], 4, axis=0)} if variant.inputs else {}
@@ -103,7 +103,7 @@ def test_from_latents_to_pictures_without_a_detour(case: Case) -> None:
 
 
 @pytest.mark.parametrize("seeds", [20, pytest.param(200, marks=pytest.mark.slow)])
-def test_float16_holds_many_seeds_at_psi_1(case: Case, seeds: int) -> None:
+def test_float16_renders_many_seeds_at_psi_1(case: Case, seeds: int) -> None:
     variant = case.artifact.manifest.variants[0]
     options = PictureOptions(psi=1.0, class_index=0 if case.artifact.manifest.c_dim else None)
     batch = LatentPipeline(case.artifact, variant, load_mapping).batch(Seeds(range(seeds)), options)

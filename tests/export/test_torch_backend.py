@@ -23,7 +23,7 @@ from nonesuch.export.torch_backend import TorchBackend
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """An empty home, the user's."""
+    """An empty user's home."""
     monkeypatch.setenv("NONESUCH_HOME", str(tmp_path / "home"))
     return Home.default()
 
@@ -45,14 +45,14 @@ def refusal(artifact: Artifact, device: str = "cpu") -> str:
 
 @pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("device", ["cpu", "auto"])
-def test_it_shows_what_onnxruntime_shows(artifact: Artifact, generator: Generator, device: str) -> None:
+def test_it_matches_onnxruntime(artifact: Artifact, generator: Generator, device: str) -> None:
     options = SessionOptions(max_batch_size=4, device=device)
     with Generator.open(artifact.folder, backend="torch", options=options) as reference:
         found = reference.generate(range(6), psi=0.9)
         assert reference.session.identity.startswith("torch ")
         assert reference.build_id != generator.build_id
     assert found.shape == (6, 32, 32, 3)
-    # A value on the border between two grey levels may fall to either side.
+    # A value on the border between two 8-bit levels may round differently.
     assert np.abs(found.astype(int) - generator.generate(range(6), psi=0.9).astype(int)).max() <= 1
 
 
@@ -76,7 +76,7 @@ def test_every_eager_setting_shows_the_same_picture(
         assert session.device_ms is None
         expected = "eager" if settings == TorchSettings() else settings.label
         assert session.identity.endswith(f" cpu {expected}")
-    # A value on the border between two grey levels may fall to either side.
+    # A value on the border between two 8-bit levels may round differently.
     assert np.abs(found.astype(int) - generator.generate([3, 4]).astype(int)).max() <= 1
 
 
@@ -108,13 +108,13 @@ def test_deterministic_runs_are_the_same_in_any_batch(artifact: Artifact) -> Non
             np.testing.assert_array_equal(reference.generate([seed])[0], together[row])
 
 
-def test_without_converted_weights_it_says_how_to_make_them(artifact: Artifact, home: Home) -> None:
+def test_missing_converted_weights_are_an_error_with_the_command(artifact: Artifact, home: Home) -> None:
     message = refusal(artifact)
     assert str(home.checkpoints) in message
-    assert "make them with: nonesuch export tiny --force" in message
+    assert "create them with: nonesuch export tiny --force" in message
 
 
-def test_without_torch_it_says_how_to_get_it(
+def test_missing_torch_is_an_error_with_the_command(
     artifact: Artifact, converted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert converted.is_dir()
@@ -139,4 +139,4 @@ def test_weights_of_another_model_are_refused(artifact: Artifact, home: Home, ch
 @pytest.mark.usefixtures("converted")
 @pytest.mark.parametrize("device", ["abacus", "cpu:x", "xpu:99"])
 def test_an_unknown_device_is_refused_by_name(artifact: Artifact, device: str) -> None:
-    assert f"torch has no device {device!r} here" in refusal(artifact, device)
+    assert f"torch has no device {device!r} on this machine" in refusal(artifact, device)

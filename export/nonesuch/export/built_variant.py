@@ -1,4 +1,4 @@
-"""One variant of a synthesis graph: built, checked to be valid ONNX, and described as a manifest does."""
+"""Builds one variant of a synthesis graph: its bytes, checked to be valid ONNX, and its manifest entry."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from .families import find_family
 from .graphs.graph_builder import serialize
 from .graphs.variant_options import VariantOptions
 
-__all__ = ["BuiltVariant", "build_variant", "build_variants"]
-
 _RUNTIMES = ("onnxruntime", "openvino", "torch")
-"""The first decides the default form; torch renders the checkpoint, whatever the form of the graph."""
+"""The first decides the default form. torch renders the checkpoint, so it ignores the form of the graph."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,10 @@ class BuiltVariant:
 
 
 def build_variants(checkpoint: Checkpoint, options: VariantOptions) -> list[BuiltVariant]:
-    """Build what the options ask for: one graph, or one for each form where runtimes like different ones.
+    """Build the graphs for some options: one, or one per form if the runtimes prefer different forms.
 
-    Only float32 graphs of the default form differ by runtime: float16 is for GPUs, so TensorRT decides its form, and a
-    form asked for by name is for every runtime.
+    Only float32 graphs with the default form differ by runtime: float16 is for GPUs, so TensorRT decides its form, and
+    a form requested by name is for every runtime.
 
     Raises:
         CheckpointError, UnsupportedError, ExportMismatchError: as `build_variant`.
@@ -52,11 +50,11 @@ def build_variants(checkpoint: Checkpoint, options: VariantOptions) -> list[Buil
 
 
 def build_variant(checkpoint: Checkpoint, options: VariantOptions, runtimes: Sequence[str] = _RUNTIMES) -> BuiltVariant:
-    """Build one variant, meant for some runtimes.
+    """Build one variant for the given runtimes.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape than the config says.
-        UnsupportedError: the family has no such variant.
+        CheckpointError: a tensor is missing, or its shape does not match the config.
+        UnsupportedError: the family does not have this variant.
         ExportMismatchError: the graph is not valid ONNX.
     """
     family = find_family(checkpoint.family)
@@ -81,7 +79,7 @@ def build_variant(checkpoint: Checkpoint, options: VariantOptions, runtimes: Seq
 
 
 def _file_name(options: VariantOptions, upsampling: str | bool) -> str:
-    """`synthesis.onnx` for the default, and what differs from it for the others."""
+    """`synthesis.onnx` for the default; other variants append the options that differ."""
     parts = [
         "synthesis",
         options.precision != "fp32" and options.precision,

@@ -1,10 +1,8 @@
-"""The model card of an artifact: what it is, where it comes from, what it may be used for, how it was checked."""
+"""The model card of an artifact: its content, origin, permitted use and checks."""
 
 from __future__ import annotations
 
 from nonesuch.engine.manifest import Manifest
-
-__all__ = ["write_card"]
 
 _USE = """\
 ## Use
@@ -16,7 +14,7 @@ training data rarer still. The training photographs include children, and there 
 
 
 def write_card(manifest: Manifest) -> str:
-    """The card as Markdown."""
+    """Return the card as Markdown."""
     variants = "\n".join(
         f"| {v.file} | {v.precision} | {v.upsampling} | {v.noise} | {v.output} | {', '.join(v.runtimes)} |"
         for v in manifest.variants

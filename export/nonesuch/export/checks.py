@@ -1,7 +1,7 @@
-"""What an export must pass before it is written: the ONNX checker, and pictures that agree with something else.
+"""The checks that an export must pass before it is written: the ONNX checker, and a comparison of pictures.
 
-In order of preference: the committed digest of the original network, else the PyTorch reference where torch is
-installed, else nothing, and then the model card says "not compared".
+Pictures are compared with the committed digest of the original network if there is one, otherwise with the PyTorch
+reference if torch is installed. Otherwise the model card says "not compared".
 """
 
 from __future__ import annotations
@@ -33,8 +33,6 @@ from .fp16_simulator import Fp16Simulator
 from .graphs.graph_builder import serialize
 from .graphs.variant_options import VariantOptions
 
-__all__ = ["check_graph", "check_pictures"]
-
 REFERENCE_SEEDS = (0, 1)
 MIN_PSNR_DB = 50.0
 MAX_DIFFERENCE = 2
@@ -42,7 +40,7 @@ MAPPING_TOLERANCE = 1e-5
 
 
 def check_graph(model: bytes, label: str) -> None:
-    """Run the ONNX checker with shape inference, and refuse what our runtimes could not take.
+    """Run the ONNX checker with shape inference.
 
     Raises:
         ExportMismatchError: the graph is not valid ONNX.
@@ -54,15 +52,18 @@ def check_graph(model: bytes, label: str) -> None:
 
 
 def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
-    """Render fixed seeds at psi 1 with every variant and compare; the answer is for manifest and model card.
+    """Render fixed seeds at psi 1 with every variant and compare the pictures.
+
+    Returns:
+        A summary for the manifest and the model card.
 
     Raises:
-        ExportMismatchError: the pictures disagree beyond rounding.
+        ExportMismatchError: the pictures differ by more than rounding.
     """
     digest = find_digest(checkpoint.model_id)
     network = None if find_spec("torch") is None else find_family(checkpoint.family).reference(checkpoint)
     lines: list[str] = []
-    plain = [variant for variant in artifact.manifest.variants if _shows_the_digest(variant)]
+    plain = [variant for variant in artifact.manifest.variants if _can_match_digest(variant)]
     if digest is not None and plain:
         lines += [_check_digest(digest, artifact, variant) for variant in plain]
     elif network is not None:
@@ -73,21 +74,21 @@ def check_pictures(checkpoint: Checkpoint, artifact: Artifact) -> str:
         options = PictureOptions(psi=1.0, class_index=0 if artifact.manifest.c_dim else None)
         batch = LatentPipeline(artifact, variant, load_mapping).batch(Seeds(REFERENCE_SEEDS), options)
         if variant.precision == "fp16":
-            # ONNX Runtime computes float16 in float32 on a CPU, so a run of the graph itself would prove nothing.
+            # ONNX Runtime computes float16 in float32 on a CPU, so running the graph itself would prove nothing.
             lines.append(_check_fp16(checkpoint, variant, batch))
         elif network is not None and (digest is None or variant not in plain):
             lines.append(_check_variant(network, artifact, variant, batch))
     return "; ".join(lines)
 
 
-def _shows_the_digest(variant: Variant) -> bool:
-    """Whether a variant's pictures are those of the original network, as the session would choose it."""
+def _can_match_digest(variant: Variant) -> bool:
+    """Whether a variant should show the pictures of the original network."""
     return (variant.precision, variant.noise, variant.output) == ("fp32", "const", "uint8_nhwc")
 
 
 def _check_digest(digest: Digest, artifact: Artifact, variant: Variant) -> str:
     session = OnnxRuntimeSession(artifact, variant, SessionOptions(max_batch_size=1))
-    with Generator(artifact, session, "the exporter's own check") as generator:
+    with Generator(artifact, session, "export check") as generator:
         means, pixels = digest.compare(generator.generate(list(digest.seeds), psi=1.0))
     if means > MEAN_TOLERANCE or pixels > PIXEL_TOLERANCE:
         raise ExportMismatchError(
@@ -101,7 +102,7 @@ def _check_digest(digest: Digest, artifact: Artifact, variant: Variant) -> str:
 
 
 def _check_mapping(network: Any, artifact: Artifact) -> str:
-    """The mapping network against the reference's own."""
+    """Compare the mapping network with the reference's."""
     import torch
 
     z = z_from_seeds(REFERENCE_SEEDS, artifact.manifest.z_dim)
@@ -121,7 +122,7 @@ def _check_mapping(network: Any, artifact: Artifact) -> str:
 
 
 def _check_variant(network: Any, artifact: Artifact, variant: Variant, batch: Batch) -> str:
-    """One variant's pictures against the reference's, on the same styles, noise and transform."""
+    """Compare one variant's pictures with the reference's, for the same styles, noise and transform."""
     from .reference.rendering import render, to_uint8
 
     expected = to_uint8(render(network, batch, variant)).numpy()
@@ -141,10 +142,10 @@ def _check_variant(network: Any, artifact: Artifact, variant: Variant, batch: Ba
 
 
 def _check_fp16(checkpoint: Checkpoint, variant: Variant, batch: Batch) -> str:
-    """Simulate an fp16 variant on a batch of its inputs, one image at a time; the answer is for the model card.
+    """Simulate an fp16 variant on a batch of inputs, one image at a time; return a summary for the model card.
 
     Raises:
-        ExportMismatchError: a tensor overflows, or a picture is further from float32 than the simulator allows.
+        ExportMismatchError: a tensor overflows, or a picture differs from float32 by more than the simulator allows.
     """
     options = VariantOptions("fp16", variant.upsampling, variant.noise, variant.linear, "float32_nchw")
     family = find_family(checkpoint.family)

@@ -1,4 +1,4 @@
-"""The network families that can be exported: which builder makes the graph, and which reference holds it."""
+"""The network families that can be exported, each with its graph builder and its reference network."""
 
 from __future__ import annotations
 
@@ -19,17 +19,15 @@ if TYPE_CHECKING:
 
     from .reference.modulated_conv import Form
 
-__all__ = ["FAMILIES", "Family", "find_family"]
-
 
 @dataclass(frozen=True)
 class Family:
-    """What the exporter needs to know of a family.
+    """A network family.
 
     Attributes:
-        name: as a checkpoint's config has it.
-        builder: imports the module that builds its graphs, and onnx_ir with it.
-        network: imports the class of its reference network, and torch with it.
+        name: the `family` of a checkpoint's config.
+        builder: imports and returns the module that builds its graphs; this imports onnx_ir.
+        network: imports and returns the class of its reference network; this imports torch.
     """
 
     name: str
@@ -38,33 +36,32 @@ class Family:
 
     @property
     def upsampling(self) -> Sequence[str]:
-        """The forms of up-sampling that the builder has, its default first."""
+        """The forms of up-sampling that the builder supports, the default first."""
         return self.builder().FORMS
 
     def form_for(self, runtime: str) -> str:
-        """The form of up-sampling that a runtime likes best."""
+        """Return the form of up-sampling that a runtime prefers."""
         return self.builder().RUNTIME_FORMS.get(runtime, self.upsampling[0])
 
     def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
-        """What reads each index of ws."""
+        """Return the layers that read each index of ws."""
         return self.builder().ws_layout(checkpoint)
 
     def build(self, checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
-        """One synthesis graph.
+        """Build one synthesis graph.
 
         Raises:
-            CheckpointError: a tensor is missing or has another shape than the config says.
-            UnsupportedError: the family has no such variant.
+            CheckpointError: a tensor is missing, or its shape does not match the config.
+            UnsupportedError: the family does not have this variant.
         """
         return self.builder().build_synthesis(checkpoint, options)
 
     def reference(self, checkpoint: Checkpoint, form: Form = "grouped") -> ReferenceNetwork:
-        """The PyTorch network; imports torch.
+        """Return the PyTorch network; imports torch.
 
         Args:
-            checkpoint: of this family.
-            form: "grouped" is the form that people run, "inference" the faster one that a careful author would write;
-                the pictures are the same but for rounding.
+            checkpoint: a checkpoint of this family.
+            form: "grouped" is the usual form; "inference" is faster. The pictures are equal up to rounding.
         """
         return self.network().from_checkpoint(checkpoint, form)
 
@@ -116,10 +113,10 @@ FAMILIES = {
 
 
 def find_family(name: str) -> Family:
-    """The family of that name.
+    """Return the family with this name.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the family is unknown.
     """
     if name not in FAMILIES:
         raise CheckpointError(f"network family {name!r} cannot be exported; there are {', '.join(FAMILIES)}")

@@ -1,11 +1,11 @@
-"""What a float16 graph shows where float16 is really computed, on a machine that cannot.
+"""Simulates a float16 graph on a machine that cannot compute in float16.
 
-ONNX Runtime has no float16 kernels on most CPUs: it computes whole stretches of such a graph in float32, so a run there
-proves that the graph is valid and nothing about its range. Here every float16 tensor is rounded to float16 after the
-node that makes it, to infinity beyond 65,504, while the arithmetic inside a node is float32: the way of tensor cores,
-which sum in float32. The graph is rewritten for that, and ONNX Runtime runs it.
+ONNX Runtime has no float16 kernels on most CPUs: it computes large parts of such a graph in float32, so a run there
+proves that the graph is valid, but does not test its range. The simulator rewrites the graph and runs it in ONNX
+Runtime: every float16 tensor is rounded to float16 after the node that makes it, to infinity beyond 65,504. Arithmetic
+inside a node is float32, as in tensor cores, which sum in float32.
 
-    float16 graph -> float32 graph, Cast to float16 and back behind each node -> picture, and the range of each tensor
+    float16 graph -> float32 graph, Cast to float16 and back after each node -> picture, and the range of each tensor
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from nonesuch.engine.backends.onnxruntime import inference_session
 from nonesuch.engine.errors import ExportMismatchError
 from nonesuch.engine.session import SessionOptions
 
-__all__ = ["MIN_PSNR_DB", "Fp16Run", "Fp16Simulator", "float_psnr_db"]
-
 MIN_PSNR_DB = 40.0
-"""A mean error of 1 % of the screen's range; what is seen of networks that fit is 60 dB and more."""
+"""A mean error of 1 % of the visible range; 60 dB and more was measured for networks that fit float16."""
 _PEAK, _SQUARES = "peak of ", "squares of "
 
 
@@ -36,8 +34,8 @@ class Fp16Run:
 
     Attributes:
         image: the graph's output.
-        peaks: the largest magnitude of each float16 tensor by its name, in the graph's order.
-        overflowed: names of the float16 tensors with an infinity or a NaN, in the graph's order.
+        peaks: the largest magnitude of each float16 tensor by name, in graph order.
+        overflowed: names of the float16 tensors with an infinity or a NaN, in graph order.
     """
 
     image: NDArray[Any]
@@ -45,11 +43,11 @@ class Fp16Run:
     overflowed: tuple[str, ...]
 
     def check(self, expected: NDArray[np.float32]) -> float:
-        """Compare the picture with that of the float32 graph, both floats that were not clamped; the PSNR in dB.
+        """Compare the picture with the float32 graph's, both unclamped floats; return the PSNR in dB.
 
         Raises:
-            ExportMismatchError: a tensor overflowed, even if a clamp hides that from the picture, or the picture is
-                further than MIN_PSNR_DB from the expected one.
+            ExportMismatchError: a tensor overflowed, even if a clamp hides it in the picture, or the PSNR is below
+                MIN_PSNR_DB.
         """
         if self.overflowed:
             first, *more = self.overflowed
@@ -58,20 +56,20 @@ class Fp16Run:
         psnr = float_psnr_db(self.image, expected)
         if not psnr >= MIN_PSNR_DB:
             raise ExportMismatchError(
-                f"in float16 the picture is {psnr:.1f} dB from that in float32, at least {MIN_PSNR_DB:.0f} are needed; "
+                f"the float16 picture has a PSNR of {psnr:.1f} dB against float32 (at least {MIN_PSNR_DB:.0f}); "
                 "export fp32 instead"
             )
         return psnr
 
 
 class Fp16Simulator:
-    """Runs a graph with float16 tensors as hardware with float16 would."""
+    """Runs a graph with float16 tensors as float16 hardware would."""
 
     def __init__(self, model: onnx.ModelProto, threads: int | None = None) -> None:
-        """Rewrite the graph; `model` is left as it is.
+        """Rewrite a copy of the graph; `model` is not changed.
 
         Raises:
-            ExportMismatchError: the graph has no float16 tensor, so there is nothing to simulate.
+            ExportMismatchError: the graph has no float16 tensor.
         """
         rewritten, self._tensors = _rewrite(model)
         if not self._tensors:
@@ -79,14 +77,14 @@ class Fp16Simulator:
         self._session = inference_session(rewritten.SerializeToString(), SessionOptions(threads=threads))
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> Fp16Run:
-        """Run one batch, with the inputs that the graph has."""
+        """Run one batch; `inputs` are the graph's inputs by name."""
         image, *ranges = self._session.run(None, dict(inputs))
         peaks, squares = ranges[: len(self._tensors)], ranges[len(self._tensors) :]
         return Fp16Run(
             image=image,
             peaks={name: float(peak) for name, peak in zip(self._tensors, peaks, strict=True)},
-            # The sum of squares of 2^31 values of 65,504 is far from float32's end, so it is infinite or NaN only if a
-            # value is; a maximum may pass over a NaN.
+            # The sum of squares of 2^31 values of 65,504 fits float32, so it is infinite or NaN only if a value is.
+            # A maximum may skip a NaN.
             overflowed=tuple(
                 name for name, total in zip(self._tensors, squares, strict=True) if not np.isfinite(total)
             ),
@@ -94,13 +92,13 @@ class Fp16Simulator:
 
 
 def float_psnr_db(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
-    """Peak signal-to-noise ratio of two float pictures, not clamped, whose range -1 to 1 is the screen's; dB."""
+    """Return the peak signal-to-noise ratio in dB of two unclamped float pictures with the visible range -1 to 1."""
     error = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return float("inf") if error == 0 else 10 * float(np.log10(4 / error))
 
 
 def _rewrite(model: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """The float32 graph with roundings, and the names of the tensors that were float16."""
+    """Return the float32 graph with roundings, and the names of the tensors that were float16."""
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     half = {
         value.name

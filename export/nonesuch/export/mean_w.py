@@ -1,4 +1,4 @@
-"""The centre of truncation: from the checkpoint, or measured."""
+"""The centre of truncation, taken from the checkpoint or measured."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from nonesuch.engine.session import SessionOptions
 
 from .checkpoint import Checkpoint
 
-__all__ = ["W_AVG_SAMPLES", "MeanW", "Progress", "mean_w"]
-
 W_AVG_SAMPLES = 10_000
 _CHUNK = 500
 
@@ -24,19 +22,19 @@ Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 @dataclass(frozen=True)
 class MeanW:
-    """w_avg float32 [w_dim], and how it came about."""
+    """w_avg, float32 [w_dim], and its origin in words."""
 
     value: NDArray[np.float32]
     origin: str
 
 
 def mean_w(checkpoint: Checkpoint, mapping: bytes, progress: Progress) -> MeanW:
-    """The checkpoint's own w_avg, else the mean of W_AVG_SAMPLES mapped seeds, summed in float64.
+    """Return the checkpoint's w_avg, or else the mean of W_AVG_SAMPLES mapped seeds, summed in float64.
 
-    A conditional network's samples take its classes in turn.
+    For a conditional network the samples cycle through its classes.
 
     Raises:
-        CheckpointError: the checkpoint's w_avg has another shape than w.
+        CheckpointError: the checkpoint's w_avg does not have the shape [w_dim].
     """
     config = checkpoint.config
     w_dim, c_dim = int(config["w_dim"]), int(config.get("c_dim", 0))

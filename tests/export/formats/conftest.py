@@ -1,4 +1,4 @@
-"""For the readers' tests: refusals in one line, and a watch that sees whatever is executed or written meanwhile."""
+"""Fixtures for the readers' tests: one-line errors, and an audit of everything that is executed or written."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def audit() -> None:
-    """Python's own account of what runs; a hook cannot be removed, so there is one."""
-    for name in ALL:  # whatever is imported late is imported now, which executes code
+    """Install Python's audit hook once, because it cannot be removed."""
+    for name in ALL:  # triggers late imports, which execute code
         read_checkpoint(fixture_path(name))
-    codecs.lookup("cp437")  # of names in zips
+    codecs.lookup("cp437")  # for names in zips
     sys.addaudithook(_hook)
 
 
 @pytest.fixture(scope="session")
 def watched() -> Callable[[], contextlib.AbstractContextManager[None]]:
-    """Within it nothing may be executed, started, connected or written."""
+    """Return a context manager that fails if anything is executed, started, connected or written inside it."""
 
     @contextlib.contextmanager
     def watch() -> Iterator[None]:
@@ -61,9 +61,9 @@ def watched() -> Callable[[], contextlib.AbstractContextManager[None]]:
 
 @pytest.fixture
 def refusal(tmp_path: Path, watched: Callable[[], contextlib.AbstractContextManager[None]]) -> Callable[..., str]:
-    """Why a file of that content is refused: one line that begins with the file."""
+    """Return a function that reads a file with some content and returns its error, one line."""
 
-    def why(content: bytes | Path, limits: ReadLimits = DEFAULT_LIMITS) -> str:
+    def read_error(content: bytes | Path, limits: ReadLimits = DEFAULT_LIMITS) -> str:
         if isinstance(content, bytes):
             path = tmp_path / "checkpoint"
             path.write_bytes(content)
@@ -78,4 +78,4 @@ def refusal(tmp_path: Path, watched: Callable[[], contextlib.AbstractContextMana
         assert len(caught.value.message) < len(str(path)) + 400
         return caught.value.message.removeprefix(f"{path}: ")
 
-    return why
+    return read_error

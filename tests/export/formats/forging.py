@@ -1,6 +1,6 @@
-"""Loads the fixtures the way that their authors' code does, and writes them again as other versions would have.
+"""Loads the fixtures as their authors' code does, and writes them again as other versions would.
 
-Only the tests do this: it runs torch's own unpickling, on files that this repository made.
+This runs torch's own unpickling, and only on files made by this repository.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def fixture_path(name: str) -> Path:
 
 
 class Persistent:
-    """A module as NVIDIA's persistence keeps it; `meta` has its state."""
+    """A module as NVIDIA's persistence stores it; `meta` has its state."""
 
     def __init__(self, meta: dict[str, Any]) -> None:
         self.meta = meta
@@ -37,7 +37,7 @@ class Persistent:
 
 
 class Network:
-    """A network of the TensorFlow era; its `__dict__` is its state."""
+    """A TensorFlow-era network; its `__dict__` is its state."""
 
 
 class EasyDict(dict[str, Any]):
@@ -61,14 +61,14 @@ class _Loader(pickle.Unpickler):
 
 
 def load_trusted(name: str) -> Any:
-    """The objects of a fixture, with real tensors."""
+    """Load the objects of a fixture, with real tensors."""
     with fixture_path(name).open("rb") as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about typed storages
-        return _Loader(stream).load()  # of a file of this repository
+        return _Loader(stream).load()  # a file of this repository
 
 
 def modules(network: Persistent) -> Iterator[dict[str, Any]]:
-    """The states of a network's modules."""
+    """Yield the states of a network's modules."""
     state = network.meta["state"]
     yield state
     for child in state["_modules"].values():
@@ -76,7 +76,7 @@ def modules(network: Persistent) -> Iterator[dict[str, Any]]:
 
 
 def module_at(network: Persistent, path: str) -> dict[str, Any]:
-    """The state of the module at a dotted path."""
+    """Return the state of the module at a dotted path."""
     for name in path.split("."):
         network = network.meta["state"]["_modules"][name]
     state: dict[str, Any] = network.meta["state"]
@@ -84,12 +84,12 @@ def module_at(network: Persistent, path: str) -> dict[str, Any]:
 
 
 def dump(value: Any, protocol: int = 4, edit_storage: Callable[[bytes], bytes] | None = None) -> bytes:
-    """Pickle, with the stand-ins under the names that they stand for.
+    """Pickle a value; stand-ins get the names that they stand for.
 
     Args:
-        value: what to pickle.
-        protocol: of pickle.
-        edit_storage: changes the embedded file of torch.save that a storage becomes.
+        value: the value.
+        protocol: the pickle protocol.
+        edit_storage: edits the embedded torch.save file of a storage.
     """
 
     class Pickler(pickle.Pickler):
@@ -108,7 +108,7 @@ def dump(value: Any, protocol: int = 4, edit_storage: Callable[[bytes], bytes] |
 
 @contextlib.contextmanager
 def _named() -> Iterator[None]:
-    """The stand-ins under their names, so that the pickler may write these."""
+    """Register the stand-ins under their names, so that the pickler can write them."""
     before = dict(sys.modules)
     kept = {value: (value.__module__, value.__qualname__) for value in _STAND_INS.values()}
     try:

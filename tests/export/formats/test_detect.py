@@ -1,4 +1,4 @@
-"""What is recognised, by content alone, and what is refused under its own name."""
+"""Formats are recognised by content alone, and unsupported ones are refused by name."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ ONE = torch.ones(2, 2)
         ({"params_ema": {"stylegan_decoder.style_mlp.1.weight": ONE}}, "GFPGAN"),
         ({"params": {"stylegan_decoder.style_mlp.1.weight": ONE}}, "GFPGAN"),
         ({"state_dict": {"decoder.style.1.weight": ONE}, "latent_avg": ONE}, "encoder (pSp"),
-        ({"params": {"m": 1}, "ckpt": {"layers.0.conv1.conv.weight": ONE}}, "no generator that is known"),
+        ({"params": {"m": 1}, "ckpt": {"layers.0.conv1.conv.weight": ONE}}, "not a known generator"),
         ({"g_ema": {"main.0.weight": ONE}}, "FastGAN"),
         ({"linear.weight": ONE, "blocks.0.0.conv1.weight": ONE}, "BigGAN"),
         ({"generator.gen_z.weight": ONE}, "BigGAN"),
         ({"state_dict": {"model.diffusion_model.a": ONE}}, "diffusion model"),
         ({"synthesis.b4.conv1.affine.weight": ONE}, "without the attributes of its layers"),
         ({"synthesis.input.freqs": ONE}, "without the attributes of its layers"),
-        ({"anything": ONE, "else": 1}, "no generator that is known here; the file is a dict of 2 with 'anything'"),
+        ({"anything": ONE, "else": 1}, "not a known generator; the file is a dict of 2 with 'anything'"),
         ({"g_ema": torch.nn.Linear(2, 2)}, "save its state_dict()"),
-        ([ONE], "holds a list"),
-        (ONE, "holds a StoredTensor"),
+        ([ONE], "contains a list"),
+        (ONE, "contains a StoredTensor"),
         ({}, "a dict of 0"),
     ],
 )
@@ -74,11 +74,11 @@ def test_other_networks_are_named(value: Any, reason: str, refusal: Refusal) -> 
         ({"G_ema": module("A", b=module("B"), c=Persistent({"state": 1}))}, "c is ?, not a readable PyTorch module"),
     ],
 )
-def test_other_networks_in_pickles_of_nvidia_are_named(value: Any, reason: str, refusal: Refusal) -> None:
+def test_other_networks_in_nvidia_pickles_are_named(value: Any, reason: str, refusal: Refusal) -> None:
     assert reason in refusal(dump(value))
 
 
-def test_modules_that_are_shared_without_end_are_refused(refusal: Refusal) -> None:
+def test_excessively_shared_modules_are_refused(refusal: Refusal) -> None:
     inner = module("Leaf", {"w": ONE})
     for _ in range(20):  # a million paths to one leaf
         inner = module("Pair", a=inner, b=inner)
@@ -94,7 +94,7 @@ def test_stylegan1_in_tensorflow_is_named(refusal: Refusal) -> None:
     assert "StyleGAN1 (or another older TensorFlow network: version 2" in refusal(dump(value))
     old = Network()
     old.__dict__.update(version=2, variables=[])
-    assert "ProGAN or another old one" in refusal(dump((old, old, old)))
+    assert "such as ProGAN, which is not supported" in refusal(dump((old, old, old)))
 
 
 @pytest.mark.parametrize(
@@ -123,18 +123,18 @@ class TestSafetensors:
 
     def test_a_converted_checkpoint_without_its_config(self, tmp_path: Path, refusal: Refusal) -> None:
         read_checkpoint(fixture_path("sg2ada_64")).save(tmp_path / "converted")
-        assert "give the original pickle, or the folder" in refusal(tmp_path / "converted" / "model.safetensors")
+        assert "use the original pickle, or the folder" in refusal(tmp_path / "converted" / "model.safetensors")
 
     def test_damaged(self, refusal: Refusal) -> None:
         data = safetensors_save({"style.1.weight": np.ones((2, 2), np.float32)})
-        assert "no generator" in refusal(data)
+        assert "not a known generator" in refusal(data)
         for end in range(9, len(data)):
             assert "safetensors" in refusal(data[:end]) or "begins with" in refusal(data[:end])
         assert "safetensors" in refusal(data.replace(b"F32", b"X32"))
         assert "safetensors" in refusal(data.replace(b"[2,2]", b"[9,9]"))
 
 
-def test_data_parallel_training_leaves_a_prefix(tmp_path: Path) -> None:
+def test_the_prefix_of_data_parallel_training_is_removed(tmp_path: Path) -> None:
     state = torch.load(fixture_path("rosinality_64"), weights_only=True)
     state["g_ema"] = {f"module.{name}": tensor for name, tensor in state["g_ema"].items()}
     path = tmp_path / "model"

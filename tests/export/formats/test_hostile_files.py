@@ -1,4 +1,4 @@
-"""Whole files that are damaged, or made to do harm: each is refused in a line that says why, and nothing runs."""
+"""Damaged and malicious files: each is refused with a one-line reason, and nothing runs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_truncated_anywhere(name: str, refusal: Refusal) -> None:
     places = [*range(1, 200, 13), *np.linspace(200, len(data) - 1, 25, dtype=int).tolist(), len(data) - 1]
     for end in places:
         message = refusal(data[:end])
-        if end > 1000:  # an earlier end may leave less than tells what it is
+        if end > 1000:  # a shorter file may not be recognised
             assert "truncated" in message, (end, message)
 
 
@@ -53,15 +53,15 @@ def test_trailing_bytes(name: str, refusal: Refusal) -> None:
     assert "5 bytes follow the end" in refusal(fixture_path(name).read_bytes() + b"extra")
 
 
-def test_nothing_to_read(refusal: Refusal, tmp_path: Path) -> None:
+def test_empty_and_missing_files_are_refused(refusal: Refusal, tmp_path: Path) -> None:
     assert refusal(b"") == "the file is empty"
-    assert refusal(tmp_path / "nowhere") == "no such file"
-    assert "at most 1000 are read" in refusal(fixture_path("sg2tf_64").read_bytes(), ReadLimits(file_bytes=1000))
+    assert refusal(tmp_path / "nowhere") == "the file was not found"
+    assert "the limit is 1000" in refusal(fixture_path("sg2tf_64").read_bytes(), ReadLimits(file_bytes=1000))
     (tmp_path / "folder").mkdir()
     with pytest.raises(CheckpointError, match="no readable converted checkpoint"):
         read_checkpoint(tmp_path / "folder")
     os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe") == "no such file"
+    assert refusal(tmp_path / "pipe") == "the file was not found"
 
 
 def test_random_bytes(refusal: Refusal) -> None:
@@ -91,7 +91,7 @@ def test_hostile_embedded_source_is_not_executed_either(tmp_path: Path, watched:
 
 
 class Attack:
-    """Runs a command when it is unpickled by the standard library, and otherwise looks like anything."""
+    """An object that runs a command when the standard library unpickles it."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -114,7 +114,7 @@ def test_attacks_in_every_place(place: str, tmp_path: Path, refusal: Refusal) ->
         content = dump(value)
     elif place == "storage":  # the embedded file of torch.save, which the standard reader unpickles without any bounds
         content = dump(value, edit_storage=lambda _: pickle.dumps(attack))
-        assert "not what torch.save writes" in refusal(content)
+        assert "not a torch.save file" in refusal(content)
         content = dump(
             value, edit_storage=lambda save: save.replace(b"\x80\x02}q", pickle.dumps(attack, 2)[:-1] + b"q")
         )
@@ -174,15 +174,15 @@ class TestTensors:
             (b"J\xff\xff\xff\xffK \x86", b"K K\x01\x86", b"K\0", "negative"),
             (b"J\0\0\0\x7fJ\0\0\0\x7f\x86", b"K\0K\0\x86", b"K\0", "reaches beyond its storage"),
             (b"\x8a\x08" + b"\xff" * 7 + b"\x3fK \x86", b"K K\x01\x86", b"K\0", "impossible shape"),
-            (b"\x8a\x20" + b"\xff" * 31 + b"\x3fK \x86", b"K K\x01\x86", b"K\0", "no integer of reasonable size"),
+            (b"\x8a\x20" + b"\xff" * 31 + b"\x3fK \x86", b"K K\x01\x86", b"K\0", "not an integer of reasonable size"),
             (b"K\0K \x86", b"K K\x01\x86", b"K\0", "no elements"),
             (b"K \x85", b"K K\x01\x86", b"K\0", "1 dimensions and 2 strides"),
             (b"(" + b"K\x01" * 9 + b"t", b"(" + b"K\x01" * 9 + b"t", b"K\0", "9 dimensions"),
-            (b"G?\xf0\0\0\0\0\0\0K \x86", b"K K\x01\x86", b"K\0", "no integer"),
-            (b"K K \x86", b"K K\x01\x86", b"N", "no integer"),
+            (b"G?\xf0\0\0\0\0\0\0K \x86", b"K K\x01\x86", b"K\0", "not an integer"),
+            (b"K K \x86", b"K K\x01\x86", b"N", "not an integer"),
         ],
     )
-    def test_of_impossible_form(self, size: bytes, stride: bytes, offset: bytes, reason: str, refusal: Refusal) -> None:
+    def test_impossible_shapes(self, size: bytes, stride: bytes, offset: bytes, reason: str, refusal: Refusal) -> None:
         pickled = unzipped(fixture_path("rosinality_64"))["rosinality_64/data.pkl"]
         start = pickled.index(b"Q" + self.OFFSET) + 1
         end = pickled.index(self.STRIDE, start) + len(self.STRIDE)
@@ -193,19 +193,19 @@ class TestTensors:
         assert "tensor 'style.1.weight'" in message
         assert reason in message
 
-    def test_storages_shorter_than_they_say(self, refusal: Refusal) -> None:
+    def test_storages_shorter_than_declared(self, refusal: Refusal) -> None:
         members = unzipped(fixture_path("rosinality_64"))
         short = {name: content[:-1] if name.endswith("data/0") else content for name, content in members.items()}
-        assert "storage of 4095 bytes, shorter than the 1024 elements" in refusal(zipped(short))
+        assert "storage of 4095 bytes, shorter than its 1024 elements" in refusal(zipped(short))
         del members["rosinality_64/data/0"]
         assert "no member data/0" in refusal(zipped(members))
 
-    def test_of_kinds_that_are_not_read(self, refusal: Refusal) -> None:
+    def test_unsupported_kinds_of_storage(self, refusal: Refusal) -> None:
         assert "torch.QuantStorage" in refusal(self.edited(b"ctorch\nFloatStorage\n", b"ctorch\nQuantStorage\n"))
         assert "torch.LongStorage" not in refusal(self.edited(b"ctorch\nFloatStorage\n", b"ctorch\nLongStorage\n"))
 
     def test_persistent_ids_of_another_form(self, refusal: Refusal) -> None:
-        assert "no storage of a tensor" in refusal(self.edited(b"X\x07\0\0\0storage", b"X\x07\0\0\0modules"))
+        assert "not a tensor storage" in refusal(self.edited(b"X\x07\0\0\0storage", b"X\x07\0\0\0modules"))
         wrong = self.edited(b"ctorch\nFloatStorage\n", b"N")
         assert "reference to a storage is damaged" in refusal(wrong)
 
@@ -217,15 +217,15 @@ class TestTensors:
 
         assert "truncated" in edited(lambda save: save[:-1])
         assert "truncated" in edited(lambda save: save[: len(save) // 2])
-        assert "not what torch.save writes" in edited(lambda save: b"x" + save[1:])
+        assert "not a torch.save file" in edited(lambda save: b"x" + save[1:])
         assert "big-endian" in edited(lambda save: save.replace(b"little_endianq\x02\x88", b"little_endianq\x02\x89"))
         huge = struct.pack("<q", 1 << 60)
         assert "truncated" in edited(lambda save: save.replace(struct.pack("<q", 64), huge))
         negative = struct.pack("<q", -1)
         assert "truncated" in edited(lambda save: save.replace(struct.pack("<q", 64), negative))
 
-    def test_values_are_bounded_by_the_file_however_often_they_are_named(self, tmp_path: Path) -> None:
-        # Every tensor of 32x32x3x3 in one and the same storage: allowed, and small; but not 1000 times the file.
+    def test_the_total_size_of_tensors_is_limited(self, tmp_path: Path) -> None:
+        # Tensors may share a storage, but their total size is limited.
         path = tmp_path / "small"
         path.write_bytes(fixture_path("rosinality_64").read_bytes())
         with pytest.raises(CheckpointError, match="larger than the file"):
@@ -233,7 +233,7 @@ class TestTensors:
 
 
 class TestZips:
-    """Containers that unpack to too much, or to something else."""
+    """Containers that are too large when unpacked, or contain something else."""
 
     def test_a_bomb_is_refused_before_it_is_unpacked(self, refusal: Refusal) -> None:
         members = unzipped(fixture_path("rosinality_64"))
@@ -263,12 +263,12 @@ class TestZips:
         assert read_checkpoint(path).model_id == read_checkpoint(fixture_path("rosinality_64")).model_id
 
     @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-    def test_other_ways_of_packing(self, method: int, refusal: Refusal) -> None:
-        assert "packed in a way" in refusal(zipped(unzipped(fixture_path("rosinality_64")), method))
+    def test_other_compression_methods_are_refused(self, method: int, refusal: Refusal) -> None:
+        assert "uses an unsupported compression" in refusal(zipped(unzipped(fixture_path("rosinality_64")), method))
 
     def test_a_large_pickle(self, refusal: Refusal) -> None:
         content = fixture_path("rosinality_64").read_bytes()
-        assert "at most 1000 are read" in refusal(content, ReadLimits(pickle_bytes=1000))
+        assert "the limit is 1000" in refusal(content, ReadLimits(pickle_bytes=1000))
         assert "more than 100 opcodes" in refusal(content, ReadLimits(opcodes=100))
         assert "members" in refusal(content, ReadLimits(zip_members=20))
 
@@ -279,26 +279,26 @@ class TestZips:
     @pytest.mark.parametrize(
         ("members", "reason"),
         [
-            ({"a/readme": b""}, "without one data.pkl"),
-            ({"data.pkl": b"N."}, "without one data.pkl"),
-            ({"a/data.pkl": b"N.", "b/data.pkl": b"N."}, "without one data.pkl"),
+            ({"a/readme": b""}, "without exactly one data.pkl"),
+            ({"data.pkl": b"N."}, "without exactly one data.pkl"),
+            ({"a/data.pkl": b"N.", "b/data.pkl": b"N."}, "without exactly one data.pkl"),
             ({"a/data.pkl": b"N.", "a/constants.pkl": b"N.", "a/code/x.py": b""}, "TorchScript"),
-            ({"a/data.pkl": b"N.N."}, "2 bytes behind its end"),
+            ({"a/data.pkl": b"N.N."}, "2 bytes after its end"),
             ({"a/data.pkl": b""}, "truncated"),
             ({"a/data.pkl": b"N.", "a/byteorder": b"big"}, "big-endian"),
-            ({"a/data.pkl": b"N."}, "holds None"),
+            ({"a/data.pkl": b"N."}, "contains None"),
         ],
     )
     def test_zips_of_something_else(self, members: dict[str, bytes], reason: str, refusal: Refusal) -> None:
         assert reason in refusal(zipped(members))
 
-    def test_two_members_of_one_name(self, refusal: Refusal) -> None:
+    def test_two_members_with_the_same_name(self, refusal: Refusal) -> None:
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w") as archive:
             archive.writestr("a/data.pkl", b"N.")
             with pytest.warns(UserWarning, match="Duplicate"):
                 archive.writestr("a/data.pkl", pickle.dumps(Attack(Path("canary"))))
-        assert "several members of one name" in refusal(stream.getvalue())
+        assert "several members with the same name" in refusal(stream.getvalue())
 
 
 class TestLegacyFiles:
@@ -313,14 +313,14 @@ class TestLegacyFiles:
         for end in np.linspace(50, len(data) - 1, 40, dtype=int).tolist():
             assert "truncated" in refusal(data[:end])
 
-    def test_lists_of_storages_that_do_not_fit(self, refusal: Refusal) -> None:
+    def test_inconsistent_lists_of_storages(self, refusal: Refusal) -> None:
         data = self.saved({"g_ema": {"a": torch.zeros(2)}})
         start = data.rindex(b"\x80\x02]")  # the list of keys, the number of elements, the elements
         key = data[start + 10 : data.index(b"q\x01a.", start)]
         assert data[start:] == b"\x80\x02]q\x00X" + struct.pack("<I", len(key)) + key + b"q\x01a." + (
             struct.pack("<q2f", 2, 0, 0)
         )
-        assert "no generator" in refusal(data)
-        assert "names some that no tensor has" in refusal(data[:start] + data[start:].replace(key, b"9" * len(key)))
-        assert "not that of its tensors" in refusal(data[:start] + b"\x80\x02]." + data[-16:])
-        assert "3 elements where its tensor says 2" in refusal(data[:-16] + struct.pack("<q3f", 3, 0, 0, 0))
+        assert "not a known generator" in refusal(data)
+        assert "names storages that no tensor" in refusal(data[:start] + data[start:].replace(key, b"9" * len(key)))
+        assert "does not match the tensors" in refusal(data[:start] + b"\x80\x02]." + data[-16:])
+        assert "3 elements, but its tensor declares 2" in refusal(data[:-16] + struct.pack("<q3f", 3, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""Real files, changed at random: each is read or refused, nothing else happens, and nothing in it runs."""
+"""Randomly changed real files: each is read or refused, and nothing in it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = ["sg2ada_cond_32", "sg3r_64", "sg2tf_64", "rosinality_64"]
 
 @functools.cache
 def structure(name: str) -> list[int]:
-    """Where the file says something of itself: most other bytes are weights, in which a change changes a weight."""
+    """Return the positions of structural bytes; most other bytes are weights, where a change only changes a weight."""
     path = fixture_path(name)
     data = path.read_bytes()
     if path.suffix == ".pkl":
@@ -40,7 +40,7 @@ KINDS = ["flip", "cut", "insert", "overwrite", "splice"]
 EDITS = st.lists(
     st.tuples(
         st.sampled_from(KINDS),
-        st.integers(0, 9),  # 0: anywhere; else where the structure is
+        st.integers(0, 9),  # 0: anywhere; otherwise at a structural byte
         st.integers(0, 1 << 20),
         st.integers(0, 8),
         st.sampled_from([0, 1, 2, 4, 9, 100, 5000]),

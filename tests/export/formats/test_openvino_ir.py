@@ -37,7 +37,7 @@ def refusal(xml: bytes) -> str:
 
 
 def constant(data: bytes = DATA, /, **attributes: str) -> tuple[IrGraph, IrNode]:
-    """A Const node of two float32 at 0, changed by the attributes given."""
+    """Return a Const node of two float32 at offset 0, with some attributes changed."""
     values = {"element_type": "f32", "shape": "2", "offset": "0", "size": "8"} | attributes
     return IrGraph([], data, "file/net"), IrNode("0", "Const", "c", values)
 
@@ -95,7 +95,7 @@ def test_a_scalar_has_an_empty_shape() -> None:
         net(head='<?xml version="1.0" encoding="hex"?>'),
     ],
 )
-def test_what_is_no_xml_is_refused(xml: bytes) -> None:
+def test_invalid_xml_is_refused(xml: bytes) -> None:
     assert "not an OpenVINO IR" in refusal(xml)
 
 
@@ -126,7 +126,7 @@ def test_a_dtd_is_refused_before_anything_expands(doctype: str) -> None:
 
 
 def test_an_oversized_xml_is_not_parsed() -> None:
-    assert "at most" in refusal(b" " * ((64 << 20) + 1))
+    assert "the limit is" in refusal(b" " * ((64 << 20) + 1))
 
 
 def layer(index: int) -> str:
@@ -161,7 +161,7 @@ def test_a_cycle_is_refused(count: int, edges: list[tuple[int, int]]) -> None:
     ],
 )
 def test_an_edge_to_nowhere_is_refused(bad: str) -> None:
-    assert "refers to a layer or port that is not there" in refusal(net(layer(0) + layer(1), bad))
+    assert "refers to a missing layer or port" in refusal(net(layer(0) + layer(1), bad))
 
 
 def test_two_layers_with_one_id_are_refused() -> None:
@@ -177,7 +177,7 @@ def test_a_chain_of_any_length_is_ordered() -> None:
 @pytest.mark.parametrize(
     ("attributes", "problem"),
     [
-        ({"offset": str(len(DATA) - 4)}, "the file is truncated, get it again"),
+        ({"offset": str(len(DATA) - 4)}, "the file is truncated, download it again"),
         ({"offset": str(1 << 70)}, "the file is truncated"),
         ({"offset": "-4"}, "does not fill"),
         ({"size": "-8"}, "does not fill"),
@@ -193,7 +193,7 @@ def test_a_chain_of_any_length_is_ordered() -> None:
         ({"shape": "9" * 5000}, "no readable shape or offset"),
         ({"offset": ""}, "no readable shape or offset"),
         ({"size": "0x8"}, "no readable shape or offset"),
-        ({"element_type": "f64"}, "element type 'f64', which is not read"),
+        ({"element_type": "f64"}, "element type 'f64', which is not supported"),
         ({"element_type": ""}, "element type ''"),
         ({"element_type": "O"}, "element type 'O'"),
     ],
@@ -207,7 +207,7 @@ def test_a_constant_that_does_not_fit_the_data_is_refused(attributes: dict[str, 
 
 
 @pytest.mark.parametrize("attribute", ["offset", "size"])
-def test_a_constant_without_a_place_is_refused(attribute: str) -> None:
+def test_a_constant_without_offset_or_size_is_refused(attribute: str) -> None:
     graph, node = constant()
     del node.attributes[attribute]
     with pytest.raises(CheckpointError, match="no readable shape or offset"):
@@ -225,7 +225,7 @@ def test_only_constants_have_values() -> None:
 def test_weights_must_be_finite(value: float) -> None:
     graph, node = constant(struct.pack("<ff", 1, value))
     assert graph.constant(node).shape == (2,)
-    with pytest.raises(CheckpointError, match="'c' holds values that are not finite"):
+    with pytest.raises(CheckpointError, match="'c' has values that are not finite"):
         graph.floats(node)
 
 

@@ -1,4 +1,4 @@
-"""The other ports: the same network under their names and in their orientation gives the same canonical tensors."""
+"""Other ports: the same network under their names and in their orientation gives the same canonical tensors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def without_average(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def as_basicsr(state: State) -> State:
-    """By the names of BasicSR's StyleGAN2Generator, which keeps no filters."""
+    """Rename tensors as in BasicSR's StyleGAN2Generator, which saves no filters."""
     renamed = {}
     for name, tensor in state.items():
         if name.endswith(".kernel"):
@@ -64,28 +64,28 @@ def as_basicsr(state: State) -> State:
 
 
 def as_genforce(state: State, average: torch.Tensor) -> State:
-    """By the names of GenForce's StyleGAN2Generator: up-convolutions flipped, styles without their 1."""
+    """Rename tensors as in GenForce's StyleGAN2Generator: up-convolutions flipped, styles without their 1."""
     renamed = {"truncation.w_avg": average.reshape(-1), "synthesis.early_layer.const": state["input.input"]}
     for index in range(8):
         for part in ("weight", "bias"):
             renamed[f"mapping.dense{index}.{part}"] = state[f"style.{index + 1}.{part}"]
     for index in range(9):
-        name, ours = (f"convs.{index - 1}" if index else "conv1"), f"synthesis.layer{index}"
+        name, target = (f"convs.{index - 1}" if index else "conv1"), f"synthesis.layer{index}"
         weight = state[f"{name}.conv.weight"][0]
-        renamed[f"{ours}.weight"] = weight.flip(2, 3) if index % 2 else weight
-        renamed[f"{ours}.bias"] = state[f"{name}.activate.bias"]
-        renamed[f"{ours}.style.weight"] = state[f"{name}.conv.modulation.weight"]
-        renamed[f"{ours}.style.bias"] = state[f"{name}.conv.modulation.bias"] - 1
-        renamed[f"{ours}.noise"] = state[f"noises.noise_{index}"]
-        renamed[f"{ours}.noise_strength"] = state[f"{name}.noise.weight"].reshape(())
+        renamed[f"{target}.weight"] = weight.flip(2, 3) if index % 2 else weight
+        renamed[f"{target}.bias"] = state[f"{name}.activate.bias"]
+        renamed[f"{target}.style.weight"] = state[f"{name}.conv.modulation.weight"]
+        renamed[f"{target}.style.bias"] = state[f"{name}.conv.modulation.bias"] - 1
+        renamed[f"{target}.noise"] = state[f"noises.noise_{index}"]
+        renamed[f"{target}.noise_strength"] = state[f"{name}.noise.weight"].reshape(())
         if index % 2:
-            renamed[f"{ours}.filter.kernel"] = state[f"{name}.conv.blur.kernel"][None, None]
+            renamed[f"{target}.filter.kernel"] = state[f"{name}.conv.blur.kernel"][None, None]
     for index in range(5):
-        name, ours = (f"to_rgbs.{index - 1}" if index else "to_rgb1"), f"synthesis.output{index}"
-        renamed[f"{ours}.weight"] = state[f"{name}.conv.weight"][0]
-        renamed[f"{ours}.bias"] = state[f"{name}.bias"].reshape(-1)
-        renamed[f"{ours}.style.weight"] = state[f"{name}.conv.modulation.weight"]
-        renamed[f"{ours}.style.bias"] = state[f"{name}.conv.modulation.bias"] - 1
+        name, target = (f"to_rgbs.{index - 1}" if index else "to_rgb1"), f"synthesis.output{index}"
+        renamed[f"{target}.weight"] = state[f"{name}.conv.weight"][0]
+        renamed[f"{target}.bias"] = state[f"{name}.bias"].reshape(-1)
+        renamed[f"{target}.style.weight"] = state[f"{name}.conv.modulation.weight"]
+        renamed[f"{target}.style.bias"] = state[f"{name}.conv.modulation.bias"] - 1
     renamed["synthesis.upsample.kernel"] = state["to_rgbs.0.upsample.kernel"][None, None]
     return renamed
 
@@ -93,7 +93,7 @@ def as_genforce(state: State, average: torch.Tensor) -> State:
 def test_basicsr(rosinality: dict[str, Any], canonical: Checkpoint, tmp_path: Path) -> None:
     state = as_basicsr(rosinality["g_ema"])
     assert "style_convs.0.modulated_conv.modulation.weight" in state
-    expected = without_average(canonical)  # which BasicSR does not keep
+    expected = without_average(canonical)  # BasicSR does not save it
     assert_same(read({"params": rosinality["g_ema"], "params_ema": state}, tmp_path), expected, "basicsr")
     assert_same(read({"params": state}, tmp_path), expected, "basicsr")
 
@@ -110,13 +110,13 @@ def test_genforce(rosinality: dict[str, Any], canonical: Checkpoint, tmp_path: P
             np.testing.assert_array_equal(found.tensors[name], array, err_msg=name)
 
 
-def test_rosinality_as_it_is_trained_and_as_it_is_shared(
+def test_rosinality_training_and_release_files(
     rosinality: dict[str, Any], canonical: Checkpoint, tmp_path: Path
 ) -> None:
     state = rosinality["g_ema"]
     flat = rosinality["latent_avg"].reshape(1, -1)
     assert_same(read({"g_ema": state, "latent_avg": flat}, tmp_path), canonical, "rosinality")
-    expected = without_average(canonical)  # which training does not keep
+    expected = without_average(canonical)  # training does not save it
     trained = {
         "g": {name: tensor * 2 for name, tensor in state.items()},
         "d": {"convs.0.0.weight": torch.zeros(3)},
@@ -140,7 +140,7 @@ def test_sizes_come_from_shapes(rosinality: dict[str, Any], canonical: Checkpoin
             state[f"{name}.conv.modulation.{part}"] = state[f"{name}.conv.modulation.{part}"][:13]
     found = read(rosinality, tmp_path)
     assert found.config["channels"] == [32, 32, 32, 13, 32]
-    # The runtime gain is that of the fan-in that is left.
+    # The runtime gain is that of the remaining fan-in.
     weight = state["convs.6.conv.weight"][0].numpy() / np.sqrt(13 * 9)
     np.testing.assert_allclose(found.tensors["synthesis.b64.conv0.weight"], weight, rtol=1e-6)  # one rounding
 
@@ -153,10 +153,10 @@ Edit = Callable[[State], Any]
     [
         (lambda s: s.pop("noises.noise_3"), "tensor 'noises.noise_3' is missing"),
         (lambda s: s.pop("convs.7.conv.weight"), "tensor 'convs.7.conv.weight' is missing"),
-        (lambda s: s.pop("to_rgbs.3.bias"), "has no place in the network"),
-        (lambda s: s.update({"extra.weight": torch.ones(2)}), "tensor 'extra.weight' has no place"),
-        (lambda s: s.update({"extra.weight": 3}), "tensor 'extra.weight' has no place"),
-        (lambda s: s.update({"convs.2.activate.bias": 3}), "tensor 'convs.2.activate.bias' is no tensor"),
+        (lambda s: s.pop("to_rgbs.3.bias"), "does not belong to the network"),
+        (lambda s: s.update({"extra.weight": torch.ones(2)}), "tensor 'extra.weight' does not belong"),
+        (lambda s: s.update({"extra.weight": 3}), "tensor 'extra.weight' does not belong"),
+        (lambda s: s.update({"convs.2.activate.bias": 3}), "tensor 'convs.2.activate.bias' is not a tensor"),
         (lambda s: s.update({"input.input": torch.ones(1, 32, 8, 8)}), "input.input' has shape (1, 32, 8, 8)"),
         (lambda s: s.update({"style.3.weight": torch.ones(32, 31)}), "the network needs (32, 32)"),
         (lambda s: s.update({"convs.0.conv.blur.kernel": torch.ones(4, 4) / 4}), "different filters"),
@@ -166,7 +166,7 @@ Edit = Callable[[State], Any]
         (lambda s: s.update({"style.1.bias": torch.full((32,), 1e300, dtype=torch.float64)}), "not finite"),
     ],
 )
-def test_tensors_that_do_not_fit_are_named(
+def test_invalid_tensors_are_named(
     edit: Edit, reason: str, rosinality: dict[str, Any], tmp_path: Path, refusal: Callable[..., str]
 ) -> None:
     edit(rosinality["g_ema"])

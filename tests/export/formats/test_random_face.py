@@ -51,7 +51,7 @@ def test_the_tiny_model_comes_back_bit_for_bit(
     assert found.model_id == checkpoint.model_id
 
 
-def test_constants_are_found_by_place_and_not_by_name(
+def test_constants_are_found_by_position_and_not_by_name(
     checkpoint: Checkpoint,
     wheel_members: dict[str, bytes],
     write_wheel: WriteWheel,
@@ -63,7 +63,7 @@ def test_constants_are_found_by_place_and_not_by_name(
     assert read_random_face_wheel(write_wheel(tmp_path / "tiny.whl", members)).model_id == checkpoint.model_id
 
 
-def test_what_is_no_zip_is_refused(tmp_path: Path, wheel_members: dict[str, bytes], write_wheel: WriteWheel) -> None:
+def test_an_invalid_zip_is_refused(tmp_path: Path, wheel_members: dict[str, bytes], write_wheel: WriteWheel) -> None:
     path = tmp_path / "some.whl"
     whole = write_wheel(tmp_path / "whole.whl", wheel_members).read_bytes()
     for data in (b"", b"garbage", b"PK\x03\x04" + b"\0" * 100, whole[: len(whole) // 2], whole[100:]):
@@ -72,7 +72,7 @@ def test_what_is_no_zip_is_refused(tmp_path: Path, wheel_members: dict[str, byte
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    assert "get it again" in refusal(tmp_path / "nowhere.whl")
+    assert "download it again" in refusal(tmp_path / "nowhere.whl")
     assert "cannot be read as a wheel" in refusal(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_truncated_constants_are_refused(
 ) -> None:
     data = wheel_members[f"{network}.bin"]
     members = wheel_members | {f"{network}.bin": data[: int(kept * len(data))]}
-    assert "the file is truncated, get it again" in refusal(write_wheel(tmp_path / "some.whl", members))
+    assert "the file is truncated, download it again" in refusal(write_wheel(tmp_path / "some.whl", members))
 
 
 def test_damaged_compression_is_one_line(
@@ -120,7 +120,7 @@ def test_an_oversized_member_is_not_read(
         info.compress_type = zipfile.ZIP_DEFLATED
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr(info, bytes(257 << 20))
-    assert "which is too many" in refusal(path)
+    assert "the limit is" in refusal(path)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -177,7 +177,7 @@ def test_a_lost_styled_layer_is_refused(
 def test_any_other_graph_is_a_checkpoint_or_a_checkpoint_error(
     data: st.DataObject, tmp_path: Path, wheel_members: dict[str, bytes], write_wheel: WriteWheel
 ) -> None:
-    """Layers and edges vanish, types and shapes change: nothing but a CheckpointError may come of it."""
+    """Damage layers, edges, types and shapes: the only error raised is CheckpointError."""
     network = data.draw(st.sampled_from(NETWORKS))
 
     def damage(root: Any) -> None:
@@ -224,7 +224,7 @@ def test_the_real_wheel_is_converted(faces_home: Home) -> None:
 
 
 @pytest.mark.faces
-def test_the_real_wheel_is_understood_under_any_names_and_order(
+def test_the_real_wheel_is_read_with_any_names_and_order(
     faces_home: Home, write_wheel: WriteWheel, disguise_ir: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(faces_home.downloads / find_entry("faces").file.filename) as archive:

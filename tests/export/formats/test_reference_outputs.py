@@ -1,4 +1,4 @@
-"""The converted mapping network, in plain numpy, against what each format's own code computed."""
+"""Compares the converted mapping network, in plain NumPy, with the output of each format's own code."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mapped(checkpoint: Checkpoint, z: Array, c: Array | None) -> Array:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_mapped_latents_are_those_of_the_formats_own_code(name: str) -> None:
+def test_mapped_latents_match_the_formats_own_code(name: str) -> None:
     checkpoint = read_checkpoint(fixture_path(name))
     with np.load(FIXTURES / f"{name}.ref.npz") as reference:
         w = mapped(checkpoint, reference["z"].astype(np.float64), reference.get("c"))
@@ -57,7 +57,7 @@ def test_mapped_latents_are_those_of_the_formats_own_code(name: str) -> None:
         )
 
 
-def test_the_configs_say_which_network_it_is() -> None:
+def test_the_configs_describe_the_networks() -> None:
     configs = {name: dict(read_checkpoint(fixture_path(name)).config) for name in ALL}
     common = {
         "family": "stylegan2",
@@ -103,7 +103,7 @@ def test_the_geometry_of_stylegan3_is_read_from_its_layers(name: str, kernel: in
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_checkpoint_survives_being_saved(name: str, tmp_path: Any) -> None:
+def test_a_saved_checkpoint_is_read_again(name: str, tmp_path: Any) -> None:
     checkpoint = read_checkpoint(fixture_path(name))
     json.dumps(dict(checkpoint.config))
     assert all(array.dtype == np.float32 and array.flags.c_contiguous for array in checkpoint.tensors.values())

@@ -1,4 +1,4 @@
-"""The same networks as other versions of Python, NumPy and PyTorch write them, on other devices, in other layouts."""
+"""The same networks as written by other versions of Python, NumPy and PyTorch, on other devices, in other layouts."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_every_protocol(name: str, protocol: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize("core", [b"numpy.core", b"numpy._core"])
 def test_names_of_both_numpys(name: str, core: bytes, tmp_path: Path) -> None:
     content = dump(load_trusted(name), 2)
-    ours = b"numpy._core" if b"numpy._core" in content else b"numpy.core"
-    content = content.replace(b"c" + ours + b".multiarray\n", b"c" + core + b".multiarray\n")
+    installed = b"numpy._core" if b"numpy._core" in content else b"numpy.core"
+    content = content.replace(b"c" + installed + b".multiarray\n", b"c" + core + b".multiarray\n")
     assert b"c" + core + b".multiarray\n" in content
     assert_same(read(content, tmp_path), name)
 
 
-def test_storages_of_a_gpu_that_is_not_here(tmp_path: Path) -> None:
+def test_storages_of_an_absent_gpu(tmp_path: Path) -> None:
     def move(content: bytes) -> bytes:
         assert content.count(b"X\3\0\0\0cpu") == 1
         return content.replace(b"X\3\0\0\0cpu", b"X\6\0\0\0cuda:0")
@@ -80,7 +80,7 @@ def test_tensors_that_share_one_storage(tmp_path: Path) -> None:
             if parameter is not None:
                 parameter.data = flat[start : start + parameter.numel()].view(parameter.shape)
                 start += parameter.numel()
-    # Saved one by one, each embeds the storage of all. Their sum is bounded by the content, so this is no attack.
+    # Saved one by one, each embeds the storage of all. Their total size is below the limit.
     assert_same(read(dump(value), tmp_path), "sg2ada_cond_32")
 
 
@@ -97,14 +97,14 @@ def test_other_floating_point_types(dtype: torch.dtype, tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.tensors[name], array)
 
 
-def test_what_is_not_the_generator_does_not_matter(tmp_path: Path) -> None:
+def test_objects_besides_the_generator_are_ignored(tmp_path: Path) -> None:
     value = load_trusted("sg2ada_cond_32")
     value["G"] = value["G_ema"]  # shared, as the pickler's memo makes it
     value["D"] = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Embedding(4, 2))
     value["augment_pipe"] = {"counts": torch.arange(5), "complex": torch.zeros(2, dtype=torch.complex64)}
     value["training_set_kwargs"] = EasyDict(path=Path("data"), sizes={1, 2}, resolution=np.int64(32))
     assert_same(read(dump(value), tmp_path), "sg2ada_cond_32")
-    assert_same(read(dump(value["G_ema"]), tmp_path), "sg2ada_cond_32")  # and the generator by itself
+    assert_same(read(dump(value["G_ema"]), tmp_path), "sg2ada_cond_32")  # also the generator alone
 
 
 def test_defaults_that_kwargs_leave_out_are_read_from_the_layers(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_legacy_files_whose_tensors_share_a_storage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_the_files_name_does_not_matter(name: str, tmp_path: Path) -> None:
+def test_the_file_name_is_ignored(name: str, tmp_path: Path) -> None:
     path = tmp_path / "picture.jpeg"
     path.write_bytes(fixture_path(name).read_bytes())
     assert_same(read_checkpoint(path), name)
@@ -178,7 +178,7 @@ def edit_tensor(path: str, name: str, change: Callable[[Any], Any]) -> Edit:
     ("name", "edit", "reason"),
     [
         ("sg2ada_cond_32", edit_attribute("synthesis.b8.conv0", "conv_clamp", 256), "conv_clamp"),
-        ("sg2ada_cond_32", edit_attribute("synthesis.b8.conv0", "conv_clamp", -1), "conv_clamp is no positive"),
+        ("sg2ada_cond_32", edit_attribute("synthesis.b8.conv0", "conv_clamp", -1), "conv_clamp is not a positive"),
         ("sg2ada_cond_32", edit_attribute("synthesis.b8.conv0", "up", 4), "synthesis.b8.conv0.up is 4"),
         ("sg2ada_cond_32", edit_attribute("synthesis.b8.conv1", "activation", "relu"), "activation is 'relu'"),
         ("sg2ada_cond_32", edit_attribute("synthesis.b8.conv1", "act_gain", 1.0), "act_gain is 1.0"),
@@ -188,42 +188,42 @@ def edit_tensor(path: str, name: str, change: Callable[[Any], Any]) -> Edit:
         ("sg2ada_cond_32", edit_attribute("synthesis", "img_resolution", 64), "img_resolution is 64"),
         ("sg2ada_cond_32", edit_attribute("synthesis", "img_channels", 5), "5 image channels"),
         ("sg2ada_cond_32", edit_attribute("mapping", "z_dim", 47), "tensor 'mapping.fc0.weight' has shape"),
-        ("sg2ada_cond_32", edit_attribute("mapping", "c_dim", [[[]]]), "mapping.c_dim is no finite number"),
-        ("sg2ada_cond_32", edit_attribute("mapping.fc0", "weight_gain", float("nan")), "weight_gain is no"),
-        ("sg2ada_cond_32", edit_attribute("mapping.fc0", "weight_gain", 0), "weight_gain is no positive"),
+        ("sg2ada_cond_32", edit_attribute("mapping", "c_dim", [[[]]]), "mapping.c_dim is not a finite number"),
+        ("sg2ada_cond_32", edit_attribute("mapping.fc0", "weight_gain", float("nan")), "weight_gain is not"),
+        ("sg2ada_cond_32", edit_attribute("mapping.fc0", "weight_gain", 0), "weight_gain is not a positive"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8.conv1", "bias", lambda t: t[:-1]), "conv1.bias' has shape (31,)"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8.conv1", "bias", lambda t: t * torch.nan), "not finite"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8.conv1", "bias", lambda t: t.long()), "not floating point"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8.conv1", "bias", lambda t: None), "conv1.bias' is missing"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8.conv1", "bias", lambda t: t.cfloat()), "ComplexFloatStorage"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8.conv1", "weight", lambda t: t.flatten()), "conv1.weight' has"),
-        ("sg2ada_cond_32", edit_tensor("synthesis.b8", "resample_filter", lambda t: t.triu()), "no separable filter"),
+        ("sg2ada_cond_32", edit_tensor("synthesis.b8", "resample_filter", lambda t: t.triu()), "not a separable"),
         (
             "sg2ada_cond_32",
             edit_tensor("synthesis.b8", "resample_filter", lambda t: t * 2),
-            "no separable filter of gain 1",
+            "not a separable filter of gain 1",
         ),
-        ("sg2ada_cond_32", edit_tensor("synthesis.b8", "resample_filter", lambda t: LOPSIDED), "no symmetric filter"),
+        ("sg2ada_cond_32", edit_tensor("synthesis.b8", "resample_filter", lambda t: LOPSIDED), "not a symmetric"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8", "resample_filter", lambda t: t[1:3, 1:3] * 16 / 9), "_filter"),
         ("sg2ada_cond_32", edit_tensor("synthesis.b8", "resample_filter", lambda t: t[:, :1]), "has shape (4, 1)"),
         ("sg2ada_resnet_32", edit_attribute("synthesis.b8.skip", "conv_clamp", 256), "b8.skip.conv_clamp is 256"),
-        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "padding", [0, 0, 0, 0]), "do not fit each other"),
-        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "padding", [1e9]), "padding is no whole numbers"),
-        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "out_size", 53), "do not fit each other"),
-        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "in_size", np.array([36, 37])), "not a square"),
+        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "padding", [0, 0, 0, 0]), "inconsistent sizes"),
+        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "padding", [1e9]), "padding is not a list of whole numbers"),
+        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "out_size", 53), "inconsistent sizes"),
+        ("sg3t_64", edit_attribute("synthesis.L4_52_32", "in_size", np.array([36, 37])), "expected one size"),
         ("sg3t_64", edit_attribute("synthesis.L4_52_32", "up_factor", 0), "up_factor is 0"),
         ("sg3t_64", edit_attribute("synthesis.L4_52_32", "conv_clamp", None), "different values of conv_clamp"),
         ("sg3t_64", edit_attribute("synthesis.L4_52_32", "is_torgb", True), "is_torgb is True"),
         ("sg3t_64", edit_tensor("synthesis.L4_52_32", "up_filter", lambda t: None), "up_filter' is missing"),
-        ("sg3t_64", edit_tensor("synthesis.L4_52_32", "up_filter", lambda t: t.cumsum(0)), "no symmetric filter"),
-        ("sg3r_64", edit_tensor("synthesis.L4_52_32", "down_filter", lambda t: t[:, :2]), "as no filter has"),
+        ("sg3t_64", edit_tensor("synthesis.L4_52_32", "up_filter", lambda t: t.cumsum(0)), "not a symmetric"),
+        ("sg3r_64", edit_tensor("synthesis.L4_52_32", "down_filter", lambda t: t[:, :2]), "not valid for a filter"),
         ("sg3t_64", edit_tensor("synthesis.L4_52_32", "magnitude_ema", lambda t: t * 0), "not positive"),
         ("sg3t_64", edit_attribute("synthesis", "layer_names", ["L0_36_32"] * 99), "lists no layers"),
         ("sg3t_64", edit_attribute("synthesis", "layer_names", ["nowhere"]), "no module synthesis.nowhere"),
         ("sg3t_64", edit_attribute("synthesis.input", "bandwidth", 9.0), "bandwidth 9.0"),
     ],
 )
-def test_what_does_not_fit_is_named(name: str, edit: Edit, reason: str, refusal: Callable[..., str]) -> None:
+def test_invalid_parts_are_named(name: str, edit: Edit, reason: str, refusal: Callable[..., str]) -> None:
     value = load_trusted(name)
     edit(value["G_ema"])
     assert reason in refusal(dump(value))
@@ -232,9 +232,9 @@ def test_what_does_not_fit_is_named(name: str, edit: Edit, reason: str, refusal:
 @pytest.mark.parametrize(
     ("path", "name", "value", "reason"),
     [
-        ("", "extra", torch.zeros(3), "tensor 'extra' has no place"),
+        ("", "extra", torch.zeros(3), "tensor 'extra' does not belong"),
         ("mapping", "embed_proj.weight", torch.zeros(3), "StyleGAN-XL"),
-        ("synthesis.b8.conv0", "second", torch.zeros(3), "'synthesis.b8.conv0.second' has no place"),
+        ("synthesis.b8.conv0", "second", torch.zeros(3), "'synthesis.b8.conv0.second' does not belong"),
     ],
 )
 def test_variants_are_not_mistaken_for_the_original(
@@ -255,17 +255,17 @@ def test_variants_are_not_mistaken_for_the_original(
         (lambda gs: gs.static_kwargs.update(conv_clamp="x"), "conv_clamp"),
         (lambda gs: gs.static_kwargs.update(architecture="new"), "architecture 'new'"),
         (lambda gs: gs.static_kwargs.update(nonlinearity="relu"), "nonlinearity is 'relu'"),
-        (lambda gs: gs.static_kwargs.update(resample_kernel=[1, 2, 3]), "no symmetric filter"),
+        (lambda gs: gs.static_kwargs.update(resample_kernel=[1, 2, 3]), "not a symmetric"),
         (lambda gs: gs.static_kwargs.update(resample_kernel=[]), "no positive sum"),
-        (lambda gs: gs.static_kwargs.update(resample_kernel=[10**400]), "no list of reasonable"),
-        (lambda gs: gs.variables.append(("extra", np.zeros(3, np.float32))), "tensor 'extra' has no place"),
+        (lambda gs: gs.static_kwargs.update(resample_kernel=[10**400]), "not a list of numbers"),
+        (lambda gs: gs.variables.append(("extra", np.zeros(3, np.float32))), "tensor 'extra' does not belong"),
         (lambda gs: gs.variables.append((3, 4)), "has no name"),
         (lambda gs: gs.components["mapping"].variables.append(("LabelConcat/weight", np.zeros(3))), "LabelConcat"),
         (lambda gs: gs.components["synthesis"].variables.pop(), "tensor 'synthesis/noise8' is missing"),
         (lambda gs: gs.components.pop("synthesis"), "without mapping and synthesis"),
     ],
 )
-def test_what_does_not_fit_in_a_tensorflow_network_is_named(
+def test_invalid_parts_of_a_tensorflow_network_are_named(
     edit: Callable[[Any], Any], reason: str, refusal: Callable[..., str]
 ) -> None:
     value = load_trusted("sg2tf_64")

@@ -1,4 +1,4 @@
-"""The pickle machine alone: what it reads like the standard one, and what it refuses."""
+"""Tests the pickle machine alone: the plain data that it reads, and the pickles that it refuses."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def refused(data: bytes, limits: ReadLimits = DEFAULT_LIMITS) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Views of bytes as bytes, sets as sorted lists."""
+    """Convert views of bytes to bytes, and sets to sorted lists."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -70,7 +70,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=100, deadline=None)
 @given(VALUES, st.sampled_from(PROTOCOLS))
-def test_plain_data_is_what_was_pickled(value: Any, protocol: int) -> None:
+def test_plain_data_survives_pickling(value: Any, protocol: int) -> None:
     assert plain(load(pickle.dumps(value, protocol))) == plain(value)
 
 
@@ -118,7 +118,7 @@ def test_numpy_arrays_keep_values_shape_and_order(protocol: int, dtype: str, ord
     assert view.dtype == np.dtype(dtype)
 
 
-def test_unknown_classes_only_remember(watched: Callable[..., Any]) -> None:
+def test_unknown_classes_become_inert_objects(watched: Callable[..., Any]) -> None:
     with watched():
         found = load(pickle.dumps(argparse.Namespace(lr=0.1)))
         assert isinstance(found, Inert)
@@ -137,7 +137,7 @@ def test_odd_keys_are_hashed_by_identity() -> None:
 
 
 class Calls:
-    """Pickles as a call of a function with arguments."""
+    """An object that pickles as a call of a function with arguments."""
 
     def __init__(self, function: Any, *args: Any) -> None:
         self.call = function, args
@@ -151,7 +151,9 @@ def named(module: str, name: str) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_what_would_run_code_is_refused_by_name(protocol: int, tmp_path: Path, watched: Callable[..., Any]) -> None:
+def test_calls_that_would_run_code_are_refused_by_name(
+    protocol: int, tmp_path: Path, watched: Callable[..., Any]
+) -> None:
     canary = tmp_path / "canary"
     system = "posix.system" if os.name == "posix" else "nt.system"
     for function, args, name in [
@@ -196,7 +198,7 @@ def test_what_would_run_code_is_refused_by_name(protocol: int, tmp_path: Path, w
         ("webbrowser", "open"),
     ],
 )
-def test_names_of_attacks(module: str, name: str) -> None:
+def test_names_used_in_attacks_are_refused(module: str, name: str) -> None:
     full = f"{module.replace('__builtin__', 'builtins')}.{name}"
     assert f"names {full}, which no checkpoint needs" in refused(named(module, name))
 
@@ -219,7 +221,7 @@ def test_names_of_checkpoints_are_not_refused() -> None:
         assert not is_refused(name), name
 
 
-def test_a_call_cannot_be_reached_through_what_another_call_made() -> None:
+def test_the_result_of_a_call_cannot_be_called() -> None:
     made = b"cmodels\nfactory\n)R"  # an inert object
     assert "calls an object of models.factory" in refused(made + b")R.")
     assert "calls 'text'" in refused(b"Vtext\n)R.")
@@ -229,8 +231,8 @@ def test_a_call_cannot_be_reached_through_what_another_call_made() -> None:
 
 
 @pytest.mark.parametrize("state", [b"}V__init__\nV1\ns", b"(N}V__setstate__\nV1\nst"])
-def test_a_name_takes_no_state(state: bytes) -> None:
-    # If it were a class, this would change what it does from then on.
+def test_a_name_has_no_state(state: bytes) -> None:
+    # With a real class, this would change its behaviour.
     assert "sets the state of GlobalName" in refused(b"ctorch\nFloatStorage\n" + state + b"b.")
 
 
@@ -253,8 +255,8 @@ def test_a_name_takes_no_state(state: bytes) -> None:
         (b"V\\uD8\n.", "damaged"),
         (b"X\x01\x00\x00\x00\xff.", "damaged"),
         (b"I1", "no end"),
-        (b"\x80\x06N.", "protocol 6"),
-        (b"\xff.", "no opcode"),
+        (b"\x80\x06N.", "protocol 6 is not supported"),
+        (b"\xff.", "not a pickle opcode"),
         (b"\x82\x01.", "extension codes"),
         (b"\x97.", "buffers outside"),
         (b"Pid\n.", "outside of it"),
@@ -262,7 +264,7 @@ def test_a_name_takes_no_state(state: bytes) -> None:
         (b"N", "truncated"),
         (b"(V1\nu.", "damaged"),
         (b"}(V1\nu.", "damaged"),
-        (b"NN\x93.", "no text"),
+        (b"NN\x93.", "not a string"),
         (b"T\xff\xff\xff\xffabc.", "truncated"),
         (b"B\xff\xff\xff\x7fabc.", "truncated"),
         (b"\x8e" + b"\xff" * 8 + b"abc.", "truncated"),
@@ -276,14 +278,14 @@ def test_damaged_pickles(data: bytes, reason: str) -> None:
     assert reason in refused(data)
 
 
-def test_pickles_end_with_truncation_wherever_they_are_cut() -> None:
+def test_truncated_pickles_are_refused_at_every_length() -> None:
     data = pickle.dumps({"a": [1, 2.5, "text", b"bytes" * 100, np.arange(5)]}, 4)
     for end in range(len(data)):
         assert refused(data[:end])
 
 
 class TestBounds:
-    """Each attack is small, and stays small."""
+    """Small attacks must not use much time or memory."""
 
     def test_opcodes(self) -> None:
         limits = ReadLimits(opcodes=100)
@@ -326,36 +328,36 @@ class TestBounds:
     def test_cycles_are_refused(self, data: bytes) -> None:
         assert "contains itself" in refused(data)
 
-    def test_what_unfolds_without_end_is_read_and_costs_nothing(self) -> None:
-        # Each of 100 tuples holds the one before twice: 2^100 leaves, for whoever walks without remembering.
+    def test_exponentially_shared_data_is_read_quickly(self) -> None:
+        # Each of 100 tuples contains the previous one twice: 2^100 leaves for a walk that visits shared tuples again.
         found = load(b"N" + b"2\x86" * 100 + b".")
         assert found[0] is found[1]
 
-    def test_copies_are_charged(self) -> None:
+    def test_copies_are_limited(self) -> None:
         for callee, argument in [
             (b"c_codecs\nencode\n", b"X" + struct.pack("<I", 10_000) + b"x" * 10_000),
             (b"ccollections\nOrderedDict\n", b"(V1\nV2\n\x86" + b"2" * 10_000 + b"t"),
             (b"cbuiltins\nlist\n", b"(" + b"N" * 10_000 + b"t"),
         ]:
             data = argument + b"\x85q\x000" + callee + b"q\x010" + b"h\x01h\x00R0" * 10_000 + b"N."
-            assert "copies more than the file holds" in refused(data)
+            assert "copies more data than the file contains" in refused(data)
 
-    def test_memory_is_that_of_the_file(self) -> None:
-        # Claims of gigabytes, and as many objects as opcodes allow.
+    def test_memory_is_bounded_by_the_file(self) -> None:
+        # Declared sizes of gigabytes, and the maximum number of objects.
         tracemalloc.start()
         try:
             for data in [b"\x8e" + b"\xff" * 8, b"B\xff\xff\xff\xff", b"X\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x7f"]:
                 refused(data)
-            assert load(b"Nr\xff\xff\xff\xff.") is None  # a memo of four billion places has one entry
+            assert load(b"Nr\xff\xff\xff\xff.") is None  # memo index 2^32 - 1, one entry
             assert tracemalloc.get_traced_memory()[1] < 1 << 20
             tracemalloc.reset_peak()
             refused(b"}" * 100_001, ReadLimits(opcodes=100_000))
-            assert tracemalloc.get_traced_memory()[1] < 20 << 20  # an empty dict is 64 bytes, its place 8
+            assert tracemalloc.get_traced_memory()[1] < 20 << 20  # an empty dict has 64 bytes, its stack entry 8
         finally:
             tracemalloc.stop()
 
     def test_many_short_lines_do_not_copy_the_file(self) -> None:
-        # Each line is found in a small window, and not in all that is left.
+        # Each line is searched in a small window, not in the rest of the file.
         assert len(load(b"(" + b"I1\n" * 200_000 + b"l.")) == 200_000
 
 

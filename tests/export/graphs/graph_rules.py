@@ -1,4 +1,4 @@
-"""The rules that every graph obeys, so that any runtime can take it and any batch size runs."""
+"""Rules for every graph, so that it runs in any runtime with any batch size."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import onnx
 from onnx import TensorProto, numpy_helper
 
 FORBIDDEN = {
-    *("Shape", "Size", "NonZero", "ConstantOfShape", "Expand", "Tile", "Range"),  # values made of shapes
+    *("Shape", "Size", "NonZero", "ConstantOfShape", "Expand", "Tile", "Range"),  # shape-derived values
     *("Loop", "If", "Scan", "SequenceMap"),  # control flow
     *("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"),
     "Resize",  # not exact at the border
 }
-# Batched products may round with the batch size. This one has a matrix for each sample, so runtimes take samples one by
-# one; tests/engine/backends/test_cpu_runtimes.py and tests/test_parity.py hold it to the bit.
+# Batched products may round differently with the batch size. This one has a matrix per sample, so runtimes compute
+# samples one by one; tests/engine/backends/test_cpu_runtimes.py and tests/test_parity.py check that the bits are equal.
 PRODUCTS = {"to_img/product"}
 
 
@@ -24,7 +24,7 @@ def shape(value: onnx.ValueInfoProto) -> list[str | int]:
 
 
 def check_rules(model: onnx.ModelProto, inputs: dict[str, list[str | int]], image: Sequence[str | int]) -> None:
-    """`inputs` are the float32 inputs and their shapes, `image` is the output's shape."""
+    """Check a model; `inputs` are the float32 inputs with their shapes, `image` is the output's shape."""
     onnx.checker.check_model(model, full_check=True)
     graph = model.graph
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]

@@ -1,6 +1,6 @@
-"""StyleGAN2 as the paper writes it, in float64 NumPy: weights modulated for each sample, zeros really put in.
+"""StyleGAN2 as defined in the paper, in float64 NumPy: weights modulated for each sample, zeros inserted explicitly.
 
-It is slow and shares nothing with the graph builder but the names of the tensors.
+It is slow, and shares only the tensor names with the graph builder.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Array = NDArray[np.float64]
 
 
 def insert_zeros(x: Array) -> Array:
-    """[C, H, W] -> [C, 2H, 2W] with a zero behind every sample."""
+    """Map [C, H, W] to [C, 2H, 2W] with a zero after every sample."""
     out = np.zeros((x.shape[0], 2 * x.shape[1], 2 * x.shape[2]))
     out[:, ::2, ::2] = x
     return out
 
 
 def correlate(x: Array, weight: Array, before: int, after: int) -> Array:
-    """[I, H, W] with [O, I, k, k], zeros `before` and `after` each axis."""
+    """Correlate [I, H, W] with [O, I, k, k], with `before` and `after` zeros on each axis."""
     windows = sliding_window_view(np.pad(x, [(0, 0), (before, after), (before, after)]), weight.shape[2:], axis=(1, 2))
     out: Array = np.einsum("ihwyx,oiyx->ohw", windows, weight)
     return out
 
 
 def filtered(x: Array, taps: Array, before: int, after: int) -> Array:
-    """Every channel convolved (so the filter is flipped) with the filter of both axes, times 4."""
+    """Convolve every channel with the filter of both axes, times 4; convolution flips the filter."""
     kernel = 4 * np.outer(taps, taps)[None, None, ::-1, ::-1]
     return np.concatenate([correlate(channel[None], kernel, before, after) for channel in x])
 
@@ -42,13 +42,13 @@ def upsample(x: Array, taps: Array) -> Array:
 
 
 def upsampling_convolution(x: Array, weight: Array, taps: Array) -> Array:
-    """The transposed convolution of stride 2, 2H + 1 wide, then the filter."""
+    """Apply the transposed convolution of stride 2, to 2H + 1 samples, then the filter."""
     full = correlate(insert_zeros(x)[:, :-1, :-1], weight[:, :, ::-1, ::-1], 2, 2)
     return filtered(full, taps, (len(taps) + 1) // 2 - 1, (len(taps) - 2) // 2)
 
 
 def picture(checkpoint: Checkpoint, ws: NDArray[np.float32], noise: Mapping[str, NDArray[Any]] | None = None) -> Array:
-    """[N, C, R, R] from ws [N, num_ws, w_dim]; `noise` by layer, [N, 1, r, r], replaces the constant one."""
+    """Map ws [N, num_ws, w_dim] to [N, C, R, R]; `noise` by layer, [N, 1, r, r], replaces the constant noise."""
     return np.stack([_sample(checkpoint, row, n, noise) for n, row in enumerate(ws.astype(np.float64))])
 
 

@@ -1,4 +1,4 @@
-"""Random StyleGAN2 checkpoints of any shape, whose every tensor shows in the picture."""
+"""Random StyleGAN2 checkpoints of any shape, in which every tensor affects the picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def random_stylegan2(
     taps: Sequence[float] = (0.125, 0.375, 0.375, 0.125),
     seed: int = 0,
 ) -> Checkpoint:
-    """A network of `len(channels)` blocks from 4x4 up; `middle` is the width between the layers of a block."""
+    """Return a network of `len(channels)` blocks from 4x4; `middle` is the width between the layers of a block."""
     random = np.random.RandomState(seed)
     tensors: dict[str, NDArray[np.float32]] = {}
 

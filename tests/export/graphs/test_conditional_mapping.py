@@ -30,7 +30,7 @@ def conditional() -> Checkpoint:
 
 @pytest.mark.parametrize("linear", ["gemm", "conv1x1"])
 @pytest.mark.parametrize("name", NAMES)
-def test_w_is_the_original_codes(name: str, linear: Any, run_graph: RunGraph) -> None:
+def test_w_matches_the_original_code(name: str, linear: Any, run_graph: RunGraph) -> None:
     with np.load(FIXTURES / f"{Path(name).stem}.ref.npz") as reference:
         expected = reference["ws"]
         inputs = {key: reference[key] for key in ("z", "c") if key in reference}
@@ -38,18 +38,18 @@ def test_w_is_the_original_codes(name: str, linear: Any, run_graph: RunGraph) ->
     model = build_mapping(read_checkpoint(FIXTURES / name), linear)
     found = run_graph(model, **inputs)
     assert (expected == expected[:, :1]).all()
-    # Up to 8 layers of up to 128 products, float32 against float32; 3e-6 of the spread is what is seen.
+    # Up to 8 layers of up to 128 products, float32 against float32; 3e-6 of the standard deviation was measured.
     np.testing.assert_allclose(found, expected[:, 0], rtol=0, atol=2e-5 * expected.std())
 
 
-def test_the_condition_matters(conditional: Checkpoint, run_graph: RunGraph) -> None:
+def test_the_class_changes_w(conditional: Checkpoint, run_graph: RunGraph) -> None:
     z, model = np.ones((2, 48), np.float32), build_mapping(conditional)
     found = run_graph(model, z=z, c=np.eye(5, dtype=np.float32)[:2])
     assert np.abs(found[0] - found[1]).max() > 0.1
 
 
 @pytest.mark.parametrize("linear", ["gemm", "conv1x1"])
-def test_the_graph_is_valid_and_takes_any_batch(conditional: Checkpoint, linear: Any) -> None:
+def test_the_graph_is_valid_for_any_batch_size(conditional: Checkpoint, linear: Any) -> None:
     model = ir.to_proto(build_mapping(conditional, linear))
     onnx.checker.check_model(model, full_check=True)
     assert {value.name: shape(value) for value in model.graph.input} == {"z": ["N", 48], "c": ["N", 5]}

@@ -1,4 +1,4 @@
-"""Leaky ReLU between two resamplings, against its definition: zeros, padding, convolution, activation, convolution."""
+"""Compares leaky ReLU between two resamplings with its definition: zeros, padding, convolution, activation."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Case:
 
     @property
     def resampling(self) -> Resampling:
-        """With filters that are not symmetric, so that a flipped one is seen."""
+        """The resampling, with asymmetric filters, so that a flipped one is detected."""
         random = np.random.RandomState(0)
         down = random.randn(*[self.down_taps] * (2 if self.radial else 1))
         up = random.randn(self.up_taps)
@@ -59,8 +59,8 @@ CASES = [
 ]
 
 
-def defined(x: NDArray[np.float64], resampling: Resampling, clamp: float | None) -> NDArray[np.float64]:
-    """The definition, in float64."""
+def by_definition(x: NDArray[np.float64], resampling: Resampling, clamp: float | None) -> NDArray[np.float64]:
+    """Compute the definition in float64."""
 
     def along(x: NDArray[np.float64], axis: int, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.apply_along_axis(np.convolve, axis, x, kernel, mode="valid")
@@ -97,11 +97,11 @@ def build(case: Case, form: str, clamp: float | None) -> ir.Model:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_each_form_is_the_definition(case: Case, form: str, run_graph: RunGraph) -> None:
+def test_each_form_matches_the_definition(case: Case, form: str, run_graph: RunGraph) -> None:
     x = np.random.RandomState(1).randn(2, CHANNELS, case.size, case.size)
-    expected = defined(x, case.resampling, CLAMP)
-    # The comparison is worth something: the clamp acts, and there is more than one sample.
-    assert np.abs(expected - defined(x, case.resampling, None)).max() > 0.001
+    expected = by_definition(x, case.resampling, CLAMP)
+    # The case is meaningful: the clamp acts, and there is more than one sample.
+    assert np.abs(expected - by_definition(x, case.resampling, None)).max() > 0.001
     assert expected.shape[-1] > 1
     found = run_graph(build(case, form, CLAMP), x=x.astype(np.float32))
     assert found.shape == expected.shape
@@ -113,11 +113,11 @@ def test_each_form_is_the_definition(case: Case, form: str, run_graph: RunGraph)
 def test_without_a_clamp_nothing_is_clamped(form: str, run_graph: RunGraph) -> None:
     x = 1000 * np.random.RandomState(1).randn(1, CHANNELS, CASES[0].size, CASES[0].size)
     found = run_graph(build(CASES[0], form, None), x=x.astype(np.float32))
-    np.testing.assert_allclose(found, defined(x, CASES[0].resampling, None), rtol=0, atol=1e-2)
+    np.testing.assert_allclose(found, by_definition(x, CASES[0].resampling, None), rtol=0, atol=1e-2)
 
 
 def test_equal_factors_need_no_shuffle() -> None:
-    """The phases of the polyphase form stay apart: that is what makes it fast."""
+    """The polyphase form is fast because its phases stay separate."""
     operators = {node.op_type for node in build(CASES[0], "polyphase", CLAMP).graph}
     assert operators == {"Conv", "LeakyRelu", "Clip", "Add"}
     assert "DepthToSpace" in {node.op_type for node in build(CASES[4], "polyphase", CLAMP).graph}
@@ -131,10 +131,10 @@ def test_no_operator_has_negative_padding(case: Case, form: str) -> None:
             assert min(node.attributes["pads"].as_ints()) >= 0, node.name
 
 
-def test_more_padding_than_taps_is_refused_where_it_cannot_be_written(run_graph: RunGraph) -> None:
+def test_unsupported_padding_of_the_transposed_form_is_refused(run_graph: RunGraph) -> None:
     case = Case(10, 2, 2, 4, 4, (5, 6))
-    with pytest.raises(UnsupportedError, match="'transposed' cannot pad layer so far; use 'polyphase'"):
+    with pytest.raises(UnsupportedError, match="'transposed' cannot pad layer this far; use 'polyphase'"):
         build(case, "transposed", CLAMP)
     x = np.random.RandomState(1).randn(1, CHANNELS, case.size, case.size)
     found = run_graph(build(case, "polyphase", CLAMP), x=x.astype(np.float32))
-    np.testing.assert_allclose(found, defined(x, case.resampling, CLAMP), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found, by_definition(x, case.resampling, CLAMP), rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The float16 graphs, computed as hardware with float16 would: close to float32, and nothing overflows."""
+"""Float16 graphs, computed as float16 hardware would: close to float32, and without overflow."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_the_picture_is_close_to_float32(name: str, form: str, linear: Any) -> N
     with np.load(FIXTURES / f"{Path(name).stem}.ref.npz") as reference:
         ws, expected = reference["ws_truncated"], reference["image"]
     found = simulator(read_checkpoint(FIXTURES / name), replace(HALF, upsampling=form, linear=linear)).run({"ws": ws})
-    assert found.check(expected) < 100  # more would mean that nothing was rounded
+    assert found.check(expected) < 100  # a higher PSNR would mean that nothing was rounded
 
 
 @pytest.mark.parametrize("noise", ["const", "none", "random"])
@@ -79,25 +79,25 @@ def test_every_architecture_and_noise(architecture: str, noise: Any, run_graph: 
     found.check(expected)
 
 
-def test_onnxs_own_float16_shows_the_same() -> None:
+def test_the_reference_evaluator_shows_the_same() -> None:
     """The reference evaluator of ONNX computes every node in NumPy's float16, sums of convolutions too."""
     checkpoint = random_stylegan2()
     model = ir.to_proto(stylegan2.build_synthesis(checkpoint, HALF))
     ws = styles(checkpoint, 1)
     outputs: Any = ReferenceEvaluator(model).run(None, {"ws": ws})
     expected = outputs[0]
-    # Both are some 60 dB from float32; they differ in how a convolution sums.
+    # Both have about 60 dB against float32; they differ in how a convolution sums.
     assert float_psnr_db(Fp16Simulator(model, threads=1).run({"ws": ws}).image, expected) > 55
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_runtime_takes_the_graph(name: str, run_graph: RunGraph) -> None:
-    """ONNX Runtime's CPU kernels compute most of it in float32: this shows that the graph runs, not its range."""
+def test_a_runtime_runs_the_graph(name: str, run_graph: RunGraph) -> None:
+    """ONNX Runtime's CPU kernels compute most of it in float32, so this tests that the graph runs, not its range."""
     checkpoint = read_checkpoint(FIXTURES / name)
     ws = styles(checkpoint, 2)
     expected = run_graph(stylegan2.build_synthesis(checkpoint, VariantOptions()), ws=ws)
     found = run_graph(stylegan2.build_synthesis(checkpoint, VariantOptions("fp16")), ws=ws)
-    # 60 dB of a range of 2 is 0.13 of a grey level on average; a few pixels are off by more.
+    # 60 dB of a range of 2 is 0.13 of an 8-bit level on average; a few pixels differ by more.
     assert np.abs(found.astype(int) - expected.astype(int)).mean() < 0.3
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 4
 
@@ -117,8 +117,8 @@ def test_nothing_overflows_for_two_hundred_seeds(run_graph: RunGraph) -> None:
         assert max(run.peaks.values()) < 1000  # 65 times below the end of the range
 
 
-def test_the_size_of_weights_and_styles_does_not_matter() -> None:
-    """Demodulation cancels any factor of a layer's weight and style; in float16 none may overflow on the way."""
+def test_large_weights_and_styles_do_not_overflow() -> None:
+    """Demodulation cancels any factor of a layer's weight and style; no step before it may overflow in float16."""
     checkpoint = random_stylegan2()
     scaled = dict(checkpoint.tensors)
     for name, array in checkpoint.tensors.items():
@@ -135,7 +135,7 @@ def test_the_size_of_weights_and_styles_does_not_matter() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_inputs_at_the_clamp_do_not_overflow(form: str) -> None:
-    """The worst that a clamped layer can be given: 512 channels at 256, and weights that add them all up."""
+    """The largest possible input of a clamped layer: 512 channels at 256, and weights that sum them all."""
     checkpoint = random_stylegan2(channels=(512, 512), img_channels=1)
     worst = dict(checkpoint.tensors)
     for name, array in checkpoint.tensors.items():
@@ -156,7 +156,7 @@ def test_inputs_at_the_clamp_do_not_overflow(form: str) -> None:
     assert 17_000 < found.peaks["b8.conv1/conv"] < 17_500
 
 
-def test_silent_styles_give_no_nan() -> None:
+def test_zero_styles_give_no_nan() -> None:
     checkpoint = random_stylegan2()
     silent = {name: array * 0 if ".affine." in name else array for name, array in checkpoint.tensors.items()}
     found = simulator(replace(checkpoint, tensors=silent)).run({"ws": styles(checkpoint, 1)})
@@ -177,7 +177,7 @@ def test_a_planted_overflow_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(ExportMismatchError, match=r"float16 cannot hold 'blocks\.1\.up/modulate'"):
         bad.check(bad.image)
 
-    # And one in a StyleGAN2, whose clamp turns it into a number again.
+    # An overflow in a StyleGAN2, which its clamp makes finite again.
     model = ir.to_proto(stylegan2.build_synthesis(random_stylegan2(), HALF))
     for tensor in model.graph.initializer:
         if tensor.name == "b8.conv1.weight":
@@ -230,7 +230,7 @@ def test_mobilestylegan_is_close_to_float32(form: str, checkpoint: Checkpoint, r
     Fp16Simulator(ir.to_proto(model), threads=1).run({"ws": ws}).check(expected)
     eight = run_graph(mobilestylegan.build_synthesis(checkpoint, VariantOptions("fp16", form)), ws=ws)
     rule = np.clip(expected.transpose(0, 2, 3, 1) * 127.5 + 128, 0, 255).astype(np.uint8)
-    # Pictures whose values reach 5 have steps of 1/256 there in float16: half a grey level.
+    # Float16 has steps of 1/256 at 5, the largest value here: half an 8-bit level.
     assert np.abs(eight.astype(int) - rule.astype(int)).max() <= 4
 
 

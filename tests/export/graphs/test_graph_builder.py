@@ -24,11 +24,11 @@ def test_names_types_and_versions_are_as_declared() -> None:
 
 
 @pytest.mark.parametrize("again", ["x", "one", "scope/add"])
-def test_a_name_is_taken_once(again: str) -> None:
+def test_a_name_is_used_once(again: str) -> None:
     graph = GraphBuilder("small")
     x = graph.input("x", ir.DataType.FLOAT, ["N", 2])
     graph.op("Add", [x, graph.constant("one", np.ones(2, np.float32))], "scope/add")
-    with pytest.raises(ValueError, match="is taken in graph 'small'"):
+    with pytest.raises(ValueError, match="is already used in graph 'small'"):
         graph.constant(again, np.ones(1, np.float32))
 
 

@@ -19,7 +19,7 @@ RunGraph = Callable[..., NDArray[Any]]
 
 
 def mapped(checkpoint: Checkpoint, z: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The mapping network in plain numpy, in float64, as the paper has it: the gain behind the activation."""
+    """Compute the mapping network in plain NumPy, in float64, as in the paper, with the gain after the activation."""
     x: NDArray[np.float64] = z.astype(np.float64)
     x = x / np.sqrt(np.mean(x**2, axis=1, keepdims=True) + 1e-8)
     for index in range(checkpoint.config["mapping_layers"]):
@@ -32,12 +32,12 @@ def mapped(checkpoint: Checkpoint, z: NDArray[np.float32]) -> NDArray[np.float64
 
 
 @pytest.mark.parametrize("n", [1, 3, 64])
-def test_the_graph_is_the_papers_formula(checkpoint: Checkpoint, run_graph: RunGraph, n: int) -> None:
+def test_the_graph_matches_the_papers_formula(checkpoint: Checkpoint, run_graph: RunGraph, n: int) -> None:
     z = z_from_seeds(range(n), 10)
     found = run_graph(build_mapping(checkpoint), z=z)
     assert found.shape == (n, 12)
-    # Two layers of 12 products each, values around 1: some 30 roundings of 2^-24 against float64, with room for ten
-    # times as many.
+    # Two layers of 12 products each, values around 1: about 30 roundings of 2^-24 against float64; the tolerance
+    # allows ten times as many.
     np.testing.assert_allclose(found, mapped(checkpoint, z), rtol=0, atol=2e-5)
 
 
@@ -52,7 +52,7 @@ def test_a_z_of_zeros_gives_a_finite_w(checkpoint: Checkpoint, run_graph: RunGra
     assert np.isfinite(run_graph(build_mapping(checkpoint), z=np.zeros((1, 10), np.float32))).all()
 
 
-def test_the_graph_is_valid_and_takes_any_batch(checkpoint: Checkpoint) -> None:
+def test_the_graph_is_valid_for_any_batch_size(checkpoint: Checkpoint) -> None:
     proto = ir.to_proto(build_mapping(checkpoint))
     onnx.checker.check_model(proto, full_check=True)
     (z,), (w,) = proto.graph.input, proto.graph.output

@@ -34,7 +34,7 @@ def graph(request: pytest.FixtureRequest, checkpoint: Checkpoint) -> onnx.GraphP
 
 
 def styles(n: int, seed: int = 0) -> NDArray[np.float32]:
-    """Another w for every layer of every row."""
+    """Return a different w for every layer of every row."""
     return np.random.RandomState(seed).randn(n, 8, 12).astype(np.float32)
 
 
@@ -42,7 +42,7 @@ def shape(value: onnx.ValueInfoProto) -> list[str | int]:
     return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
 
 
-# Rules that every graph obeys, so that any runtime can take it.
+# Rules for every graph, so that it runs in any runtime.
 
 
 def test_weights_of_convolutions_are_initializers(graph: onnx.GraphProto) -> None:
@@ -77,7 +77,7 @@ def test_only_the_default_domain_and_no_functions(graph: onnx.GraphProto) -> Non
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in graph.initializer)
 
 
-def test_every_node_and_value_has_a_name_of_its_own(graph: onnx.GraphProto) -> None:
+def test_every_node_and_value_has_a_unique_name(graph: onnx.GraphProto) -> None:
     names = [node.name for node in graph.node]
     assert all(names)
     assert len(set(names)) == len(names)
@@ -99,12 +99,12 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Checkpoint, option
     assert first == second
 
 
-# What the graphs show.
+# Pictures.
 
 
 @pytest.fixture(scope="module")
 def pictures(checkpoint: Checkpoint, run_graph: RunGraph) -> dict[tuple[Wavelet, Output], NDArray[Any]]:
-    """Four pictures from every form of the graph."""
+    """Render four pictures with every form of the graph."""
     return {
         (wavelet, output): run_graph(
             build_synthesis(checkpoint, VariantOptions(upsampling=f"haar_{wavelet}", output=output)), ws=styles(4)
@@ -117,11 +117,11 @@ def pictures(checkpoint: Checkpoint, run_graph: RunGraph) -> dict[tuple[Wavelet,
 Pictures = dict[tuple[Wavelet, Output], NDArray[Any]]
 
 
-def test_the_pictures_are_worth_comparing(pictures: Pictures) -> None:
+def test_the_pictures_have_contrast_and_clipping(pictures: Pictures) -> None:
     images = pictures["conv_transpose", "uint8_nhwc"]
     assert images.dtype == np.uint8
     assert images.std() > 20
-    # Some pixels are clipped at either end and most are not, so the clipping is compared as well.
+    # Some pixels are clipped at each end and most are not, so the comparison covers clipping.
     clipped = np.isin(images, [0, 255]).mean()
     assert 0 < clipped < 0.5
     assert (images == 0).any()
@@ -131,12 +131,11 @@ def test_the_pictures_are_worth_comparing(pictures: Pictures) -> None:
 @pytest.mark.parametrize("wavelet", [wavelet for wavelet in WAVELETS if wavelet != "conv_transpose"])
 def test_all_wavelet_forms_show_the_same(pictures: Pictures, wavelet: Wavelet) -> None:
     default, other = pictures["conv_transpose", "float32_nchw"], pictures[wavelet, "float32_nchw"]
-    # The forms sum the same four bands in another order, three times on the way: a few ulps, carried through some 10
-    # layers, at a picture whose values reach 4: 1e-6 where it was measured. 2e-5 leaves room for other processors, and
-    # is 1/400 of a grey level.
+    # The forms sum the same four bands in another order, three times: a few ulps, carried through about 10 layers, for
+    # values up to 4; 1e-6 was measured. 2e-5 leaves room for other processors, and is 1/400 of an 8-bit level.
     np.testing.assert_allclose(other, default, rtol=0, atol=2e-5)
     default, other = pictures["conv_transpose", "uint8_nhwc"], pictures[wavelet, "uint8_nhwc"]
-    # Truncation turns an ulp into a whole grey level where a value lies on the border; never into two.
+    # Truncation can turn an ulp into one 8-bit level, never into two.
     assert np.abs(other.astype(int) - default.astype(int)).max() <= 1
 
 
@@ -144,12 +143,12 @@ def test_all_wavelet_forms_show_the_same(pictures: Pictures, wavelet: Wavelet) -
 def test_both_outputs_show_the_same(pictures: Pictures, wavelet: Wavelet) -> None:
     floats = pictures[wavelet, "float32_nchw"].transpose(0, 2, 3, 1)
     expected = np.clip(floats * 127.5 + 128, 0, 255).astype(np.uint8)
-    # The uint8 form has 127.5 and 128 folded into its weights: another rounding, so a border may be crossed.
+    # The uint8 form has 127.5 and 128 folded into its weights, so it may round differently by one level.
     assert np.abs(pictures[wavelet, "uint8_nhwc"].astype(int) - expected.astype(int)).max() <= 1
 
 
-def test_the_inverse_transform_is_haars(checkpoint: Checkpoint, run_graph: RunGraph) -> None:
-    """A network that is silent but for the bias of to_img shows the basis functions themselves."""
+def test_the_inverse_transform_is_the_haar_transform(checkpoint: Checkpoint, run_graph: RunGraph) -> None:
+    """A network of zeros, except for the bias of to_img, shows the basis functions."""
     silent = {name: np.zeros_like(array) for name, array in checkpoint.tensors.items()}
     for wavelet in WAVELETS:
         for band, square in enumerate(
@@ -175,7 +174,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(checkpoint: Checkpoint, run
 
 
 def test_each_index_of_ws_acts_on_the_layers_that_the_layout_names(checkpoint: Checkpoint, run_graph: RunGraph) -> None:
-    """With the affines of a layer held still, only the other readers of an index answer to a change of its w."""
+    """If all affines that read an index are zero, a change of its w has no effect; otherwise it has one."""
     base = styles(1)
     for entry in ws_layout(checkpoint):
         frozen = dict(checkpoint.tensors)

@@ -34,34 +34,34 @@ FLOATS = VariantOptions(output="float32_nchw")
 
 
 def styles(checkpoint: Checkpoint, n: int, seed: int = 0) -> NDArray[np.float32]:
-    """Another w for every layer of every row."""
+    """Return a different w for every layer of every row."""
     layers, w_dim = checkpoint.config["num_ws"], checkpoint.config["w_dim"]
     return np.random.RandomState(seed).randn(n, layers, w_dim).astype(np.float32)
 
 
-# Checkpoints of other people's code, against what that code shows.
+# Checkpoints of other code, compared with that code's pictures.
 
 
 @pytest.mark.parametrize("linear", ["gemm", "conv1x1"])
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_picture_is_the_original_codes(name: str, form: str, linear: Any, run_graph: RunGraph) -> None:
+def test_the_picture_matches_the_original_code(name: str, form: str, linear: Any, run_graph: RunGraph) -> None:
     checkpoint = read_checkpoint(FIXTURES / name)
     with np.load(FIXTURES / f"{Path(name).stem}.ref.npz") as reference:
         ws, expected = reference["ws_truncated"], reference["image"]
     model = build_synthesis(checkpoint, replace(FLOATS, upsampling=form, linear=linear))
     found = run_graph(model, ws=ws)
-    # Two float32 programs that sum up to 300 products a pixel in other orders, in some 10 layers: 5e-6 is what is seen.
+    # Two float32 programs that sum up to 300 products a pixel in other orders, in about 10 layers; 5e-6 was measured.
     # A wrong border, filter, gain or index is thousands of times that.
     assert np.abs(found - expected).max() < 1e-3 * expected.std()
-    # No row knows how many others there are.
+    # A row does not depend on the batch size.
     for n in (1, 3):
         np.testing.assert_array_equal(run_graph(model, ws=ws[:n]), found[:n])
     np.testing.assert_array_equal(run_graph(model, ws=ws[3:]), found[3:])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_eight_bits_are_the_rule_on_the_floats(name: str, run_graph: RunGraph) -> None:
+def test_eight_bits_match_the_converted_floats(name: str, run_graph: RunGraph) -> None:
     checkpoint = read_checkpoint(FIXTURES / name)
     with np.load(FIXTURES / f"{Path(name).stem}.ref.npz") as reference:
         ws = reference["ws_truncated"]
@@ -70,22 +70,22 @@ def test_eight_bits_are_the_rule_on_the_floats(name: str, run_graph: RunGraph) -
     expected = np.clip(floats.transpose(0, 2, 3, 1) * 127.5 + 128, 0, 255).astype(np.uint8)
     assert found.dtype == np.uint8
     assert expected.std() > 20
-    # The factor is in the heads' weights: another rounding, which may cross the border of a grey level, never of two.
+    # The factor is folded into the heads' weights, so a value may round differently by one 8-bit level.
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
-    assert (found != expected).mean() < 1e-3  # a middle of 127.5 would move half of all
+    assert (found != expected).mean() < 1e-3  # an offset of 127.5 would change half of them
 
 
-# Shapes and options for which nobody's reference is at hand, against the paper's formulas in float64.
+# Shapes and options without a reference output, compared with the paper's formulas in float64.
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("architecture", ["skip", "orig", "resnet"])
-def test_the_picture_is_the_papers(architecture: str, form: str, run_graph: RunGraph) -> None:
+def test_the_picture_matches_the_paper(architecture: str, form: str, run_graph: RunGraph) -> None:
     checkpoint = random_stylegan2(architecture=architecture)
     ws = styles(checkpoint, 3)
     expected = picture(checkpoint, ws)
     found = run_graph(build_synthesis(checkpoint, replace(FLOATS, upsampling=form)), ws=ws)
-    # float32 against float64: 6 layers of some 100 products at values around 1.
+    # float32 against float64: 6 layers of about 100 products at values around 1.
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5 * expected.std())
 
 
@@ -110,7 +110,7 @@ def test_any_number_of_channels_and_blocks(img_channels: int, blocks: int, form:
 )
 @pytest.mark.parametrize("architecture", ["skip", "resnet"])
 def test_any_resampling_filter(taps: tuple[float, ...], form: str, architecture: str, run_graph: RunGraph) -> None:
-    """Lopsided filters show whether they are flipped, and odd ones where they start."""
+    """Asymmetric filters reveal a flip, and odd ones a wrong start."""
     checkpoint = random_stylegan2(channels=(6, 5, 4), taps=taps, architecture=architecture)
     ws = styles(checkpoint, 1)
     expected = picture(checkpoint, ws)
@@ -135,7 +135,7 @@ def test_the_clamp_acts_in_float32_too(architecture: str, output: Any, run_graph
 
 
 def test_demodulation_has_its_epsilon(run_graph: RunGraph) -> None:
-    """Where weights are so small that it counts: sums of squares around 1e-8."""
+    """Use weights so small that epsilon matters: sums of squares around 1e-8."""
     checkpoint = random_stylegan2(channels=(6, 5))
     small = dict(checkpoint.tensors)
     for name, array in checkpoint.tensors.items():
@@ -147,8 +147,8 @@ def test_demodulation_has_its_epsilon(run_graph: RunGraph) -> None:
     np.testing.assert_allclose(found, picture(checkpoint, ws), rtol=0, atol=2e-5)
 
 
-def test_widths_are_the_tensors_own(run_graph: RunGraph) -> None:
-    """Pruned networks have widths of their own between the layers of a block and in the constant."""
+def test_widths_come_from_the_tensors(run_graph: RunGraph) -> None:
+    """Pruned networks have other widths between the layers of a block and in the constant."""
     checkpoint = random_stylegan2(channels=(7, 6, 5), middle=3, constant=9)
     ws = styles(checkpoint, 2)
     found = run_graph(build_synthesis(checkpoint, FLOATS), ws=ws)
@@ -170,12 +170,12 @@ def test_random_noise_is_an_input_of_every_layer(run_graph: RunGraph) -> None:
     model = build_synthesis(checkpoint, replace(FLOATS, noise="random"))
     found = run_graph(model, ws=ws, **{f"noise.{layer}": image for layer, image in noise.items()})
     np.testing.assert_allclose(found, picture(checkpoint, ws, noise), rtol=0, atol=5e-5)
-    # The noise of a row is that row's alone.
+    # The noise of a row affects only that row.
     one = run_graph(model, ws=ws[1:2], **{f"noise.{layer}": image[1:2] for layer, image in noise.items()})
     np.testing.assert_array_equal(one, found[1:2])
 
 
-def test_without_noise_is_with_noise_of_zeros(run_graph: RunGraph) -> None:
+def test_no_noise_equals_noise_of_zeros(run_graph: RunGraph) -> None:
     checkpoint = random_stylegan2()
     ws = styles(checkpoint, 2)
     expected = picture(checkpoint, ws, noise_inputs(checkpoint, 2, lambda *shape: np.zeros(shape)))
@@ -189,7 +189,7 @@ def test_without_noise_is_with_noise_of_zeros(run_graph: RunGraph) -> None:
 
 @pytest.mark.parametrize("architecture", ["skip", "orig", "resnet"])
 def test_each_index_acts_on_the_layers_that_the_layout_names(architecture: str, run_graph: RunGraph) -> None:
-    """With the affines of its layers held still, an index has no effect; otherwise it has one."""
+    """If all affines that read an index are zero, a change of its w has no effect; otherwise it has one."""
     checkpoint = random_stylegan2(architecture=architecture)
     base = styles(checkpoint, 1)
     layout = ws_layout(checkpoint)
@@ -221,7 +221,7 @@ def test_the_layout_of_a_small_network() -> None:
     assert [entry.consumers for entry in ws_layout(random_stylegan2(architecture="resnet"))][1] == ("b8.conv0",)
 
 
-# What does not fit.
+# Invalid checkpoints.
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_layout_of_a_small_network() -> None:
     [
         ("resolution", 24, "resolution 24 is not a power of two"),
         ("resolution", 2, "resolution 2 is not a power of two"),
-        ("resolution", 32, "channels of 3 blocks for 32 pixels"),
+        ("resolution", 32, "channels of 3 blocks, which do not fit 32 pixels"),
         ("architecture", "stylish", "architecture 'stylish' is unknown"),
         ("resample_filter", [1.0], "fewer than two taps"),
     ],

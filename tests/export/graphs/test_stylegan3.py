@@ -1,4 +1,4 @@
-"""StyleGAN3-T and -R against what their own reference code showed, and the rules that every graph obeys."""
+"""Compares StyleGAN3-T and -R with their reference code, and checks the rules for every graph."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def named(options: VariantOptions) -> str:
 
 @dataclass(frozen=True)
 class Known:
-    """A network and what its reference code showed."""
+    """A network and the output of its reference code."""
 
     checkpoint: Checkpoint
     ws: NDArray[np.float32]  # [4, num_ws, w_dim]
@@ -58,7 +58,7 @@ class Known:
 
     @property
     def transform(self) -> NDArray[np.float32]:
-        """The checkpoint's own, for each row."""
+        """The checkpoint's own transform, for each row."""
         return np.tile(self.checkpoint.tensors["synthesis.input.transform"], (len(self.ws), 1, 1))
 
 
@@ -82,29 +82,29 @@ def turned(*rows: list[float]) -> NDArray[np.float32]:
     return np.tile(np.array([*rows, [0, 0, 1]], dtype=np.float32), (4, 1, 1))
 
 
-# What the graphs show.
+# Pictures.
 
 
 @pytest.mark.parametrize("options", EXACT, ids=named)
-def test_the_pictures_are_the_references_in_any_batch(known: Known, options: VariantOptions) -> None:
+def test_the_pictures_match_the_reference_in_any_batch(known: Known, options: VariantOptions) -> None:
     model = ir.to_proto(build_synthesis(known.checkpoint, options)).SerializeToString()
     for threads in (1, 2):
         session = inference_session(model, SessionOptions(threads=threads, spinning=False))
         images = [session.run(None, {"ws": known.ws[:n], "transform": known.transform[:n]})[0] for n in (1, 3, 4)]
-        # float32 sums in another order: 6e-6 of the pictures' deviation where it was measured, with room for others.
+        # float32 sums in another order: 6e-6 of the pictures' deviation was measured; other processors may differ.
         np.testing.assert_allclose(images[-1], known.image, rtol=0, atol=1e-4 * known.image.std())
         for image in images:
             np.testing.assert_array_equal(image, images[-1][: len(image)])
 
 
 @pytest.mark.parametrize("upsampling", FORMS)
-def test_eight_bits_are_the_references(known: Known, upsampling: str, run_graph: RunGraph) -> None:
+def test_eight_bits_match_the_reference(known: Known, upsampling: str, run_graph: RunGraph) -> None:
     model = build_synthesis(known.checkpoint, VariantOptions(upsampling=upsampling))
     found = run_graph(model, ws=known.ws, transform=known.transform)
     expected = np.clip(known.image.transpose(0, 2, 3, 1) * np.float32(127.5) + 128, 0, 255).astype(np.uint8)
     assert expected.std() > 10
     different = found != expected
-    # A value on the border between two grey levels may fall to either side; few lie there.
+    # A few values on the border between two 8-bit levels may round differently.
     assert np.abs(found.astype(int) - expected).max() <= 1
     assert different.mean() < 0.001
 
@@ -114,7 +114,7 @@ def test_every_index_of_ws_acts(known: Known, run_graph: RunGraph) -> None:
     assert [entry.index for entry in layout] == list(range(16))
     assert [entry.consumers for entry in layout] == [("input",), *((f"L{i}",) for i in range(15))]
     assert [entry.resolution for entry in layout] == [36] * 5 + [52] * 4 + [84] * 5 + [64] * 2
-    # An untrained input does not heed its w, so this one is given weights.
+    # An untrained input ignores its w, so this test sets its weights.
     name = "synthesis.input.affine.weight"
     weight = 0.1 * np.random.RandomState(0).randn(*known.checkpoint.tensors[name].shape)
     tensors = {**known.checkpoint.tensors, name: weight.astype(np.float32)}
@@ -127,7 +127,7 @@ def test_every_index_of_ws_acts(known: Known, run_graph: RunGraph) -> None:
     assert (np.abs(found).max(axis=(1, 2, 3)) > 1e-3).all()
 
 
-def test_there_is_no_noise_to_leave_out(known: Known) -> None:
+def test_noise_options_make_no_difference(known: Known) -> None:
     const, none = (VariantOptions(noise="const"), VariantOptions(noise="none"))
     assert ir.to_proto(build_synthesis(known.checkpoint, const)) == ir.to_proto(build_synthesis(known.checkpoint, none))
 
@@ -139,9 +139,9 @@ def test_a_quarter_turn_turns_the_picture_of_r(rotated: Known, run_graph: RunGra
     """All of -R is symmetric under a quarter turn: 1x1 convolutions, round filters, and padding about the centre."""
     model = build_synthesis(rotated.checkpoint, FLOATS)
     upright = run_graph(model, ws=rotated.ws, transform=rotated.transform)
-    # The point (x, y) shows what was at (-y, x), with x to the right and y down: the picture turns against the clock.
+    # The point (x, y) shows the former (-y, x), with x to the right and y down: the picture turns counterclockwise.
     found = run_graph(model, ws=rotated.ws, transform=turned([0, -1, 0], [1, 0, 0]))
-    # Sums in another order: 2e-6 of the deviation where it was measured.
+    # Sums in another order: 2e-6 of the deviation was measured.
     np.testing.assert_allclose(found, np.rot90(upright, axes=(2, 3)), rtol=0, atol=1e-4 * upright.std())
     assert np.abs(found - upright).max() > upright.std()
 
@@ -156,15 +156,15 @@ def test_a_step_of_the_first_grid_moves_the_picture(known: Known, steps: int, ax
     found = run_graph(model, ws=known.ws, transform=moved)
     inner = slice(20, 44)
     expected = np.roll(still, -4 * steps, axis)[:, :, inner, inner]
-    # Only what lies beyond the first layers' margin differs. Its trace fades inwards, in -R (1x1 convolutions) faster:
-    # 2e-3 of the deviation in -T and 2e-6 in -R where it was measured.
+    # Only content beyond the first layers' margin differs. Its effect fades inwards, faster in -R (1x1 convolutions):
+    # 2e-3 of the deviation in -T and 2e-6 in -R were measured.
     is_r = known.checkpoint.config["layers"][0]["conv_kernel"] == 1
     tolerance = (1e-4 if is_r else 1e-2) * still.std()
     np.testing.assert_allclose(found[:, :, inner, inner], expected, rtol=0, atol=tolerance)
     assert np.abs(expected - still[:, :, inner, inner]).max() > 0.1 * still.std()
 
 
-def test_each_row_has_a_transform_of_its_own(known: Known, run_graph: RunGraph) -> None:
+def test_each_row_has_its_own_transform(known: Known, run_graph: RunGraph) -> None:
     model = build_synthesis(known.checkpoint, FLOATS)
     transform = known.transform.copy()
     transform[2] = turned([0.8, -0.6, 0.1], [0.6, 0.8, 0.2])[0]
@@ -173,8 +173,8 @@ def test_each_row_has_a_transform_of_its_own(known: Known, run_graph: RunGraph) 
     assert np.abs(found[2] - still[2]).max() > still.std()
 
 
-def test_the_input_is_the_papers(run_graph: RunGraph) -> None:
-    """Against the definition in float64, with matrices, for any motion and any transform."""
+def test_the_input_matches_the_paper(run_graph: RunGraph) -> None:
+    """Compare with the definition in float64, with matrices, for any motion and any transform."""
     rows, channels, size, rate, bandwidth = 3, 40, 12, 8.0, 1.5
     random = np.random.RandomState(0)
     motion, transform = random.randn(rows, 4), random.randn(rows, 3, 3)
@@ -199,11 +199,11 @@ def test_the_input_is_the_papers(run_graph: RunGraph) -> None:
         assert 0 < np.mean(amplitude == 0) < 1
         angle = moved[:, 0, None, None] * points + moved[:, 1, None, None] * points[:, None] + turns[:, None, None]
         expected = np.sin(2 * np.pi * angle) * amplitude[:, None, None]
-        # Angles up to some 50 have a float32 rounding of 4e-6.
+        # Angles up to about 50 have a float32 rounding of 4e-6.
         np.testing.assert_allclose(found[row], expected, rtol=0, atol=5e-5)
 
 
-# Rules that every graph obeys, so that any runtime can take it.
+# Rules for every graph, so that it runs in any runtime.
 
 
 @pytest.mark.parametrize("options", ALL, ids=named)
@@ -241,7 +241,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(known: Known) -> None:
 
 
 def half_convolutions(checkpoint: Checkpoint, **options: Any) -> dict[str, bool]:
-    """Whether a convolution's weight is float16, by name; everything else is checked to be as it must be."""
+    """Return whether a convolution's weight is float16, by name; check the types of other nodes."""
     model = build_synthesis(checkpoint, replace(FLOATS, precision="fp16", **options))
     proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), strict_mode=True)
     types = {value.name: value.type.tensor_type.elem_type for value in (*proto.graph.value_info, *proto.graph.input)}
@@ -253,7 +253,7 @@ def half_convolutions(checkpoint: Checkpoint, **options: Any) -> dict[str, bool]
 
 
 @pytest.mark.parametrize("upsampling", FORMS)
-def test_float16_shows_the_references_pictures(known: Known, upsampling: str) -> None:
+def test_float16_matches_the_reference(known: Known, upsampling: str) -> None:
     options = replace(FLOATS, precision="fp16", upsampling=upsampling)
     run = Fp16Simulator(ir.to_proto(build_synthesis(known.checkpoint, options)), threads=1).run(
         {"ws": known.ws, "transform": known.transform}
@@ -261,14 +261,14 @@ def test_float16_shows_the_references_pictures(known: Known, upsampling: str) ->
     assert not run.overflowed
     assert np.isfinite(run.image).all()
     assert run.image.dtype == np.float32
-    # 74 dB and more where it was measured, a fifth of a grey level at the worst pixels; export asks for 40 dB.
+    # 74 dB and more was measured, a fifth of an 8-bit level at the worst pixels; the export requires 40 dB.
     assert float_psnr_db(run.image, known.image) > 60
 
 
 @pytest.mark.parametrize("upsampling", FORMS)
 @pytest.mark.parametrize("clamp", [256.0, None])
 def test_float16_holds_activations_far_beyond_the_clamp(known: Known, upsampling: str, clamp: float | None) -> None:
-    """Layers that give all they can: without normalised weights and a clamp the next sums would be infinite."""
+    """Use very large activations: without normalised weights and a clamp the next sums would be infinite."""
     random = np.random.RandomState(0)
     loud = {k: v for k, v in known.checkpoint.tensors.items() if re.fullmatch(r"synthesis\.L\d+\.bias", k)}
     tensors = {**known.checkpoint.tensors, **{k: (3000 * random.randn(*v.shape)).astype("f4") for k, v in loud.items()}}
@@ -287,7 +287,7 @@ def test_float16_is_in_the_graphs_own_types(known: Known, upsampling: str) -> No
     assert [name for name, half in halves.items() if not half] == ["input/conv"]
 
 
-def test_float16_leaves_the_coarse_layers_alone(known: Known) -> None:
+def test_coarse_layers_stay_float32(known: Known) -> None:
     """The rate of a layer's output times 16 must be above the resolution, as it was in training."""
     config = known.checkpoint.config
     slow = replace(
@@ -298,7 +298,7 @@ def test_float16_leaves_the_coarse_layers_alone(known: Known) -> None:
     assert [halves[f"L{index}/conv"] for index in range(15)] == [False] * 8 + [True] * 7
 
 
-# What is refused.
+# Invalid options and checkpoints.
 
 
 def test_every_tensor_of_the_network_is_checked(known: Known) -> None:
@@ -311,7 +311,7 @@ def test_every_tensor_of_the_network_is_checked(known: Known) -> None:
 
 
 def test_options_that_the_family_lacks_are_refused_by_name(known: Known) -> None:
-    with pytest.raises(UnsupportedError, match="no up-sampling 'bilinear'; there are default, polyphase, transposed"):
+    with pytest.raises(UnsupportedError, match="no up-sampling 'bilinear'; supported: default, polyphase, transposed"):
         build_synthesis(known.checkpoint, VariantOptions(upsampling="bilinear"))
     with pytest.raises(UnsupportedError, match="'stylegan3' has no noise inputs"):
         build_synthesis(known.checkpoint, VariantOptions(noise="random"))
@@ -320,15 +320,15 @@ def test_options_that_the_family_lacks_are_refused_by_name(known: Known) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_ws": 15}, "num_ws 15 and 15 layers"),
-        ({"resolution": 128}, r"\(3, 64\), the config says \(3, 128\)"),
-        ({"img_channels": 4}, r"\(3, 64\), the config says \(4, 64\)"),
+        ({"num_ws": 15}, "num_ws 15 and 15 layers; expected num_ws 16"),
+        ({"resolution": 128}, r"\(3, 64\), but the config has \(3, 128\)"),
+        ({"img_channels": 4}, r"\(3, 64\), but the config has \(4, 64\)"),
         ({"L4.down_factor": 3}, "layer L4 resamples by 4/3"),
-        ({"L4.padding": [-6, -7, -6, -7]}, "layer L4 does not make 52 pixels out of 36"),
+        ({"L4.padding": [-6, -7, -6, -7]}, "layer L4 does not map 36 pixels to 52"),
         ({"L4.padding": [-6, -9, -5, -10]}, "layer L4 pads rows and columns differently"),
         ({"L6.in_channels": 31}, r"layer L6 has \(channels, size, to RGB\) \(31, 52, False\)"),
         ({"L6.is_torgb": True}, r"layer L6 has \(channels, size, to RGB\) \(32, 52, True\)"),
-        ({"L13.out_size": 52}, "layer L13 does not make 52 pixels"),
+        ({"L13.out_size": 52}, "layer L13 does not map 84 pixels to 52"),
         ({"input.bandwidth": 8.0}, "bandwidth 8 at 16 samples"),
     ],
     ids=str,

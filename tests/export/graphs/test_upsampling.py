@@ -38,7 +38,7 @@ def run_form(
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4)])
 @pytest.mark.parametrize("taps", FILTERS)
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_the_definition_to_the_border(
+def test_every_form_matches_the_definition_up_to_the_border(
     form: str, taps: tuple[float, ...], size: tuple[int, int], run_graph: RunGraph
 ) -> None:
     random = np.random.RandomState(0)
@@ -51,7 +51,7 @@ def test_every_form_is_the_definition_to_the_border(
 
 
 def test_a_constant_stays_the_same_inside(run_graph: RunGraph) -> None:
-    """And is darker at the border, where the paper's filter sees zeros and Resize would see copies."""
+    """The border is darker, because the paper's filter reads zeros there; Resize would read copies."""
     for form in FORMS:
         found = run_form(run_graph, form, FILTERS[0], np.ones((1, 1, 4, 4)), None)[0, 0]
         np.testing.assert_array_equal(found[1:-1, 1:-1], 1)

@@ -1,4 +1,4 @@
-"""What holds for every variant of every family: the graph rules, and which options there are."""
+"""Tests every variant of every family: the graph rules and the options."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def image_shape(options: VariantOptions, channels: int, resolution: int) -> list
 
 
 def check_types(model: onnx.ModelProto, precision: str) -> None:
-    """In fp16 graphs all large tensors are float16 up to the picture; in fp32 graphs nothing is."""
+    """Check that all large tensors before the picture are float16 in fp16 graphs, and none in fp32 graphs."""
     half = {tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
     spatial = [node for node in model.graph.node if node.op_type in {"Conv", "ConvTranspose"}]
     kernels = {node.input[1] for node in spatial if any(a.name == "pads" for a in node.attribute)}
@@ -97,13 +97,13 @@ def styles(n: int) -> NDArray[np.float32]:
 def test_mobilestylegan_variants_show_the_same(
     options: VariantOptions, checkpoint: Checkpoint, run_graph: RunGraph
 ) -> None:
-    if options.noise == "none":  # is constant noise of zeros
+    if options.noise == "none":  # equals constant noise of zeros
         tensors = {k: v * 0 if k.endswith(".noise") else v for k, v in checkpoint.tensors.items()}
-        expected_of = replace(checkpoint, tensors=tensors)
+        expected_checkpoint = replace(checkpoint, tensors=tensors)
     else:
-        expected_of = checkpoint
+        expected_checkpoint = checkpoint
     default = VariantOptions(output=options.output)
-    expected = run_graph(mobilestylegan.build_synthesis(expected_of, default), ws=styles(4))
+    expected = run_graph(mobilestylegan.build_synthesis(expected_checkpoint, default), ws=styles(4))
     model = mobilestylegan.build_synthesis(checkpoint, options)
     found = run_graph(model, ws=styles(4))
     if options.output == "uint8_nhwc":
@@ -115,7 +115,7 @@ def test_mobilestylegan_variants_show_the_same(
         np.testing.assert_array_equal(run_graph(model, ws=styles(4)[:n]), found[:n])
 
 
-def test_the_noise_of_mobilestylegan_shows(checkpoint: Checkpoint, run_graph: RunGraph) -> None:
+def test_the_noise_of_mobilestylegan_is_visible(checkpoint: Checkpoint, run_graph: RunGraph) -> None:
     options = VariantOptions(output="float32_nchw")
     with_noise, without = (
         run_graph(mobilestylegan.build_synthesis(checkpoint, o), ws=styles(1))
@@ -124,7 +124,7 @@ def test_the_noise_of_mobilestylegan_shows(checkpoint: Checkpoint, run_graph: Ru
     assert np.abs(with_noise - without).max() > 0.1
 
 
-# Options: the default, and those that a family does not have.
+# Options: the default, and unsupported ones.
 
 
 def test_the_default_upsampling_is_the_first_form(checkpoint: Checkpoint) -> None:
@@ -146,7 +146,7 @@ def test_an_unknown_upsampling_is_refused_by_name(checkpoint: Checkpoint) -> Non
 
 
 def test_random_noise_of_a_folded_strength_is_refused(checkpoint: Checkpoint) -> None:
-    with pytest.raises(UnsupportedError, match=r"'mobilestylegan' has no noise 'random'.*const, none"):
+    with pytest.raises(UnsupportedError, match=r"'mobilestylegan' does not support noise 'random'.*const, none"):
         mobilestylegan.build_synthesis(checkpoint, VariantOptions(noise="random"))
 
 
@@ -154,5 +154,5 @@ def test_a_weight_beyond_float16_is_refused(checkpoint: Checkpoint) -> None:
     name = "synthesis.conv1.bias"
     large = replace(checkpoint, tensors={**checkpoint.tensors, name: checkpoint.tensors[name] * 0 + 1e5})
     mobilestylegan.build_synthesis(large, VariantOptions())
-    with pytest.raises(CheckpointError, match=r"'conv1\.bias' has the value 100000, which float16 cannot hold"):
+    with pytest.raises(CheckpointError, match=r"'conv1\.bias' has the value 100000, which is too large for float16"):
         mobilestylegan.build_synthesis(large, VariantOptions("fp16"))

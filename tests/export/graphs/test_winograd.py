@@ -21,8 +21,8 @@ from nonesuch.export.graphs.winograd import winograd_convolve, winograd_weights
 from .graph_rules import check_rules
 from .random_stylegan2 import random_stylegan2
 
-# Of the result's standard deviation. The transform multiplies by up to 8 * 8 and takes that away again, so float32
-# loses two digits; 1.3e-4 was seen at 512 channels.
+# Of the result's standard deviation. The transform multiplies by up to 8 * 8 and subtracts again, so float32 loses two
+# digits; 1.3e-4 was measured at 512 channels.
 TOLERANCE = 1e-3
 
 
@@ -50,7 +50,7 @@ def run_in_openvino(model: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 @pytest.mark.parametrize(("outputs", "inputs", "size"), [(3, 2, 4), (5, 7, 8), (16, 24, 12), (64, 64, 32)])
-def test_it_is_the_convolution_to_the_border(outputs: int, inputs: int, size: int) -> None:
+def test_it_matches_the_convolution_up_to_the_border(outputs: int, inputs: int, size: int) -> None:
     random = np.random.RandomState(outputs)
     weight = (random.randn(outputs, inputs, 3, 3) / (3 * inputs**0.5)).astype(np.float32)
     x = random.randn(3, inputs, size, size).astype(np.float32)
@@ -76,13 +76,12 @@ def test_there_are_36_products_instead_of_144() -> None:
         node for node in onnx.load_from_string(graph(weight, 8, winograd=True)).graph.node if node.op_type == "Conv"
     ]
     assert len(products) == 36
-    # A constant 3x3 of ones on a constant picture gives 9 in the middle, whatever the tile.
     assert winograd_weights(weight).shape == (6, 6, 2, 2)
 
 
 def test_a_network_shows_the_same_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = random_stylegan2()
-    # The widths and sizes of the test's network; those of real ones take seconds.
+    # The widths and sizes of the test's network; real ones take seconds.
     monkeypatch.setattr(stylegan2, "_WINOGRAD_SIZES", (8, 16, 32))
     monkeypatch.setattr(stylegan2, "_WINOGRAD_CHANNELS", 1)
     models = {
@@ -118,22 +117,22 @@ def test_the_graph_obeys_the_rules(noise: Any, output: Any, monkeypatch: pytest.
     check_rules(model, inputs, ["N", 16, 16, 3] if output == "uint8_nhwc" else ["N", 3, 16, 16])
 
 
-def test_only_wide_layers_of_middling_size_are_made_so() -> None:
-    """A real width, so that the choice is the builder's own; weights that are not run need not be good ones."""
+def test_only_wide_layers_of_medium_size_use_it() -> None:
+    """Use a real width, so that the builder's own limits apply; the weights do not matter, because nothing runs."""
     size, channels = stylegan2._WINOGRAD_SIZES[0], stylegan2._WINOGRAD_CHANNELS
-    blocks = size.bit_length() - 2  # from 4x4 to size, and one more
+    blocks = size.bit_length() - 2  # from 4x4 to size, plus one
     for width, expected in ((channels, True), (channels - 1, False)):
         checkpoint = random_stylegan2(channels=[*[4] * (blocks - 1), width, 4], w_dim=4)
         winograd, transposed = (
             ir.to_proto(stylegan2.build_synthesis(checkpoint, VariantOptions(upsampling=form))).graph.node
             for form in ("winograd", "transposed")
         )
-        made = {node.name.split("/")[0] for node in winograd if node.name.endswith("/product00")}
-        assert made == ({f"b{size}.conv1"} if expected else set())
+        found = {node.name.split("/")[0] for node in winograd if node.name.endswith("/product00")}
+        assert found == ({f"b{size}.conv1"} if expected else set())
         assert ([node.name for node in winograd] == [node.name for node in transposed]) == (not expected)
 
 
-def test_a_size_of_no_whole_tiles_is_refused() -> None:
+def test_a_size_that_is_not_a_multiple_of_the_tile_is_refused() -> None:
     with pytest.raises(ValueError, match="layer: size 6 is not a multiple of 4"):
         graph(np.ones((2, 2, 3, 3), np.float32), 6, winograd=True)
     with pytest.raises(ValueError, match=r"shape \[2, 2, 1, 1\] is not \[O, I, 3, 3\]"):

@@ -15,7 +15,8 @@ from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.graphs.mapping import build_mapping
 from nonesuch.export.graphs.mobilestylegan import build_synthesis, ws_layout
 from nonesuch.export.graphs.variant_options import VariantOptions
-from nonesuch.export.reference.mobilestylegan import InverseHaar, MobileStyleGAN, ShufflingInverseHaar, to_uint8
+from nonesuch.export.reference.mobilestylegan import InverseHaar, MobileStyleGAN, ShufflingInverseHaar
+from nonesuch.export.reference.rendering import to_uint8
 
 RunGraph = Callable[..., NDArray[Any]]
 
@@ -26,7 +27,7 @@ def network(checkpoint: Checkpoint) -> MobileStyleGAN:
 
 
 def styles(n: int) -> NDArray[np.float32]:
-    """Another w for every layer of every row, so that exchanged layers cannot go unseen."""
+    """Return a different w for every layer of every row, so that exchanged layers are detected."""
     return np.random.RandomState(0).randn(n, 8, 12).astype(np.float32)
 
 
@@ -40,21 +41,20 @@ def test_onnx_and_pytorch_agree_on_the_picture(
         expected = network.synthesis(torch.from_numpy(ws)).numpy()
     assert found.shape == expected.shape == (n, 3, 32, 32)
     assert expected.std() > 0.3
-    # Both are float32; sums of up to 144 products run in another order, and some factors are folded into weights. Over
-    # some 10 layers and values up to 4 that is a few 1e-6; 2e-5 leaves room for other processors, and is 1/400 of a
-    # grey level.
+    # Both are float32; sums of up to 144 products run in another order, and some factors are folded into weights: a few
+    # 1e-6 over about 10 layers and values up to 4. 2e-5 leaves room for other processors; it is 1/400 of a level.
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("n", [1, 3, 4])
-def test_onnx_and_pytorch_agree_on_the_grey_levels(
+def test_onnx_and_pytorch_agree_on_the_uint8_picture(
     checkpoint: Checkpoint, network: MobileStyleGAN, run_graph: RunGraph, n: int
 ) -> None:
     ws = styles(n)
     found = run_graph(build_synthesis(checkpoint, VariantOptions()), ws=ws)
     with torch.inference_mode():
         expected = to_uint8(network.synthesis(torch.from_numpy(ws))).numpy()
-    # A value on the border between two levels may fall to either side.
+    # A value on the border between two levels may round differently.
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
 
 
@@ -62,7 +62,7 @@ def test_onnx_and_pytorch_agree_on_w(checkpoint: Checkpoint, network: MobileStyl
     z = z_from_seeds(range(5), 10)
     with torch.inference_mode():
         expected = network.mapping(torch.from_numpy(z)).numpy()
-    # Two layers of 12 products each at values around 1: some 30 roundings of 2^-24.
+    # Two layers of 12 products each at values around 1: about 30 roundings of 2^-24.
     np.testing.assert_allclose(run_graph(build_mapping(checkpoint), z=z), expected, rtol=0, atol=1e-5)
 
 
@@ -80,7 +80,7 @@ def test_the_reference_has_as_many_styles_as_the_graph(checkpoint: Checkpoint, n
     assert not network.training
 
 
-def test_the_inverse_transform_undoes_haars() -> None:
+def test_the_inverse_transform_inverts_the_haar_transform() -> None:
     picture = torch.from_numpy(np.random.RandomState(0).randn(2, 3, 8, 8).astype(np.float32))
     a, b, c, d = (picture[..., i::2, j::2] for i in (0, 1) for j in (0, 1))
     low = (a + b + c + d) / 2
@@ -92,10 +92,10 @@ def test_the_inverse_transform_undoes_haars() -> None:
 
 def test_both_forms_of_the_inverse_transform_agree() -> None:
     bands = torch.from_numpy(np.random.RandomState(0).randn(2, 3, 4, 8, 8).astype(np.float32))  # [N, C, band, R, R]
-    apart = torch.cat([bands[:, :, 0], bands[:, :, 1:].flatten(1, 2)], dim=1)
-    side_by_side = bands.flatten(1, 2)
+    separate = torch.cat([bands[:, :, 0], bands[:, :, 1:].flatten(1, 2)], dim=1)
+    interleaved = bands.flatten(1, 2)
     # Sums of four values around 1: a handful of roundings of 2^-23.
-    torch.testing.assert_close(ShufflingInverseHaar(3)(side_by_side), InverseHaar(3)(apart), rtol=0, atol=1e-6)
+    torch.testing.assert_close(ShufflingInverseHaar(3)(interleaved), InverseHaar(3)(separate), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -141,16 +141,14 @@ def test_to_uint8_truncates_and_clamps() -> None:
         ({"channels": "16"}, "channels is"),
         ({"channels": [16, -8, 4]}, "channels is"),
         ({"channels": [18, 8, 4]}, "must divide by 4"),
-        ({"resolution": 33}, "no multiple of 2"),
+        ({"resolution": 33}, "not a multiple of 2"),
         ({"resolution": None}, "resolution is None"),
         ({"w_dim": 13}, "has shape"),
         ({"z_dim": True}, "z_dim is True"),
         ({"mapping_layers": 3}, "no tensor 'mapping.fc2.weight'"),
     ],
 )
-def test_a_config_that_makes_no_network_is_refused(
-    checkpoint: Checkpoint, change: dict[str, object], problem: str
-) -> None:
+def test_an_invalid_config_is_refused(checkpoint: Checkpoint, change: dict[str, object], problem: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         MobileStyleGAN.from_checkpoint(replace(checkpoint, config={**checkpoint.config, **change}))
     assert problem in caught.value.message

@@ -9,14 +9,14 @@ from nonesuch.export.reference.resampling import Padding, upfirdn
 
 RANDOM = np.random.RandomState(0)
 PICTURE = RANDOM.randn(2, 3, 7, 6)
-# No symmetry, so that a filter applied backwards cannot go unseen.
+# Asymmetric, so that a reversed filter is detected.
 TAPS = RANDOM.randn(5)
 
 
 def by_definition(
     x: NDArray[np.float64], taps: NDArray[np.float64], up: int, down: int, padding: Padding
 ) -> NDArray[np.float64]:
-    """Zeros behind every sample, padding or cropping, convolution, every down-th sample: word by word, in float64."""
+    """Compute the definition in float64: insert zeros, pad or crop, convolve, keep every down-th sample."""
     n, c, rows, columns = x.shape
     stretched = np.zeros((n, c, rows * up, columns * up))
     stretched[:, :, ::up, ::up] = x
@@ -39,7 +39,7 @@ def by_definition(
     "padding", [Padding(), Padding(4, 3, 2, 1), Padding(0, 6, 5, 0), Padding(-1, 2, 3, -1), Padding(-1, 0, 0, -1)]
 )
 @pytest.mark.parametrize("separable", [True, False])
-def test_it_is_what_the_definition_says(up: int, down: int, padding: Padding, separable: bool) -> None:
+def test_it_matches_the_definition(up: int, down: int, padding: Padding, separable: bool) -> None:
     taps = TAPS if separable else RANDOM.randn(5, 5)
     expected = 3 * by_definition(PICTURE, np.outer(taps, taps) if separable else taps, up, down, padding)
     found = upfirdn(torch.from_numpy(PICTURE), torch.from_numpy(taps), up=up, down=down, padding=padding, gain=3)

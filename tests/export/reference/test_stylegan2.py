@@ -36,7 +36,7 @@ Reference = Mapping[str, NDArray[np.float32]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Networks this small take longer on several threads, which wait for one another."""
+    """Use one thread: small networks are slower on several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -45,7 +45,7 @@ def _one_thread() -> Iterator[None]:
 
 @functools.cache
 def fixture(file: str) -> tuple[Checkpoint, Reference]:
-    """A checkpoint, and what the code that its format comes from made of it."""
+    """Return a checkpoint and the outputs of its format's own code."""
     with np.load((FIXTURES / file).with_suffix(".ref.npz")) as arrays:
         return read_checkpoint(FIXTURES / file), dict(arrays)
 
@@ -71,7 +71,7 @@ def synthesised(net: StyleGAN2, ws: torch.Tensor, **options: Any) -> torch.Tenso
 def random_checkpoint(
     architecture: str, resolution: int = 16, img_channels: int = 3, conv_clamp: float | None = None
 ) -> Checkpoint:
-    """Random weights, other channel counts in every block, and noise and biases that show."""
+    """Return random weights with different channel counts in every block, and visible noise and biases."""
     random = np.random.RandomState(0)
     channels = [12, 10, 8][: int(math.log2(resolution)) - 1]
     w_dim, tensors = 6, {}
@@ -123,12 +123,12 @@ def random_checkpoint(
 
 
 def random_ws(net: StyleGAN2, n: int = 3) -> torch.Tensor:
-    """Another w for every layer of every row, so that exchanged layers cannot go unseen."""
+    """Return a different w for every layer of every row, so that exchanged layers are detected."""
     return torch.from_numpy(np.random.RandomState(1).randn(n, net.num_ws, net.w_dim).astype(np.float32))
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_w_is_the_original_s(file: str) -> None:
+def test_w_matches_the_original(file: str) -> None:
     checkpoint, reference = fixture(file)
     w, num_ws, psi = mapped(file), network(file).num_ws, float(reference["truncation_psi"])
     assert reference["ws"].shape[1:] == (num_ws, network(file).w_dim)
@@ -144,15 +144,15 @@ def test_w_is_the_original_s(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n", [1, 3, 4])
-def test_the_picture_is_the_original_s(file: str, form: Form, n: int) -> None:
+def test_the_picture_matches_the_original(file: str, form: Form, n: int) -> None:
     reference = fixture(file)[1]
     net = network(file, form)
     found = synthesised(net, torch.from_numpy(reference["ws_truncated"][:n])).numpy()
     expected = reference["image"][:n]
     assert found.dtype == np.float32
     assert found.shape == (n, 3, net.resolution, net.resolution)
-    # Float32 sums of some hundreds of products in another order, over 10 layers: 2e-6 to 5e-6 of the standard deviation
-    # were measured; a wrong epsilon, border or filter shows at 1e-3 or more.
+    # Float32 sums of some hundred products in another order, over 10 layers: 2e-6 to 5e-6 of the standard deviation
+    # were measured; a wrong epsilon, border or filter gives 1e-3 or more.
     np.testing.assert_allclose(found, expected, rtol=0, atol=3e-5 * reference["image"].std())
 
 
@@ -178,7 +178,7 @@ def test_the_branches_of_a_residual_block_are_clamped_before_their_gain() -> Non
             if isinstance(conv, torch.nn.Module):
                 conv.register_forward_hook(lambda _, __, x: peaks.append(x.abs().max().item()))
     synthesised(net, random_ws(net))
-    # conv1 of 4x4, where there is no branch; then conv0 and conv1 of 8x8 and 16x16.
+    # conv1 of 4x4, which has no branch; then conv0 and conv1 of 8x8 and 16x16.
     assert peaks == pytest.approx([0.8, 0.8, 0.8 * 0.5**0.5, 0.8, 0.8 * 0.5**0.5], rel=1e-6)
 
 
@@ -189,13 +189,13 @@ def test_a_row_does_not_depend_on_its_neighbours(architecture: str, form: Form) 
     ws = random_ws(net, 4)
     together = synthesised(net, ws)
     for row in range(4):
-        # Another batch size may take another order of summation.
+        # Another batch size may sum in another order.
         torch.testing.assert_close(synthesised(net, ws[row : row + 1])[0], together[row], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_smallest_network_is_the_paper_s_equations(form: Form) -> None:
-    # Of 4x4 there is one convolution and one RGB head: equations 1 and 3 by sums over every index, in float64.
+def test_the_smallest_network_matches_the_paper_s_equations(form: Form) -> None:
+    # 4x4 has one convolution and one RGB head: equations 1 and 3 as sums over every index, in float64.
     checkpoint = random_checkpoint("skip", 4, conv_clamp=0.9)
     net = StyleGAN2.from_checkpoint(checkpoint, form)
     ws = random_ws(net)
@@ -226,7 +226,7 @@ def test_an_upsampling_convolution_is_a_convolution_of_the_stretched_picture(for
     stretched = torch.zeros(2, 3, 11, 11, dtype=torch.float64)
     stretched[:, :, 1:10:2, 1:10:2] = x
     stretched = functional.pad(stretched, (1, 1, 1, 1))
-    # A convolution in the mathematical sense, as the FIR filter after it is one: PyTorch's correlates, hence the flip.
+    # A mathematical convolution, like the FIR filter after it. PyTorch's operator correlates, hence the flip.
     rows = [
         functional.conv2d(row[None], (weight * style[:, None, None]).flip(2, 3))[0]
         for row, style in zip(stretched, styles, strict=True)
@@ -234,7 +234,7 @@ def test_an_upsampling_convolution_is_a_convolution_of_the_stretched_picture(for
     expected = torch.stack(rows)
     expected /= (weight * styles[:, None, :, None, None]).square().sum(dim=(2, 3, 4)).sqrt()[:, :, None, None]
     found = ModulatedConv(weight, up=True, form=form)(x, styles)
-    # Float64; demodulation's epsilon of 1e-8 is all that differs.
+    # Float64; only demodulation's epsilon of 1e-8 differs.
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
 
 
@@ -248,7 +248,7 @@ def test_orig_is_skip_with_only_the_last_rgb() -> None:
     expected = StyleGAN2.from_checkpoint(replace(skip, tensors=silent))
     found = StyleGAN2.from_checkpoint(replace(skip, config={**skip.config, "architecture": "orig"}))
     ws = random_ws(expected)
-    # Nothing but zeros is added.
+    # Only zeros are added.
     assert torch.equal(synthesised(found, ws), synthesised(expected, ws))
 
 
@@ -278,7 +278,7 @@ def test_each_layer_reads_its_own_w(architecture: str) -> None:
             assert torch.equal(synthesised(net, changed), before) == (index != layout[layer]), (layer, index)
 
 
-def test_noise_is_constant_unless_it_is_asked_otherwise() -> None:
+def test_noise_is_constant_by_default() -> None:
     file = "sg2ada_64.pkl"
     net, checkpoint = network(file), fixture(file)[0]
     assert net.noise_shapes == {"b4.conv1": (1, 4, 4)} | {
@@ -291,7 +291,7 @@ def test_noise_is_constant_unless_it_is_asked_otherwise() -> None:
         name: torch.tensor(checkpoint.tensors[f"synthesis.{name}.noise_const"]).expand(2, *shape)
         for name, shape in net.noise_shapes.items()
     }
-    # The same numbers, so the same sums.
+    # Equal inputs give equal sums.
     assert torch.equal(synthesised(net, ws, noise=own, noise_mode="random"), const)
     zero = {name: torch.zeros(2, *shape) for name, shape in net.noise_shapes.items()}
     none = synthesised(net, ws, noise_mode="none")
@@ -299,7 +299,7 @@ def test_noise_is_constant_unless_it_is_asked_otherwise() -> None:
     assert (none - const).abs().max() > 0.01
 
 
-def test_random_noise_is_pytorch_s_and_differs_between_rows() -> None:
+def test_random_noise_comes_from_pytorch_and_differs_between_rows() -> None:
     net = StyleGAN2.from_checkpoint(random_checkpoint("skip"))
     ws = random_ws(net, 1).expand(2, -1, -1)
     torch.manual_seed(3)
@@ -321,14 +321,14 @@ def test_given_noise_is_multiplied_by_the_layer_s_strength(form: Form) -> None:
     twice = {**checkpoint.tensors, strength: 2 * checkpoint.tensors[strength]}
     loud = StyleGAN2.from_checkpoint(replace(checkpoint, tensors=twice), form)
     found = synthesised(loud, ws, noise={"b8.conv0": noise})
-    # Twice is exact in float32.
+    # A factor of 2 is exact in float32.
     assert torch.equal(found, synthesised(net, ws, noise={"b8.conv0": 2 * noise}))
-    # The other layers kept theirs.
+    # The other layers keep their own noise.
     assert not torch.equal(found, synthesised(loud, ws, noise={"b8.conv0": noise}, noise_mode="none"))
     assert not torch.equal(found, synthesised(loud, ws))
 
 
-def test_noise_for_no_layer_is_refused() -> None:
+def test_noise_for_an_unknown_layer_is_refused() -> None:
     net = StyleGAN2.from_checkpoint(random_checkpoint("skip"))
     with pytest.raises(InvalidRequestError, match=r"noise: the network has no layer b4\.conv0"):
         net.synthesis(random_ws(net), noise={"b4.conv0": torch.zeros(3, 1, 4, 4)})
@@ -341,7 +341,7 @@ def test_a_conditional_network_needs_its_class() -> None:
     net, reference = network(file), fixture(file)[1]
     assert (net.z_dim, net.c_dim, net.w_dim, net.num_ws, net.resolution) == (48, 5, 64, 8, 32)
     z = torch.from_numpy(reference["z"])
-    with pytest.raises(InvalidRequestError, match="c: the network needs one, of 5 numbers"):
+    with pytest.raises(InvalidRequestError, match="c: the network needs a class vector of 5 numbers"):
         net.mapping(z)
     with torch.inference_mode():
         ws = [net.mapping(z[:1], row[None]) for row in torch.eye(5)]
@@ -351,7 +351,7 @@ def test_a_conditional_network_needs_its_class() -> None:
 def test_an_unconditional_network_takes_no_class() -> None:
     net = StyleGAN2.from_checkpoint(random_checkpoint("skip"))
     assert net.c_dim == 0
-    with pytest.raises(InvalidRequestError, match="c: the network knows no classes"):
+    with pytest.raises(InvalidRequestError, match="c: the network has no classes"):
         net.mapping(torch.zeros(1, 5), torch.zeros(1, 2))
 
 
@@ -366,7 +366,7 @@ def test_the_whole_network_is_mapping_then_synthesis() -> None:
     assert not net.training
 
 
-def test_it_survives_being_written(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_gives_the_same_picture(tmp_path: Path) -> None:
     checkpoint = random_checkpoint("resnet")
     checkpoint.save(tmp_path / "converted")
     net, read = (
@@ -380,8 +380,8 @@ def test_it_survives_being_written(tmp_path: Path) -> None:
     ("change", "problem"),
     [
         ({"family": "stylegan3"}, "family 'stylegan3', expected 'stylegan2'"),
-        ({"resolution": 24}, "needs a power of two"),
-        ({"resolution": 2}, "needs a power of two"),
+        ({"resolution": 24}, "expected a power of two"),
+        ({"resolution": 2}, "expected a power of two"),
         ({"resolution": None}, "resolution is None"),
         ({"resolution": 32}, "channels has 3 blocks, a resolution of 32 needs 4"),
         ({"img_channels": 5}, "img_channels is 5"),
@@ -404,7 +404,7 @@ def test_it_survives_being_written(tmp_path: Path) -> None:
         ({"mapping_layers": 3}, "no tensor 'mapping.fc2.weight'"),
     ],
 )
-def test_a_config_that_makes_no_network_is_refused(change: dict[str, object], problem: str) -> None:
+def test_an_invalid_config_is_refused(change: dict[str, object], problem: str) -> None:
     checkpoint = random_checkpoint("skip")
     with pytest.raises(CheckpointError) as caught:
         StyleGAN2.from_checkpoint(replace(checkpoint, config={**checkpoint.config, **change}))

@@ -29,7 +29,7 @@ Reference = Mapping[str, NDArray[np.float32]]
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Networks this small take longer on several threads, which wait for one another."""
+    """Use one thread: small networks are slower on several threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -38,7 +38,7 @@ def _one_thread() -> Iterator[None]:
 
 @functools.cache
 def fixture(file: str) -> tuple[Checkpoint, Reference]:
-    """A checkpoint, and what the code that its format comes from made of it."""
+    """Return a checkpoint and the outputs of its format's own code."""
     with np.load((FIXTURES / file).with_suffix(".ref.npz")) as arrays:
         return read_checkpoint(FIXTURES / file), dict(arrays)
 
@@ -54,20 +54,20 @@ def synthesised(net: StyleGAN3, ws: torch.Tensor, transform: torch.Tensor | None
 
 
 def mixed_ws(file: str, n: int = 2) -> torch.Tensor:
-    """Plausible styles, another for every layer of every row, so that exchanged layers cannot go unseen."""
+    """Return plausible styles, different for every layer of every row, so that exchanged layers are detected."""
     ws = fixture(file)[1]["ws"]
     order = np.random.RandomState(0).randint(len(ws), size=(n, ws.shape[1]))
     return torch.from_numpy(ws[order, np.arange(ws.shape[1])])
 
 
 def transforms(n: int, x: float = 0.0, y: float = 0.0, angle: float = 0.0) -> torch.Tensor:
-    """[n, 3, 3]: turns by the angle (radians), then shifts by (x, y) in sides of the picture."""
+    """Return [n, 3, 3]: rotate by the angle (radians), then shift by (x, y) in sides of the picture."""
     cosine, sine = math.cos(angle), math.sin(angle)
     return torch.tensor([[cosine, -sine, x], [sine, cosine, y], [0, 0, 1]]).repeat(n, 1, 1)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_w_is_the_original_s(file: str) -> None:
+def test_w_matches_the_original(file: str) -> None:
     checkpoint, reference = fixture(file)
     net, psi = network(file), float(reference["truncation_psi"])
     with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_w_is_the_original_s(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("n", [1, 3, 4])
-def test_the_picture_is_the_original_s(file: str, form: Form, n: int) -> None:
+def test_the_picture_matches_the_original(file: str, form: Form, n: int) -> None:
     reference = fixture(file)[1]
     found = synthesised(network(file, form), torch.from_numpy(reference["ws_truncated"][:n])).numpy()
     assert found.dtype == np.float32
@@ -105,7 +105,7 @@ def test_both_forms_make_the_same_picture(file: str) -> None:
 @pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("form", FORMS)
 def test_a_row_does_not_depend_on_its_neighbours(file: str, form: Form) -> None:
-    # Rows of very different styles: each is divided by its own magnitude.
+    # Rows with very different styles: each is divided by its own magnitude.
     ws = mixed_ws(file, 3) * torch.tensor([1.0, 10.0, 0.1])[:, None, None]
     together = synthesised(network(file, form), ws)
     for row in range(3):
@@ -132,7 +132,7 @@ def test_the_identity_is_the_default(file: str) -> None:
     assert torch.equal(synthesised(network(file), ws, torch.eye(3)), default)
 
 
-def test_a_transform_takes_the_place_of_the_checkpoint_s_own() -> None:
+def test_a_transform_replaces_the_checkpoint_s_own() -> None:
     checkpoint, _ = fixture("sg3t_64.pkl")
     turned = transforms(1, 0.1, -0.2, 0.3)
     tensors = {**checkpoint.tensors, "synthesis.input.transform": turned[0].numpy()}
@@ -145,8 +145,8 @@ def test_a_transform_takes_the_place_of_the_checkpoint_s_own() -> None:
 
 @pytest.mark.parametrize(
     ("file", "margin", "tolerance"),
-    # By 4 pixels every layer's grid moves by whole samples, so only what reaches in from the borders differs, and
-    # rounding: 3x3 kernels reach further than 1x1.
+    # A shift of 4 pixels moves every layer's grid by whole samples, so only rounding and effects of the borders differ;
+    # those of 3x3 kernels reach further than those of 1x1.
     [("sg3t_64.pkl", 20, 5e-4), ("sg3r_64.pkl", 12, 5e-5)],
 )
 @pytest.mark.parametrize("form", FORMS)
@@ -155,29 +155,29 @@ def test_a_shift_moves_the_picture(file: str, margin: int, tolerance: float, for
     base = synthesised(network(file, form), ws)
     for axis, shift in ((3, {"x": 4 / SIZE}), (2, {"y": 4 / SIZE})):
         moved = synthesised(network(file, form), ws, transforms(2, **shift))
-        # Where a pixel was at p, there is now what was at p + shift.
+        # The pixel at p now shows the former p + shift.
         inner = slice(margin, SIZE - margin)
         found = moved[:, :, inner, inner]
         expected = base.roll(-4, dims=axis)[:, :, inner, inner]
         atol = tolerance * base.std().item()
         torch.testing.assert_close(found, expected, rtol=0, atol=atol)
-        # The other way it would be far off.
+        # The opposite shift would differ far more.
         assert (found - base.roll(4, dims=axis)[:, :, inner, inner]).abs().max() > 100 * atol
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_a_shift_by_a_fraction_of_a_sample_moves_the_picture(file: str) -> None:
-    # One pixel is a quarter of the input's sample: this holds only because the layers make few aliases.
+    # One pixel is a quarter of an input sample: this works only because the layers have little aliasing.
     ws = torch.from_numpy(fixture(file)[1]["ws_truncated"][:2])
     base, moved = (synthesised(network(file), ws, transforms(2, x=x)) for x in (0.0, 1 / SIZE))
     found, expected, still = (image[:, :, 20:44, 20:44] for image in (moved, base.roll(-1, dims=3), base))
-    # Measured: 0.4e-3 of the standard deviation, against 25e-3 for a picture that stays where it was.
+    # Measured: 0.4e-3 of the standard deviation, against 25e-3 for a picture that does not move.
     assert (found - expected).square().mean().sqrt() < 1e-3 * base.std()
     assert (found - still).square().mean().sqrt() > 1e-2 * base.std()
 
 
-def test_r_turns_the_picture() -> None:
-    # By a right angle the samples fall onto each other, and 1x1 kernels and radial filters know no direction.
+def test_r_rotates_the_picture() -> None:
+    # A right angle maps samples to samples, and 1x1 kernels and radial filters have no direction.
     file = "sg3r_64.pkl"
     ws = torch.from_numpy(fixture(file)[1]["ws_truncated"][:2])
     base = synthesised(network(file), ws)
@@ -187,8 +187,8 @@ def test_r_turns_the_picture() -> None:
     assert (turned - base.rot90(-1, (2, 3))).abs().max() > base.std()
 
 
-def test_waves_that_the_sampling_rate_cannot_carry_fade() -> None:
-    # Ten times as many waves in the picture: every frequency above 0.8 is beyond the limit of 8, and most are.
+def test_waves_above_the_nyquist_frequency_fade() -> None:
+    # Ten times as many waves in the picture: frequencies above 0.8, most of them, exceed the limit of 8.
     net = network("sg3t_64.pkl")
     ws = mixed_ws("sg3t_64.pkl")
     shrunk = torch.diag(torch.tensor([10.0, 10.0, 1.0]))
@@ -199,16 +199,18 @@ def test_waves_that_the_sampling_rate_cannot_carry_fade() -> None:
     assert not none.any()
 
 
-def test_the_input_is_the_paper_s_waves() -> None:
-    # Wave by wave and place by place, in float64, from the matrix as a whole.
+def test_the_input_matches_the_paper_s_waves() -> None:
+    # Each wave at each point, in float64, from the complete matrix.
     checkpoint, net = fixture("sg3r_64.pkl")[0], network("sg3r_64.pkl")
     t = {name.removeprefix("synthesis.input."): a.astype(np.float64) for name, a in checkpoint.tensors.items()}
     shape = checkpoint.config["input"]
     ws, user = mixed_ws("sg3r_64.pkl"), transforms(2, 0.1, -0.2, 0.3) * torch.tensor([[1.2], [1.2], [1.0]])
     with torch.inference_mode():
         found = net.input(ws[:, 0], user).numpy()
-    places = (np.arange(shape["size"]) + 0.5 - shape["size"] / 2) / shape["sampling_rate"]
-    points = np.stack([*np.meshgrid(places, places), np.ones((len(places),) * 2)])  # [3, rows, columns]: x, y, 1
+    positions = (np.arange(shape["size"]) + 0.5 - shape["size"] / 2) / shape["sampling_rate"]
+    points = np.stack(
+        [*np.meshgrid(positions, positions), np.ones((len(positions),) * 2)]
+    )  # [3, rows, columns]: x, y, 1
     for row in range(2):
         cosine, sine, x, y = (
             own := t["affine.weight"] @ ws[row, 0].numpy().astype(np.float64) + t["affine.bias"]
@@ -220,11 +222,11 @@ def test_the_input_is_the_paper_s_waves() -> None:
         length = np.linalg.norm(t["freqs"] @ matrix[:2, :2], axis=1)
         fade = 1 - (length - shape["bandwidth"]) / (shape["sampling_rate"] / 2 - shape["bandwidth"])
         expected = np.einsum("ok,krc->orc", t["weight"], waves * fade.clip(0, 1)[:, None, None])
-        # Float32 against float64: angles of up to some 30 rad are good to 2e-6, and 32 waves are summed.
+        # Float32 against float64: angles up to about 30 rad are accurate to 2e-6, and 32 waves are summed.
         np.testing.assert_allclose(found[row], expected, rtol=0, atol=3e-5)
 
 
-def test_a_conditional_network_looks_at_its_class() -> None:
+def test_a_conditional_network_uses_its_class() -> None:
     plain = fixture("sg3t_64.pkl")[0]
     random = np.random.RandomState(0)
     tensors: dict[str, NDArray[np.float32]] = {
@@ -236,7 +238,7 @@ def test_a_conditional_network_looks_at_its_class() -> None:
     net = StyleGAN3.from_checkpoint(Checkpoint({**plain.config, "c_dim": 3}, tensors))
     z, c = torch.from_numpy(random.randn(3, 64).astype(np.float32)), torch.eye(3)
     assert net.c_dim == 3
-    with pytest.raises(InvalidRequestError, match="c: the network needs one, of 3 numbers"):
+    with pytest.raises(InvalidRequestError, match="c: the network needs a class vector of 3 numbers"):
         net.mapping(z)
 
     def unit(rows: NDArray[Any]) -> NDArray[Any]:
@@ -264,11 +266,11 @@ def test_the_whole_network_is_mapping_then_synthesis(file: str) -> None:
     assert (net.z_dim, net.c_dim, net.resolution) == (64, 0, SIZE)
     assert not any(parameter.requires_grad for parameter in net.parameters())
     assert not net.training
-    with pytest.raises(InvalidRequestError, match="c: the network knows no classes"):
+    with pytest.raises(InvalidRequestError, match="c: the network has no classes"):
         net.mapping(z, torch.zeros(2, 1))
 
 
-def test_it_survives_being_written(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_gives_the_same_picture(tmp_path: Path) -> None:
     fixture("sg3r_64.pkl")[0].save(tmp_path / "converted")
     read = StyleGAN3.from_checkpoint(Checkpoint.load(tmp_path / "converted"))
     ws = mixed_ws("sg3r_64.pkl", 1)
@@ -279,8 +281,8 @@ def test_it_survives_being_written(tmp_path: Path) -> None:
     ("change", "problem"),
     [
         ({"family": "stylegan2"}, "family 'stylegan2', expected 'stylegan3'"),
-        ({"resolution": 128}, "the last layer makes 3 channels of 64, the picture has 3 of 128"),
-        ({"img_channels": 1}, "the last layer makes 3 channels of 64, the picture has 1 of 64"),
+        ({"resolution": 128}, "the last layer makes 3 channels of 64, but the picture has 3 of 128"),
+        ({"img_channels": 1}, "the last layer makes 3 channels of 64, but the picture has 1 of 64"),
         ({"output_scale": 0}, "output_scale is 0"),
         ({"conv_clamp": "256"}, "conv_clamp is '256'"),
         ({"layers": []}, "layers is []"),
@@ -292,7 +294,7 @@ def test_it_survives_being_written(tmp_path: Path) -> None:
         ({"c_dim": 2}, "no tensor 'mapping.embed.weight'"),
     ],
 )
-def test_a_config_that_makes_no_network_is_refused(change: dict[str, object], problem: str) -> None:
+def test_an_invalid_config_is_refused(change: dict[str, object], problem: str) -> None:
     checkpoint = fixture("sg3t_64.pkl")[0]
     refused(replace(checkpoint, config={**checkpoint.config, **change}), problem)
 
@@ -300,8 +302,8 @@ def test_a_config_that_makes_no_network_is_refused(change: dict[str, object], pr
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"in_size": 35}, "layer 4 takes 32 channels of 35, and gets 32 of 36"),
-        ({"in_channels": 31}, "layer 4 takes 31 channels of 36, and gets 32 of 36"),
+        ({"in_size": 35}, "layer 4 takes 32 channels of 35, but gets 32 of 36"),
+        ({"in_channels": 31}, "layer 4 takes 31 channels of 36, but gets 32 of 36"),
         ({"up_factor": 2}, "layer 4 has"),
         ({"down_factor": 1}, "layer 4 has"),
         ({"padding": [-6, -9, -6, -8]}, "layer 4 has"),
@@ -313,7 +315,7 @@ def test_a_config_that_makes_no_network_is_refused(change: dict[str, object], pr
         ({"out_size": None}, "out_size is None"),
     ],
 )
-def test_a_layer_that_does_not_fit_is_refused(change: dict[str, object], problem: str) -> None:
+def test_an_invalid_layer_is_refused(change: dict[str, object], problem: str) -> None:
     checkpoint = fixture("sg3t_64.pkl")[0]
     config = copy.deepcopy(dict(checkpoint.config))
     config["layers"][4].update(change)
@@ -331,7 +333,7 @@ def refused(checkpoint: Checkpoint, problem: str) -> None:
 def test_every_tensor_is_checked(file: str) -> None:
     checkpoint = fixture(file)[0]
     for name, array in checkpoint.tensors.items():
-        if name == "w_avg":  # truncation's, not the network's
+        if name == "w_avg":  # for truncation; not part of the network
             continue
         shorter = array[..., :-1] if array.ndim else np.zeros((2,), np.float32)
         refused(replace(checkpoint, tensors={**checkpoint.tensors, name: shorter}), "")

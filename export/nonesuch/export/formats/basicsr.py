@@ -1,6 +1,6 @@
-"""StyleGAN2 out of BasicSR: rosinality's network under other names, without the filters, which BasicSR does not save.
+"""Converts StyleGAN2 from BasicSR: rosinality's network under other names, without filters, which are not saved.
 
-The names are those of `StyleGAN2Generator` in BasicSR's archs; the maths is the same as in `rosinality`.
+The names are those of `StyleGAN2Generator` in BasicSR's archs; the maths is that of `rosinality`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from ..checkpoint import Checkpoint
 from .rosinality import PortNames, convert_rosinality
 from .source_tensors import SourceTensors
-
-__all__ = ["BASICSR", "convert_basicsr"]
 
 BASICSR = PortNames(
     source_format="basicsr",
@@ -25,12 +23,12 @@ BASICSR = PortNames(
 
 
 def convert_basicsr(source: SourceTensors) -> Checkpoint:
-    """The canonical checkpoint of a generator.
+    """Return the canonical checkpoint of a generator.
 
     Args:
         source: the tensors of `params_ema`.
 
     Raises:
-        CheckpointError: a tensor is missing, does not fit, or has no place in this network.
+        CheckpointError: a tensor is missing, does not fit, or does not belong to this network.
     """
     return convert_rosinality(source, BASICSR)

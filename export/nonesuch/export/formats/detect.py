@@ -1,7 +1,7 @@
-"""Reads a checkpoint of any supported format; which one it is, the content says, never the file's name.
+"""Reads a checkpoint of any supported format, recognised by its content and never by its name.
 
-Data flow: first bytes -> container (folder, torch zip, legacy torch file, pickle, safetensors) -> objects, none of
-which has run -> what they hold (NVIDIA's modules, a TensorFlow network, named tensors) -> converter -> `Checkpoint`.
+Data flow: first bytes -> container (folder, torch zip, legacy torch file, pickle, safetensors) -> inert objects ->
+their content (NVIDIA's modules, a TensorFlow network, named tensors) -> converter -> `Checkpoint`.
 """
 
 from __future__ import annotations
@@ -27,42 +27,40 @@ from .tensorflow_legacy import convert_tensorflow, is_tensorflow
 from .torch_legacy import is_legacy, read_legacy
 from .torch_zip import TorchZip
 
-__all__ = ["read_checkpoint"]
-
-_FOREIGN = {
+_UNSUPPORTED_MAGIC = {
     b"\x1f\x8b": "a gzip archive; unpack it first",
     b"BZh": "a bzip2 archive; unpack it first",
     b"\xfd7zXZ": "an xz archive; unpack it first",
     b"7z\xbc\xaf": "a 7z archive; unpack it first",
     b"Rar!": "a rar archive; unpack it first",
-    b"\x89HDF": "an HDF5 file, which is not read",
+    b"\x89HDF": "an HDF5 file, which is not supported",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself; fetch it with git lfs",
     b"<": "a web page or XML, not a checkpoint; the download failed",
     b"\x89PNG": "a picture, not a checkpoint",
     b"\x93NUMPY": "a numpy array, not a checkpoint",
 }
-_FIRST_OPCODES = b"(}])c"  # with which a pickle of protocol 0 or 1 may begin; from 2 on it is 0x80
+_FIRST_OPCODES = b"(}])c"  # the possible first bytes of a pickle of protocol 0 or 1; from protocol 2 it is 0x80
 
 
 def read_checkpoint(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> Checkpoint:
-    """Read a checkpoint file, or the folder of a converted one. Nothing in it is executed, and nothing is written.
+    """Read a checkpoint file or the folder of a converted one. Executes nothing from it and writes nothing.
 
     Args:
         path: a file of a supported format (docs/formats.md), or a folder with model.safetensors and config.json.
-        limits: how much the file may ask for.
+        limits: limits on sizes and counts.
 
     Returns:
         The canonical checkpoint, float32 with all gains folded.
 
     Raises:
-        CheckpointError: the file cannot be read safely, is damaged, or is of a kind that is not supported; says which.
+        CheckpointError: the file cannot be read safely, is damaged, or is of an unsupported kind, which it names.
     """
     label = str(path)
     try:
         if path.is_dir():
             return Checkpoint.load(path)
         if not path.is_file():
-            raise CheckpointError(f"{label}: no such file")
+            raise CheckpointError(f"{label}: the file was not found")
         size = path.stat().st_size
         with path.open("rb") as stream:
             head = stream.read(64)
@@ -71,17 +69,17 @@ def read_checkpoint(path: Path, limits: ReadLimits = DEFAULT_LIMITS) -> Checkpoi
     if not size:
         raise CheckpointError(f"{label}: the file is empty")
     if size > limits.file_bytes:
-        raise CheckpointError(f"{label}: has {size} bytes; at most {limits.file_bytes} are read")
+        raise CheckpointError(f"{label}: has {size} bytes; the limit is {limits.file_bytes}")
     if head.startswith(b"PK"):
         with TorchZip(path, label, limits) as archive:
             return _convert(archive.load(), label, archive.content_bytes, limits)
     if len(head) > 8 and head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < size:
         return _convert(_safetensors(path, label), label, size, limits)
     if head[:1] != b"\x80" and head[0] not in _FIRST_OPCODES:
-        for magic, what in _FOREIGN.items():
+        for magic, what in _UNSUPPORTED_MAGIC.items():
             if head.startswith(magic):
                 raise CheckpointError(f"{label}: {what}")
-        raise CheckpointError(f"{label}: begins with {head[:4].hex(' ')}, as no supported checkpoint does")
+        raise CheckpointError(f"{label}: begins with {head[:4].hex(' ')}, which is not a supported format")
     data = memoryview(_read(path, label))
     if is_legacy(head):
         return _convert(read_legacy(data, label, limits), label, size, limits)
@@ -101,12 +99,12 @@ def _read(path: Path, label: str) -> bytes:
 def _safetensors(path: Path, label: str) -> Any:
     try:
         return safetensors_load(_read(path, label))
-    except (SafetensorError, KeyError, ValueError, OverflowError) as error:  # KeyError: dtypes that NumPy has not
-        raise CheckpointError(f"{label}: a damaged safetensors file, or one of another dtype ({error})") from error
+    except (SafetensorError, KeyError, ValueError, OverflowError) as error:  # KeyError: not a NumPy dtype
+        raise CheckpointError(f"{label}: a damaged safetensors file, or an unsupported dtype ({error})") from error
 
 
 def _convert(value: Any, label: str, content_bytes: int, limits: ReadLimits) -> Checkpoint:
-    """Recognise what a file holds, and convert it."""
+    """Recognise the content of a file, and convert it."""
     if is_tensorflow(value):
         return convert_tensorflow(value, label, content_bytes, limits)
     generator = value.get("G_ema") if isinstance(value, dict) else value
@@ -129,6 +127,6 @@ def _convert_module(network: PickledModule, label: str, content_bytes: int, limi
     classes = dict.fromkeys(module.class_name for module in network.modules())
     shown = ", ".join(list(classes)[:8])
     raise CheckpointError(
-        f"{label}: a network of the classes {shown}, which is neither StyleGAN2 nor StyleGAN3; FastGAN of projected "
-        "GAN, StyleGAN-T and others are not supported"
+        f"{label}: a network of the classes {shown}, which is neither StyleGAN2 nor StyleGAN3; other networks, such as "
+        "FastGAN of projected GAN or StyleGAN-T, are not supported"
     )

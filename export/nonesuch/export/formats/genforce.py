@@ -1,8 +1,8 @@
-"""StyleGAN2 out of GenForce: PyTorch tensors that keep TensorFlow's conventions.
+"""Converts StyleGAN2 from GenForce: PyTorch tensors that keep TensorFlow's conventions.
 
-Up-sampling convolutions are stored for a convolution and flipped when they run, and styles get 1 added. Layer n is
-conv1 of 4x4 (n = 0), then conv0 and conv1 of each block; head k is that of block k. The learning rate multiplier of
-the mapping network is not in the file; it is the paper's 0.01. Maths: Karras et al., arXiv 1912.04958.
+Up-sampling weights are stored for a convolution and flipped at run time, and styles get 1 added. Layer n is conv1 of
+4x4 (n = 0), then conv0 and conv1 of each block; head k is that of block k. The learning rate multiplier of the mapping
+network is not in the file; it is the paper's 0.01. Maths: Karras et al., arXiv 1912.04958.
 """
 
 from __future__ import annotations
@@ -16,19 +16,17 @@ from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
 from .stylegan2_parts import Stylegan2Parts
 
-__all__ = ["convert_genforce"]
-
 _LR_MUL = 0.01
 
 
 def convert_genforce(source: SourceTensors) -> Checkpoint:
-    """The canonical checkpoint of a generator.
+    """Return the canonical checkpoint of a generator.
 
     Args:
         source: the tensors of `generator_smooth`.
 
     Raises:
-        CheckpointError: a tensor is missing, does not fit, or has no place in this network.
+        CheckpointError: a tensor is missing, does not fit, or does not belong to this network.
     """
     return _Converter(source).convert()
 
@@ -66,13 +64,13 @@ class _Converter:
         while index == 0 or f"mapping.dense{index}.weight" in self.source:
             name = f"mapping.dense{index}"
             weight = self.source.take(f"{name}.weight", features, features)
-            features = int(weight.shape[0])  # the first may have other inputs; all others are square
+            features = int(weight.shape[0])  # only the first may not be square
             self.parts.put_mapping(weight, self.source.take(f"{name}.bias", features), _LR_MUL)
             index += 1
         self.w_dim = features or 0
 
     def layer(self, index: int, part: str, features: int) -> int:
-        """A modulated convolution; returns its output channels."""
+        """Take a modulated convolution; return its output channels."""
         name, resolution = f"synthesis.layer{index}", self.parts.resolution
         weight = self.source.take(f"{name}.weight", None, features, 3, 3)
         if part == "conv0":
@@ -85,7 +83,7 @@ class _Converter:
         return self.parts.put_layer(part, weight, bias, noise, strength)
 
     def torgb(self, index: int, features: int) -> None:
-        """The head of a block, which ends it."""
+        """Take the head of a block, and finish the block."""
         name = f"synthesis.output{index}"
         weight = self.source.take(f"{name}.weight", None, features, 1, 1)
         self.affine(name, "torgb", features)
@@ -98,7 +96,7 @@ class _Converter:
         self.parts.put_affine(part, weight, bias + np.float32(1))
 
     def filter(self, name: str) -> None:
-        """A filter, where the file has it."""
+        """Take a filter if the file has it."""
         if name in self.source:
             kernel = self.source.take(name, 1, 1, None, None)[0, 0]
             self.parts.put_filter(filter_taps(kernel, 2.0, f"{self.source.label}: tensor {name!r}"))

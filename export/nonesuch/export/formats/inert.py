@@ -1,7 +1,7 @@
-"""What a pickle becomes here: names, and objects that only remember what they were built from.
+"""The objects of a restricted pickle: names, and records of calls that were not made.
 
-A pickle is a program; `restricted_pickle` runs it with nothing but these on its stack. A `GlobalName` is never looked
-up, and calling one only records the call, so no file can reach code that is not in this package.
+A pickle is a program; `restricted_pickle` runs it with only these objects on its stack. A `GlobalName` is never looked
+up, and calling one only records the call, so a file cannot reach code outside this package.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["GlobalName", "Inert", "PickledKey", "attribute", "is_refused", "plain_key", "plain_text"]
-
 
 @dataclass(frozen=True)
 class GlobalName:
-    """A name that the pickle refers to, `module` and `name` as written; nothing is imported."""
+    """A name that the pickle refers to, `module` and `name` as written. Nothing is imported."""
 
     module: str
     name: str
 
     @property
     def full(self) -> str:
-        """Dotted, with the names of Python 2 in their Python 3 form."""
+        """The dotted name, with Python 2 modules renamed as in Python 3."""
         module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(self.module, self.module)
         return f"{module}.{self.name}"
 
@@ -31,14 +29,14 @@ class GlobalName:
 
 @dataclass(eq=False, repr=False)
 class Inert:
-    """An object of a class that is not known here: what it was called with, its state and its content.
+    """A record of an object of an unknown class: arguments, state and content.
 
     Attributes:
         name: of the class or function that would have made it.
         args: the arguments of the call.
-        state: what BUILD gave it, None if nothing did.
-        items: what was set by key.
-        elements: what was appended or added.
+        state: set by BUILD, or None.
+        items: values set by key.
+        elements: values appended or added.
     """
 
     name: GlobalName
@@ -53,18 +51,18 @@ class Inert:
 
 @dataclass(eq=False, repr=False)
 class PickledKey:
-    """A key of a dict that is no plain value: hashed by identity, because hashing what a file nested can be slow."""
+    """A dict key that is not a plain value: hashed by identity, because hashing nested content can be slow."""
 
     value: Any
 
 
 def plain_key(key: Any) -> Any:
-    """A key as it is where it is plain, else one that is hashed by identity."""
+    """Return a plain key unchanged, and wrap any other in a `PickledKey`."""
     return key if key is None or isinstance(key, str | int | float | bytes) else PickledKey(key)
 
 
 def attribute(value: Any, name: str) -> Any:
-    """An attribute of an inert object, by its state; None where there is none."""
+    """Return an attribute from the state of an inert object, or None."""
     state = value.state if isinstance(value, Inert) else value
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[0], dict):  # with the state of __slots__
         state = state[0]
@@ -72,14 +70,14 @@ def attribute(value: Any, name: str) -> Any:
 
 
 def plain_text(value: Any) -> str:
-    """A value for an error message, short; containers only by their type, because their text may be endless."""
+    """Describe a value briefly for an error message; containers only by type, because their text may be endless."""
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return ascii(value)[:60]
     return f"an object of {value.name}" if isinstance(value, Inert) else f"a {type(value).__name__}"
 
 
-# Names that only an attack has in a pickle. Nothing that a pickle names is ever called here, so these would be
-# harmless; a user should still learn that the file was made to run code elsewhere.
+# Names that appear in a pickle only in an attack. Nothing that a pickle names is called here, so they are harmless; the
+# error tells the user that the file was made to run code elsewhere.
 _LISTS = {
     # Whole modules, all of which start programs, load code, or open files and connections.
     "modules": """
@@ -109,7 +107,7 @@ _PREFIXES = tuple(_LISTS["prefixes"].split())
 
 
 def is_refused(full: str) -> bool:
-    """Whether a dotted name is one that only an attack has."""
+    """Whether a dotted name appears only in attacks."""
     head, _, rest = full.partition(".")
     if head == "builtins":
         return rest.split(".")[0] in _BUILTINS

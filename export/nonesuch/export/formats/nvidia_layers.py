@@ -1,6 +1,6 @@
-"""The layers that StyleGAN2 and StyleGAN3 of NVIDIA's PyTorch code share: linear layers and the mapping network.
+"""The layers shared by StyleGAN2 and StyleGAN3 of NVIDIA's PyTorch code: linear layers and the mapping network.
 
-Gains are attributes of each layer in the pickle (`weight_gain`, `bias_gain`) and are folded into the weights here.
+Each layer in the pickle has gains as attributes (`weight_gain`, `bias_gain`); they are folded into the weights here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from .persistent_module import PickledModule
 from .source_tensors import SourceTensors
 
-__all__ = ["take_linear", "take_mapping"]
-
 
 def take_linear(
     network: PickledModule,
@@ -24,10 +22,10 @@ def take_linear(
     activation: str = "linear",
     gain: float = 1.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight [out, in] and bias [out] of a fully connected layer, with its gains and `gain` folded.
+    """Take the weight [out, in] and bias [out] of a fully connected layer, with its gains and `gain` folded.
 
     Raises:
-        CheckpointError: shape or activation are others.
+        CheckpointError: the shape or activation is wrong.
     """
     layer = network.at(name)
     layer.expect(activation=activation)
@@ -40,10 +38,13 @@ def take_linear(
 def take_mapping(
     network: PickledModule, source: SourceTensors
 ) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
-    """The mapping network, its part of the config (z_dim, c_dim, w_dim, mapping_layers) and its tensors.
+    """Take the mapping network.
+
+    Returns:
+        Its part of the config (z_dim, c_dim, w_dim, mapping_layers), and its tensors.
 
     Raises:
-        CheckpointError: a layer is missing or has another shape.
+        CheckpointError: a layer is missing or has the wrong shape.
     """
     module = network.at("mapping")
     z_dim, c_dim, w_dim = (module.integer(name) for name in ("z_dim", "c_dim", "w_dim"))

@@ -1,7 +1,7 @@
-"""StyleGAN2 out of NVIDIA's PyTorch pickles, of the StyleGAN2-ADA code and of the StyleGAN3 code.
+"""Converts StyleGAN2 from NVIDIA's PyTorch pickles, of the StyleGAN2-ADA code and of the StyleGAN3 code.
 
-Sizes come from the tensors, and clamps, filters and architecture from the attributes of each layer, because the keyword
-arguments in a pickle leave defaults out, and those are not the same in both codes.
+Sizes come from the tensors; clamps, filters and architecture from the attributes of each layer. The keyword arguments
+in a pickle omit defaults, which differ between the two code bases.
 Maths: Karras et al., arXiv 1912.04958 and 2006.06676; the canonical names are in docs/formats.md.
 """
 
@@ -22,13 +22,11 @@ from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
 from .stylegan2_parts import MAX_RESOLUTION, check_image
 
-__all__ = ["convert_nvidia_stylegan2"]
-
 _ARCHITECTURES = ("skip", "orig", "resnet")
 
 
 def convert_nvidia_stylegan2(network: PickledModule, source: SourceTensors) -> Checkpoint:
-    """The canonical checkpoint of a generator.
+    """Return the canonical checkpoint of a generator.
 
     Args:
         network: the generator (`G_ema`).
@@ -66,15 +64,15 @@ class _Synthesis:
             "resolution": self.resolution,
             "img_channels": self.img_channels,
             "architecture": self.architecture,
-            "conv_clamp": self._one_of(self.clamps, "conv_clamp"),
-            "resample_filter": list(self._one_of(self.filters, "resample_filter")),
+            "conv_clamp": self._shared_value(self.clamps, "conv_clamp"),
+            "resample_filter": list(self._shared_value(self.filters, "resample_filter")),
             "channels": self.channels,
             "num_ws": num_ws,
         }
 
     def take_all(self) -> None:
         if self.architecture not in _ARCHITECTURES:
-            raise CheckpointError(f"{self.source.label}: architecture {self.architecture!r} is not known")
+            raise CheckpointError(f"{self.source.label}: architecture {self.architecture!r} is unknown")
         check_image(self.source.label, self.module.integer("img_resolution"), self.img_channels)
         const = self.source.take("synthesis.b4.const", None, 4, 4)
         self.tensors["synthesis.input"] = const[None]
@@ -86,9 +84,9 @@ class _Synthesis:
             self.resolution *= 2
             block = f"b{self.resolution}"
             middle = self._layer(block, "conv0", self.resolution, features, up=2)
-            above, features = features, self._layer(block, "conv1", self.resolution, middle, up=1)
+            inputs, features = features, self._layer(block, "conv1", self.resolution, middle, up=1)
             if self.architecture == "resnet":
-                self._skip(block, above, features)
+                self._skip(block, inputs, features)
 
     def _finish_block(self, features: int) -> None:
         name = f"b{self.resolution}"
@@ -101,7 +99,7 @@ class _Synthesis:
             self._torgb(name, features)
 
     def _layer(self, block: str, part: str, resolution: int, features: int, up: int) -> int:
-        """A modulated convolution; returns its output channels."""
+        """Take a modulated convolution; return its output channels."""
         name = f"synthesis.{block}.{part}"
         layer = self.network.at(name)
         layer.expect(up=up, padding=1, resolution=resolution, activation="lrelu", act_gain=math.sqrt(2))
@@ -125,11 +123,11 @@ class _Synthesis:
         self._affine(name, features, gain=self.network.at(name).positive("weight_gain"))
         self._clamp(name)
 
-    def _skip(self, block: str, above: int, features: int) -> None:
+    def _skip(self, block: str, inputs: int, features: int) -> None:
         name = f"synthesis.{block}.skip"
         layer = self.network.at(name)
         layer.expect(up=2, activation="linear", conv_clamp=None)
-        weight = self.source.take(f"{name}.weight", features, above, 1, 1)
+        weight = self.source.take(f"{name}.weight", features, inputs, 1, 1)
         self.tensors[f"{name}.weight"] = weight * np.float32(layer.positive("weight_gain"))
         self._filter(name)
 
@@ -145,17 +143,17 @@ class _Synthesis:
         self.clamps[name] = None if layer.attribute("conv_clamp") is None else layer.positive("conv_clamp")
 
     def _filter(self, owner: str) -> None:
-        """Every filter is read, also where nothing is up-sampled, so that none can differ unseen."""
+        """Take a filter. All are read, even those not used for up-sampling, so that differences are detected."""
         name = f"{owner}.resample_filter"
         dimensions = len(self.source.shape(name))
         kernel = self.source.take(name, *(None,) * dimensions)
         taps = filter_taps(kernel, 1.0, f"{self.source.label}: tensor {name!r}")
         self.filters[name] = tuple(taps)
 
-    def _one_of(self, values: dict[str, Any], what: str) -> Any:
-        """The value that all layers share."""
+    def _shared_value(self, values: dict[str, Any], what: str) -> Any:
+        """Return the value that all layers share."""
         first, value = next(iter(values.items()))
         for name, other in values.items():
             if other != value:
-                raise CheckpointError(f"{self.source.label}: {what} of {name} is not that of {first}")
+                raise CheckpointError(f"{self.source.label}: {what} of {name} differs from that of {first}")
         return value

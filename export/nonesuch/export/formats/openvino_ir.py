@@ -1,7 +1,7 @@
 """Reads OpenVINO IR (version 10 and 11): an XML graph and a flat file of constants. OpenVINO is not needed.
 
 Data flow: `NAME.xml` -> nodes in topological order, each with its producers; `NAME.bin` + offset, size -> numpy arrays.
-Only constants are ever decoded; nothing in the file is executed, and every offset is checked against the data.
+Only constants are decoded; nothing in the file is executed, and every offset is checked against the data.
 Format: OpenVINO "Intermediate Representation" specification (layers, edges, ports, Const `offset`/`size`).
 """
 
@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.errors import CheckpointError
 
-__all__ = ["IrGraph", "IrNode"]
-
 MAX_XML_BYTES = 64 << 20
 MAX_NODES = 100_000
 _PORT = re.compile("[0-9]{1,9}")
@@ -27,7 +25,7 @@ _DTYPES = {"f32": "<f4", "f16": "<f2", "i64": "<i8", "i32": "<i4", "u8": "|u1", 
 
 @dataclass
 class IrNode:
-    """One layer: its type, attributes and the nodes that feed it, in port order."""
+    """One layer: its type, its attributes, and its input nodes in port order."""
 
     id: str
     type: str
@@ -41,7 +39,7 @@ class IrNode:
 
 
 class IrGraph:
-    """A parsed IR; `nodes` are in topological order, whatever order the file has them in."""
+    """A parsed IR; `nodes` are in topological order."""
 
     def __init__(self, nodes: list[IrNode], data: bytes, label: str) -> None:
         self.nodes = nodes
@@ -56,10 +54,15 @@ class IrGraph:
             CheckpointError: the XML is not an IR, is too large, refers to missing layers, or has a cycle.
         """
         if len(xml) > MAX_XML_BYTES:
-            raise CheckpointError(f"{label}: the IR's XML has {len(xml)} bytes; at most {MAX_XML_BYTES} are read")
+            raise CheckpointError(f"{label}: the IR's XML has {len(xml)} bytes; the limit is {MAX_XML_BYTES}")
         try:
-            root = ElementTree.fromstring(xml, forbid_dtd=True)  # no IR has a DTD; without one there are no entities
-        except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:  # or an odd encoding
+            root = ElementTree.fromstring(xml, forbid_dtd=True)  # an IR has no DTD, and so no entities
+        except (  # LookupError: an unknown encoding
+            ElementTree.ParseError,
+            DefusedXmlException,
+            ValueError,
+            LookupError,
+        ) as error:
             raise CheckpointError(f"{label}: not an OpenVINO IR ({error})") from error
         if root.tag != "net" or root.get("version") not in {"10", "11"}:
             found = f"<{root.tag} version={root.get('version')!r}>"
@@ -83,7 +86,7 @@ class IrGraph:
             source, target = by_id.get(edge.get("from-layer", "")), edge.get("to-layer", "")
             port = edge.get("to-port", "")
             if source is None or target not in by_id or not _PORT.fullmatch(port):
-                raise CheckpointError(f"{label}: an edge of the IR refers to a layer or port that is not there")
+                raise CheckpointError(f"{label}: an edge of the IR refers to a missing layer or port")
             links.setdefault(target, []).append((int(port), source))
         for target, sources in links.items():
             sources.sort(key=lambda item: item[0])
@@ -93,17 +96,17 @@ class IrGraph:
         return cls(_topological(list(by_id.values()), label), data, label)
 
     def constant(self, node: IrNode) -> NDArray[np.generic]:
-        """The value of a Const node, as a read-only array of its own shape and dtype.
+        """Return the value of a Const node as a read-only array with its shape and dtype.
 
         Raises:
-            CheckpointError: the node is no constant, or its bytes lie outside the data file.
+            CheckpointError: the node is not a constant, or its bytes lie outside the data file.
         """
         if node.type != "Const":
             raise CheckpointError(f"{self.label}: expected a constant, found {node.type} {node.name!r}")
         element = node.attributes.get("element_type", "")
         if element not in _DTYPES:
             raise CheckpointError(
-                f"{self.label}: constant {node.name!r} has element type {element!r}, which is not read"
+                f"{self.label}: constant {node.name!r} has element type {element!r}, which is not supported"
             )
         dtype = np.dtype(_DTYPES[element])
         try:
@@ -118,8 +121,8 @@ class IrGraph:
             raise CheckpointError(f"{self.label}: constant {node.name!r} of shape {shape} does not fill {size} bytes")
         if offset + size > len(self._data):
             raise CheckpointError(
-                f"{self.label}: constant {node.name!r} ends at byte {offset + size}, the data has {len(self._data)}; "
-                "the file is truncated, get it again"
+                f"{self.label}: constant {node.name!r} ends at byte {offset + size}, but the data has "
+                f"{len(self._data)} bytes; the file is truncated, download it again"
             )
         flat = np.frombuffer(self._data, dtype=dtype, count=count, offset=offset)
         try:
@@ -128,19 +131,19 @@ class IrGraph:
             raise CheckpointError(f"{self.label}: constant {node.name!r} has a shape that is too large") from error
 
     def floats(self, node: IrNode) -> NDArray[np.float32]:
-        """The value of a Const node as finite float32.
+        """Return the value of a Const node as finite float32.
 
         Raises:
             CheckpointError: as `constant`, or a value is not finite.
         """
         value = self.constant(node).astype(np.float32)
         if not np.isfinite(value).all():
-            raise CheckpointError(f"{self.label}: constant {node.name!r} holds values that are not finite")
+            raise CheckpointError(f"{self.label}: constant {node.name!r} has values that are not finite")
         return value
 
 
 def _topological(nodes: list[IrNode], label: str) -> list[IrNode]:
-    """Kahn's algorithm; ties keep the file's order, so the result is stable."""
+    """Sort the nodes by Kahn's algorithm; ties keep the file's order, so the result is stable."""
     waiting = {node.id: len(node.inputs) for node in nodes}
     ready = deque(node for node in nodes if not node.inputs)
     ordered: list[IrNode] = []

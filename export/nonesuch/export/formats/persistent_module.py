@@ -1,8 +1,8 @@
-"""PyTorch modules out of a pickle: parameters, buffers, submodules and attributes, without their classes.
+"""Reads PyTorch modules from a pickle: parameters, buffers, submodules and attributes, without their classes.
 
-NVIDIA's pickles keep a module as `torch_utils.persistence._reconstruct_persistent_obj(meta)`, where meta has the source
-text of its class and the module's `__dict__` as `state`. The source text is never looked at; the state is all there is
-to know. Plain torch.nn modules have the same state directly.
+NVIDIA's pickles store a module as `torch_utils.persistence._reconstruct_persistent_obj(meta)`, where meta has the
+source text of its class, and the module's `__dict__` as `state`. Only the state is used; the source text is ignored.
+Plain torch.nn modules have the same state directly.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from nonesuch.engine.errors import CheckpointError
 from .inert import Inert, attribute, plain_text
 from .stored_array import StoredArray, array_view
 
-__all__ = ["PickledModule"]
-
 _PERSISTENT = "torch_utils.persistence._reconstruct_persistent_obj"
 _MAX_PARTS = 10_000
 
@@ -28,10 +26,10 @@ class PickledModule:
     """A module at a dotted path of the network."""
 
     def __init__(self, value: Any, label: str, path: str = "") -> None:
-        """Take a pickled object.
+        """Wrap a pickled object.
 
         Raises:
-            CheckpointError: it is no module.
+            CheckpointError: it is not a module.
         """
         self.label, self.path = label, path
         self._state: Any
@@ -56,16 +54,16 @@ class PickledModule:
         )
 
     def children(self) -> Iterator[tuple[str, PickledModule]]:
-        """The submodules that are there, by name."""
+        """Yield the submodules that are not None, with their names."""
         for name, value in self._state["_modules"].items():
             if value is not None:
                 yield str(name)[:100], PickledModule(value, self.label, self._join(str(name)[:100]))
 
     def at(self, path: str) -> PickledModule:
-        """The module at a dotted path below this one.
+        """Return the module at a dotted path below this one.
 
         Raises:
-            CheckpointError: there is none.
+            CheckpointError: it does not exist.
         """
         module = self
         for name in path.split("."):
@@ -76,14 +74,14 @@ class PickledModule:
         return module
 
     def has(self, name: str) -> bool:
-        """Whether there is a submodule of that name."""
+        """Whether the module has a submodule with this name."""
         return self._state["_modules"].get(name) is not None
 
     def tensors(self) -> dict[str, Any]:
-        """Stored parameters and buffers of this module and all below, by dotted name; what is None is left out.
+        """Return the stored parameters and buffers, not None, of this module and all below, by dotted name.
 
         Raises:
-            CheckpointError: there are more than any network has (one that is shared counts each time).
+            CheckpointError: there are too many; a shared tensor counts each time.
         """
         found: dict[str, Any] = {}
         count = 0
@@ -100,10 +98,10 @@ class PickledModule:
         return found
 
     def modules(self) -> Iterator[PickledModule]:
-        """This module and all below, parents first.
+        """Yield this module and all below, parents first.
 
         Raises:
-            CheckpointError: there are more than any network has (one that is shared counts each time).
+            CheckpointError: there are too many; a shared module counts each time.
         """
         waiting: list[PickledModule] = [self]
         count = 0
@@ -118,87 +116,87 @@ class PickledModule:
     # Attributes
 
     def attribute(self, name: str) -> Any:
-        """An attribute as pickled.
+        """Return an attribute as pickled.
 
         Raises:
-            CheckpointError: there is none.
+            CheckpointError: it does not exist.
         """
         if name not in self._state:
             raise CheckpointError(f"{self.label}: {self._join(name)} is missing; the file is of an unknown version")
         return self._state[name]
 
     def number(self, name: str) -> float:
-        """A finite number, which NumPy may have written."""
-        value = self._plain(name)
+        """Return an attribute that is a finite number, of Python or NumPy."""
+        value = self._plain_value(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not _finite(value):
-            raise self._wrong(name, "no finite number")
+            raise self._invalid(name, "not a finite number")
         return float(value)
 
     def positive(self, name: str) -> float:
-        """A gain, clamp or rate: a number above 0 and of usual size."""
+        """Return a gain, clamp or rate: a number above 0 and below 1e6."""
         value = self.number(name)
         if not 0 < value < 1e6:
-            raise self._wrong(name, "no positive number of usual size")
+            raise self._invalid(name, "not a positive number below 1e6")
         return value
 
     def integer(self, name: str) -> int:
-        """A whole number."""
+        """Return an attribute that is a whole number."""
         value = self.number(name)
         if not value.is_integer():
-            raise self._wrong(name, "no whole number")
+            raise self._invalid(name, "not a whole number")
         return int(value)
 
     def flag(self, name: str) -> bool:
-        """True or False."""
-        value = self._plain(name)
+        """Return an attribute that is True or False."""
+        value = self._plain_value(name)
         if not isinstance(value, bool):
-            raise self._wrong(name, "neither true nor false")
+            raise self._invalid(name, "neither true nor false")
         return value
 
     def text(self, name: str) -> str:
-        """A text."""
+        """Return an attribute that is a string, cut to 100 characters."""
         value = self.attribute(name)
         if not isinstance(value, str):
-            raise self._wrong(name, "no text")
+            raise self._invalid(name, "not a string")
         return value[:100]
 
     def integers(self, name: str) -> list[int]:
-        """Whole numbers in a list, tuple or NumPy array; a lone number is a list of one."""
-        value = self._plain(name)
+        """Return an attribute that is a list, tuple or NumPy array of whole numbers; one number gives a list of one."""
+        value = self._plain_value(name)
         items = list(value) if isinstance(value, list | tuple) else [value]
         if not items or len(items) > 100 or not all(type(item) is int and abs(item) < 1 << 31 for item in items):
-            raise self._wrong(name, "no whole numbers")
+            raise self._invalid(name, "not a list of whole numbers")
         return items
 
     def expect(self, **attributes: Any) -> None:
-        """Attributes that must have these values.
+        """Check that attributes have these values.
 
         Raises:
-            CheckpointError: names the first that has not.
+            CheckpointError: an attribute differs; names the first.
         """
         for name, wanted in attributes.items():
-            value = self._plain(name)
+            value = self._plain_value(name)
             if isinstance(wanted, float) and isinstance(value, int | float) and _finite(value):
-                right = math.isclose(value, wanted, rel_tol=1e-6)
+                matches = math.isclose(value, wanted, rel_tol=1e-6)
             else:
-                right = type(value) is type(wanted) and value == wanted
-            if not right:
+                matches = type(value) is type(wanted) and value == wanted
+            if not matches:
                 where = f"{self.label}: {self._join(name)}"
                 raise CheckpointError(f"{where} is {plain_text(value)}; only {wanted} is supported")
 
-    def _plain(self, name: str) -> Any:
+    def _plain_value(self, name: str) -> Any:
         value = self.attribute(name)
         if isinstance(value, StoredArray):
             array = array_view(value, f"{self.label}: {self._join(name)}")
             if array.size > 100 or (array.dtype.kind not in "iub" and not np.isfinite(array).all()):
-                raise self._wrong(name, "no few finite numbers")
+                raise self._invalid(name, "not an array of at most 100 finite numbers")
             return array.tolist()
         return value
 
     def _join(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
-    def _wrong(self, name: str, what: str) -> CheckpointError:
+    def _invalid(self, name: str, what: str) -> CheckpointError:
         return CheckpointError(f"{self.label}: {self._join(name)} is {what}")
 
 

@@ -1,8 +1,8 @@
-"""The machine that runs the opcodes of a pickle: a stack, marks, a memo, and a place in the file.
+"""The machine that runs the opcodes of a pickle: a stack, marks, a memo, and a position in the file.
 
-Nothing that it holds is called, looked up or hashed beyond plain keys. Time and memory are bounded by the length of the
-file and the number of opcodes: no opcode allocates by a number that the file merely claims, and the few stand-ins that
-copy their argument are charged for it.
+Its objects are never called or looked up, and only plain keys are hashed. Time and memory are bounded by the length of
+the file and the number of opcodes: no opcode allocates a size that the file only claims, and the total size of copies
+that stand-ins make of their arguments is limited.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from .inert import GlobalName, Inert, is_refused, plain_key, plain_text
 from .read_limits import ReadLimits
 from .rebuilders import COPYING, rebuild, set_state
 
-__all__ = ["PickleMachine"]
-
 _COPIED_BYTES = 4096  # longer byte strings stay views of the file
 _STOP = 0x2E
 _DAMAGED = "the pickle is damaged"
 
 
 class PickleMachine:
-    """One run over one pickle; `pickle_opcodes` says what each opcode does with it."""
+    """One run over one pickle; `pickle_opcodes` defines the opcodes."""
 
     def __init__(
         self,
@@ -44,7 +42,7 @@ class PickleMachine:
         self.copies_left = len(data)
 
     def run(self, actions: Mapping[int, Callable[[PickleMachine], Any]]) -> Any:
-        """Run until STOP; returns what lies on the stack then.
+        """Run until STOP; return the top of the stack.
 
         Raises:
             CheckpointError: the pickle is damaged, refused, or beyond the limits.
@@ -55,22 +53,22 @@ class PickleMachine:
                 return self.pop()
             action = actions.get(code)
             if action is None:
-                self.fail(f"byte {code:#04x} is no opcode of a pickle")
+                self.fail(f"byte {code:#04x} is not a pickle opcode")
             try:
                 action(self)
             except (IndexError, KeyError, ValueError, OverflowError, struct.error) as error:
-                # A stack or a memo that has less than the opcode needs, or text that is no number or no text.
+                # A missing entry of the stack or memo, or an invalid number or text.
                 self.fail(_DAMAGED, error)
         raise CheckpointError(f"{self.label}: the pickle has more than {self.limits.opcodes} opcodes")
 
     def fail(self, what: str, cause: Exception | None = None) -> NoReturn:
-        """Refuse the pickle."""
+        """Raise CheckpointError with the position."""
         raise CheckpointError(f"{self.label}: {what}, at byte {self.position}") from cause
 
     # Reading
 
     def take(self, count: int) -> memoryview:
-        """The next bytes, as a view."""
+        """Return a view of the next bytes."""
         end = self.position + count
         if end > len(self.data):
             self.fail(f"the file is truncated: {count} bytes are needed, {len(self.data) - self.position} are left")
@@ -79,11 +77,11 @@ class PickleMachine:
         return piece
 
     def unsigned(self, width: int) -> int:
-        """A number of `width` bytes."""
+        """Read an unsigned number of `width` bytes."""
         return int.from_bytes(self.take(width), "little")
 
     def line(self) -> bytes:
-        """The bytes up to the end of the line, found in growing steps, so that many short lines cost little."""
+        """Read to the end of the line, in growing steps, so that many short lines cost little."""
         step = 256
         while True:
             window = bytes(self.data[self.position : self.position + step])
@@ -96,16 +94,16 @@ class PickleMachine:
             step *= 8
 
     def blob(self, width: int) -> bytes | memoryview:
-        """A byte string after its length."""
+        """Read a byte string after its length."""
         piece = self.take(self.unsigned(width))
         return piece if len(piece) > _COPIED_BYTES else bytes(piece)
 
     def text(self, width: int) -> str:
-        """A text after its length."""
+        """Read a text after its length."""
         return str(self.take(self.unsigned(width)), "utf-8", "surrogatepass")
 
     def long(self, width: int) -> int:
-        """An integer after its length."""
+        """Read a signed integer after its length."""
         length = self.unsigned(width)
         if length > self.limits.long_bytes:
             self.fail(f"an integer of {length} bytes, which no checkpoint needs")
@@ -114,30 +112,30 @@ class PickleMachine:
     # The stack
 
     def push(self, value: Any) -> None:
-        """Put a value on the stack."""
+        """Push a value on the stack."""
         self.stack.append(value)
 
     def top(self) -> Any:
-        """The last value, if it lies above the last mark."""
+        """Return the top value; it must lie above the last mark."""
         if self.marks and self.marks[-1] == len(self.stack):
             self.fail(_DAMAGED)
         return self.stack[-1]
 
     def pop(self) -> Any:
-        """Take the last value."""
+        """Remove and return the top value."""
         value = self.top() if self.stack else self.fail(_DAMAGED)
         del self.stack[-1]
         return value
 
     def pop_mark(self) -> list[Any]:
-        """Take what lies above the last mark, and the mark."""
+        """Remove the last mark and the values above it; return the values."""
         start = self.marks.pop()
         items = self.stack[start:]
         del self.stack[start:]
         return items
 
     def pop_or_mark(self) -> None:
-        """Drop the last value or mark."""
+        """Remove the last value or mark."""
         if self.marks and self.marks[-1] == len(self.stack):
             self.marks.pop()
         else:
@@ -146,31 +144,31 @@ class PickleMachine:
     # Objects
 
     def name(self, module: Any, name: Any) -> GlobalName:
-        """A name that the pickle refers to.
+        """Return a name that the pickle refers to.
 
         Raises:
-            CheckpointError: only an attack has it.
+            CheckpointError: the name appears only in attacks.
         """
         if not (isinstance(module, str) and isinstance(name, str)):
-            self.fail("a name of the pickle is no text")
+            self.fail("a name of the pickle is not a string")
         known = self.names.get((module, name))
         if known is None:
             known = self.names[module, name] = GlobalName(module, name)
             if is_refused(known.full):
                 raise CheckpointError(
                     f"{self.label}: the pickle names {known}, which no checkpoint needs: the file is made to run code; "
-                    "nothing of it was executed"
+                    "nothing was executed"
                 )
         return known
 
     def call(self, callee: Any, args: Any) -> None:
-        """Push what a call stands for."""
+        """Push the stand-in of a call."""
         if not isinstance(callee, GlobalName) or not isinstance(args, tuple):
-            self.fail(f"the pickle calls {plain_text(callee)}, which is no name of a class")
+            self.fail(f"the pickle calls {plain_text(callee)}, which is not the name of a class")
         if callee.full in COPYING and args and isinstance(args[0], str | dict | list | tuple):
             self.copies_left -= len(args[0])
             if self.copies_left < 0:
-                self.fail("the pickle copies more than the file holds")
+                self.fail("the pickle copies more data than the file contains")
         self.push(rebuild(callee, args, self.label))
 
     def reduce(self) -> None:
@@ -179,7 +177,7 @@ class PickleMachine:
         self.call(callee, args)
 
     def new_with_keywords(self) -> None:
-        """NEWOBJ_EX; the keywords are kept as the state of an inert object."""
+        """NEWOBJ_EX; the keywords become the state of an inert object."""
         keywords, args, callee = self.pop(), self.pop(), self.pop()
         self.call(callee, args)
         if isinstance(self.top(), Inert):
@@ -212,7 +210,7 @@ class PickleMachine:
     # Containers
 
     def set_items(self, pairs: list[Any]) -> None:
-        """Set keys and values, which alternate."""
+        """Set alternating keys and values."""
         target = self.top()
         if isinstance(target, Inert):
             target = target.items

@@ -1,7 +1,7 @@
-"""What each opcode of protocols 0 to 5 does on a `PickleMachine`.
+"""The actions of the opcodes of protocols 0 to 5 on a `PickleMachine`.
 
-A set is a list here, because nothing needs its hashes. The texts of protocol 0 are parsed, never
-evaluated. Extension codes and buffers outside of the file are refused.
+A set becomes a list, because its hashes are not needed. The texts of protocol 0 are parsed, never evaluated. Extension
+codes and out-of-band buffers are refused.
 Source: the comments of `pickletools` in the standard library.
 """
 
@@ -14,10 +14,8 @@ from typing import Any, NoReturn
 
 from .pickle_machine import PickleMachine
 
-__all__ = ["ACTIONS"]
-
-_PROTOCOL = 5
-_LONGEST_NUMBER = 640  # digits; Python itself takes 4300, at quadratic cost
+_MAX_PROTOCOL = 5
+_MAX_NUMBER_DIGITS = 640  # Python's own limit is 4300, at quadratic cost
 
 
 def _number(layout: str) -> Callable[[PickleMachine], None]:
@@ -27,12 +25,12 @@ def _number(layout: str) -> Callable[[PickleMachine], None]:
 
 def _protocol(m: PickleMachine) -> None:
     version = m.take(1)[0]
-    if version > _PROTOCOL:
-        m.fail(f"a pickle of protocol {version}; up to {_PROTOCOL} are read")
+    if version > _MAX_PROTOCOL:
+        m.fail(f"pickle protocol {version} is not supported; up to {_MAX_PROTOCOL} are read")
 
 
 def _frame(m: PickleMachine) -> None:
-    # Frames only help to read ahead; one that reaches beyond the end tells early of a truncated file.
+    # Frames only help to read ahead. One that reaches beyond the end reveals a truncated file early.
     length, left = m.unsigned(8), len(m.data) - m.position
     if length > left:
         m.fail(f"the file is truncated: a frame needs {length} bytes, {left} are left")
@@ -66,34 +64,34 @@ def _unsupported(m: PickleMachine) -> NoReturn:
 
 
 def _parse_text_int(line: bytes) -> int | bool:
-    """A decimal integer; `00` and `01` are the booleans of protocols 0 and 1.
+    """Parse a decimal integer; `00` and `01` are the booleans of protocols 0 and 1.
 
     Raises:
-        ValueError: it is none, or is too long.
+        ValueError: the text is not an integer, or is too long.
     """
     if line in (b"00", b"01"):
         return line == b"01"
-    if len(line) > _LONGEST_NUMBER:
+    if len(line) > _MAX_NUMBER_DIGITS:
         raise ValueError("the integer is too long")
     return int(line)
 
 
 def _parse_text_float(line: bytes) -> float:
-    """A decimal number.
+    """Parse a decimal number.
 
     Raises:
-        ValueError: it is none, or is too long.
+        ValueError: the text is not a number, or is too long.
     """
-    if len(line) > _LONGEST_NUMBER:
+    if len(line) > _MAX_NUMBER_DIGITS:
         raise ValueError("the number is too long")
     return float(line)
 
 
 def _unescape_string(line: bytes) -> str:
-    """A quoted byte string of Python 2, each byte as the character of that number.
+    """Decode a quoted byte string of Python 2 as Latin-1.
 
     Raises:
-        ValueError: it is not quoted, or an escape is broken.
+        ValueError: the string is not quoted, or an escape is invalid.
     """
     if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
         raise ValueError("the string has no quotes")
@@ -102,10 +100,10 @@ def _unescape_string(line: bytes) -> str:
 
 
 def _unescape_unicode(line: bytes) -> str:
-    r"""A text whose backslashes, newlines and characters above 255 are written `\\uXXXX`.
+    r"""Decode a text with backslashes, newlines and characters above 255 written as `\\uXXXX`.
 
     Raises:
-        ValueError: an escape is broken.
+        ValueError: an escape is invalid.
     """
     return line.decode("raw-unicode-escape")
 
@@ -168,7 +166,7 @@ ACTIONS: dict[int, Callable[[PickleMachine], Any]] = {
         "q": lambda m: _remember(m, m.unsigned(1)),
         "r": lambda m: _remember(m, m.unsigned(4)),
         "\x94": lambda m: _remember(m, len(m.memo)),
-        # Names and calls, none of which happens
+        # Names and calls, which are only recorded
         "c": lambda m: m.push(m.global_from_text()),
         "\x93": PickleMachine.global_from_stack,
         "i": _instance,

@@ -1,16 +1,17 @@
-"""Reads MobileStyleGAN out of the PyPI wheel `random-face`: OpenVINO IR inside a zip. The wheel is never imported.
+"""Reads MobileStyleGAN from the PyPI wheel `random-face`: OpenVINO IR inside a zip. The wheel is never imported.
 
-Constants are found by their place in the graph, because their names change from export to export:
+Constants are found by their position in the graph, because their names differ between exports:
 
-- mapping: each MatMul in topological order is a layer; its bias is the Add behind it;
-- synthesis: every style is `Parameter -> MatMul -> Add [-> Reshape/Unsqueeze] [-> Multiply by a scale]`, and meets the
-  picture in one Multiply. In topological order these are conv1, then (up, conv1, conv2) of each block, then to_img;
-- behind a styled Multiply: Convolution (conv1, to_img), or GroupConvolution and Convolution (the separable ones), then
+- mapping: each MatMul in topological order is a layer; its bias is in the following Add;
+- synthesis: every style is `Parameter -> MatMul -> Add [-> Reshape/Unsqueeze] [-> Multiply by a scale]`, and one
+  Multiply applies it to the features. In topological order these are conv1, then (up, conv1, conv2) of each block, then
+  to_img;
+- after a styled Multiply: Convolution (conv1, to_img), or GroupConvolution and Convolution (the separable ones), then
   Add noise, Add bias, PReLU; to_img has only Add bias. A styled Multiply without a convolution feeds the wavelet
   up-sampling.
 
-Gains are folded as the file has them (pointwise weights carry the demodulation, mapping weights the learning-rate
-multiplier); the style scales, separate constants there, are folded into the affines here.
+The file has most gains folded (pointwise weights include the demodulation, mapping weights the learning-rate
+multiplier). The style scales are separate constants in the file and are folded into the affines here.
 Network: Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image Synthesis",
 arXiv 2104.04767.
 """
@@ -30,12 +31,10 @@ from nonesuch.engine.errors import CheckpointError
 from ..checkpoint import Checkpoint
 from .openvino_ir import IrGraph, IrNode
 
-__all__ = ["read_random_face_wheel"]
-
 _FOLDER = "random_face/data"
 _MAX_MEMBER_BYTES = 256 << 20
 _RELU_SLOPE = 0.2
-_SHAPING = {"Reshape", "Unsqueeze", "Squeeze"}
+_RESHAPES = {"Reshape", "Unsqueeze", "Squeeze"}
 
 
 def read_random_face_wheel(wheel: Path) -> Checkpoint:
@@ -79,13 +78,13 @@ def _open_ir(wheel: Path, network: str) -> IrGraph:
                 info = archive.getinfo(f"{_FOLDER}/{network}.{suffix}")
                 if info.file_size > _MAX_MEMBER_BYTES:
                     raise CheckpointError(
-                        f"{wheel.name}: {info.filename} has {info.file_size} bytes, which is too many"
+                        f"{wheel.name}: {info.filename} has {info.file_size} bytes; the limit is {_MAX_MEMBER_BYTES}"
                     )
                 parts[suffix] = archive.read(info)
     except KeyError as error:
         raise CheckpointError(f"{wheel.name} is not the random-face wheel: {error.args[0]}") from error
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise CheckpointError(f"{wheel.name} cannot be read as a wheel ({error}); get it again") from error
+        raise CheckpointError(f"{wheel.name} cannot be read as a wheel ({error}); download it again") from error
     return IrGraph.parse(parts["xml"], parts["bin"], f"{wheel.name}/{network}")
 
 
@@ -95,7 +94,7 @@ def _mapping_tensors(graph: IrGraph) -> dict[str, NDArray[np.float32]]:
     for index, node in enumerate(layers):
         weight = _weight(graph, node)
         add = _only_consumer(graph, node, "Add")
-        bias = graph.floats(_strip(_other(add, node))).reshape(-1)
+        bias = graph.floats(_skip_reshapes(_other_input(add, node))).reshape(-1)
         _check_slope(graph, _only_consumer(graph, add, "PReLU"))
         if bias.shape != weight.shape[:1]:
             raise CheckpointError(
@@ -103,16 +102,16 @@ def _mapping_tensors(graph: IrGraph) -> dict[str, NDArray[np.float32]]:
             )
         tensors[f"fc{index}.weight"], tensors[f"fc{index}.bias"] = weight, bias
     if not layers:
-        raise CheckpointError(f"{graph.label}: no layer found in the mapping network")
+        raise CheckpointError(f"{graph.label}: the mapping network has no layers")
     return tensors
 
 
 @dataclass(frozen=True)
 class _Modulation:
-    """A styled Multiply: the affine that makes the style, its scale, and the node that joins it with the picture."""
+    """A styled Multiply: its node, the node of the features, and the affine of the style with its scale folded in."""
 
     multiply: IrNode
-    picture: IrNode
+    features: IrNode
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
 
@@ -130,7 +129,7 @@ def _synthesis_tensors(graph: IrGraph) -> tuple[dict[str, NDArray[np.float32]], 
         tensors[f"{name}.affine.weight"], tensors[f"{name}.affine.bias"] = modulation.weight, modulation.bias
 
     first, *middle, last = modulations
-    tensors["input"] = graph.floats(_constant_ancestor(graph, first.picture))
+    tensors["input"] = graph.floats(_constant_ancestor(graph, first.features))
     take("conv1", first)
     conv = _only_consumer(graph, first.multiply, "Convolution")
     tensors["conv1.weight"] = graph.floats(conv.inputs[1])
@@ -153,35 +152,35 @@ def _synthesis_tensors(graph: IrGraph) -> tuple[dict[str, NDArray[np.float32]], 
     to_img = _only_consumer(graph, last.multiply, "Convolution")
     tensors["to_img.weight"] = graph.floats(to_img.inputs[1])
     add = _only_consumer(graph, to_img, "Add")
-    tensors["to_img.bias"] = graph.floats(_strip(_other(add, to_img))).reshape(-1)
+    tensors["to_img.bias"] = graph.floats(_skip_reshapes(_other_input(add, to_img))).reshape(-1)
     return tensors, channels
 
 
 def _epilogue(graph: IrGraph, conv: IrNode) -> dict[str, NDArray[np.float32]]:
-    """The noise [R, R] and bias [C] added behind a convolution, and the activation's slope checked."""
+    """Return the noise [R, R] and bias [C] added after a convolution; check the slope of the activation."""
     noise_add = _only_consumer(graph, conv, "Add")
     bias_add = _only_consumer(graph, noise_add, "Add")
     _check_slope(graph, _only_consumer(graph, bias_add, "PReLU"))
-    noise = graph.floats(_strip(_other(noise_add, conv)))
-    bias = graph.floats(_strip(_other(bias_add, noise_add)))
+    noise = graph.floats(_skip_reshapes(_other_input(noise_add, conv)))
+    bias = graph.floats(_skip_reshapes(_other_input(bias_add, noise_add)))
     if noise.ndim != 4 or noise.shape[:2] != (1, 1):
-        raise CheckpointError(f"{graph.label}: the noise behind {conv.name!r} has shape {noise.shape}")
+        raise CheckpointError(f"{graph.label}: the noise after {conv.name!r} has shape {noise.shape}")
     return {"noise": noise[0, 0], "bias": bias.reshape(-1)}
 
 
 def _modulation(graph: IrGraph, multiply: IrNode) -> _Modulation | None:
-    for style, picture in ((0, 1), (1, 0)):
+    for style, features in ((0, 1), (1, 0)):
         affine = _affine(graph, multiply.inputs[style])
-        # A style times its scale is part of an affine, not a meeting with the picture.
-        if affine is not None and multiply.inputs[picture].type != "Const":
-            return _Modulation(multiply, multiply.inputs[picture], *affine)
+        # A style times its scale is part of an affine, not a modulation.
+        if affine is not None and multiply.inputs[features].type != "Const":
+            return _Modulation(multiply, multiply.inputs[features], *affine)
     return None
 
 
 def _affine(graph: IrGraph, node: IrNode) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Weight [C, w_dim] and bias [C] of the style that `node` carries, its scale folded in; None if it is no style."""
+    """Return weight [C, w_dim] and bias [C] of the style of `node`, its scale folded in; None if it is not a style."""
     scale = np.float32(1.0)
-    node = _strip(node)
+    node = _skip_reshapes(node)
     if node.type == "Multiply":
         constants = [i for i in node.inputs if i.type == "Const"]
         if len(constants) != 1:
@@ -190,33 +189,33 @@ def _affine(graph: IrGraph, node: IrNode) -> tuple[NDArray[np.float32], NDArray[
         if value.size != 1:
             return None
         scale = np.float32(value.reshape(-1)[0])
-        node = _strip(_other(node, constants[0]))
+        node = _skip_reshapes(_other_input(node, constants[0]))
     if node.type != "Add":
         return None
     matmul = next((i for i in node.inputs if i.type == "MatMul" and i.inputs[0].type == "Parameter"), None)
     if matmul is None:
         return None
-    bias = graph.floats(_strip(_other(node, matmul))).reshape(-1)
+    bias = graph.floats(_skip_reshapes(_other_input(node, matmul))).reshape(-1)
     return _weight(graph, matmul) * scale, bias * scale
 
 
 def _weight(graph: IrGraph, matmul: IrNode) -> NDArray[np.float32]:
-    """The constant of a MatMul as [out, in]."""
+    """Return the constant of a MatMul as [out, in]."""
     weight = graph.floats(matmul.inputs[1])
     if weight.ndim != 2 or matmul.attributes.get("transpose_a") == "true":
-        raise CheckpointError(f"{graph.label}: {matmul.name!r} is no plain linear layer")
+        raise CheckpointError(f"{graph.label}: {matmul.name!r} is not a plain linear layer")
     return weight if matmul.attributes.get("transpose_b") == "true" else weight.T
 
 
-def _strip(node: IrNode) -> IrNode:
-    """The node behind reshapes, which change no value."""
-    while node.type in _SHAPING:
+def _skip_reshapes(node: IrNode) -> IrNode:
+    """Return the node in front of any reshapes."""
+    while node.type in _RESHAPES:
         node = node.inputs[0]
     return node
 
 
 def _constant_ancestor(graph: IrGraph, node: IrNode) -> IrNode:
-    """The constant that Tile and Broadcast repeat over the batch."""
+    """Return the constant that Tile and Broadcast repeat over the batch."""
     while node.type in {"Tile", "Broadcast"}:
         node = node.inputs[0]
     if node.type != "Const":
@@ -224,7 +223,7 @@ def _constant_ancestor(graph: IrGraph, node: IrNode) -> IrNode:
     return node
 
 
-def _other(node: IrNode, one: IrNode) -> IrNode:
+def _other_input(node: IrNode, one: IrNode) -> IrNode:
     return node.inputs[1] if node.inputs[0] is one else node.inputs[0]
 
 
@@ -232,7 +231,7 @@ def _only_consumer(graph: IrGraph, node: IrNode, kind: str) -> IrNode:
     found = [c for c in node.consumers if c.type == kind]
     if len(found) != 1:
         kinds = [c.type for c in node.consumers]
-        raise CheckpointError(f"{graph.label}: expected one {kind} behind {node.name!r}, found {kinds}")
+        raise CheckpointError(f"{graph.label}: expected one {kind} after {node.name!r}, found {kinds}")
     return found[0]
 
 

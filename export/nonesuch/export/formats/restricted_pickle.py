@@ -1,12 +1,12 @@
-"""Reads pickles of protocol 0 to 5 as data. Nothing that a file names is imported, looked up or called.
+"""Reads pickles of protocol 0 to 5 as data. Never imports, looks up or calls anything that a file names.
 
 Data flow: bytes -> opcodes -> plain Python values, `inert` objects, and tensors as `rebuilders` describe them.
 
-The opcodes run on a machine of our own (`pickle_machine`) and not on `pickle.Unpickler` with a `find_class`: the
-standard one calls whatever lies on its stack, sets attributes of it, hashes what the file nested, and allocates before
-anyone can object. Here a call only makes a record, and each opcode is bounded before it acts. That is fast enough,
-because the weights of a checkpoint are a few hundred byte strings, which are sliced and not copied, among 10 000 to
-100 000 opcodes of about a microsecond each.
+The opcodes run on our own machine (`pickle_machine`), not on `pickle.Unpickler` with a `find_class`: the standard one
+calls the objects on its stack, sets their attributes, hashes nested content, and allocates before any check. Here a
+call is only recorded, and each opcode is checked before it acts. This is fast enough: a checkpoint has 10,000 to
+100,000 opcodes of about a microsecond each, and its weights are a few hundred byte strings, which are sliced and not
+copied.
 Source of the opcodes: the comments of `pickletools` in the standard library; PEP 307, PEP 3154, PEP 574.
 """
 
@@ -24,8 +24,6 @@ from .read_limits import ReadLimits
 from .stored_array import StoredArray
 from .stored_tensor import StoredTensor
 
-__all__ = ["load_pickle"]
-
 
 def load_pickle(
     data: memoryview,
@@ -34,21 +32,21 @@ def load_pickle(
     start: int = 0,
     persistent_load: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, int]:
-    """Read one pickle of `data` from byte `start` on.
+    """Read one pickle from `data`, starting at byte `start`.
 
     Args:
         data: the bytes; long byte strings of the result are views of it.
         label: the file's name in errors.
-        limits: what the file may ask for.
-        start: where the pickle begins.
-        persistent_load: what a persistent id stands for; without it there may be none.
+        limits: limits on sizes and counts.
+        start: the position of the pickle.
+        persistent_load: returns the object of a persistent id; without it such ids are refused.
 
     Returns:
-        The object, and where the pickle ended.
+        The object, and the end position of the pickle.
 
     Raises:
-        CheckpointError: it is damaged, names what only an attack names, contains itself, lies too deep, or asks for
-            more than the limits.
+        CheckpointError: it is damaged, names something that only attacks name, contains itself, is nested too deeply,
+            or exceeds the limits.
     """
     machine = PickleMachine(data, label, limits, start, persistent_load)
     value = machine.run(ACTIONS)
@@ -57,12 +55,12 @@ def load_pickle(
 
 
 def _check_structure(root: Any, label: str, depth: int) -> None:
-    """Walk the containers once each, with a stack of our own, so that no depth can exhaust Python's.
+    """Visit each container once, with an explicit stack, so that deep nesting cannot exhaust Python's.
 
     Raises:
-        CheckpointError: a container contains itself, or there are more than `depth` within one another.
+        CheckpointError: a container contains itself, or containers are nested more than `depth` levels deep.
     """
-    heights: dict[int, int] = {}  # of containers that are done: the containers below them
+    heights: dict[int, int] = {}  # levels below each visited container
     open_: list[tuple[Any, Iterator[Any], int]] = [(root, _children(root), 0)]
     entered = {id(root)}
     while open_:
@@ -73,7 +71,7 @@ def _check_structure(root: Any, label: str, depth: int) -> None:
                 height = max(height, 1 + heights[id(child)])
                 open_[-1] = (value, children, height)
             elif id(child) in entered:
-                raise CheckpointError(f"{label}: an object of the pickle contains itself, as in no checkpoint")
+                raise CheckpointError(f"{label}: an object of the pickle contains itself")
             else:
                 entered.add(id(child))
                 open_.append((child, _children(child), 0))
@@ -81,14 +79,14 @@ def _check_structure(root: Any, label: str, depth: int) -> None:
             open_.pop()
             heights[id(value)] = height
             if open_:
-                above, siblings, so_far = open_[-1]
-                open_[-1] = (above, siblings, max(so_far, 1 + height))
+                parent, siblings, parent_height = open_[-1]
+                open_[-1] = (parent, siblings, max(parent_height, 1 + height))
         if len(open_) + height > depth:
-            raise CheckpointError(f"{label}: the objects of the pickle lie more than {depth} deep, as in no checkpoint")
+            raise CheckpointError(f"{label}: the objects of the pickle are nested more than {depth} deep")
 
 
 def _children(value: Any) -> Iterator[Any]:
-    """The containers directly in `value`."""
+    """Yield the containers directly in `value`."""
     return (child for child in _content(value) if isinstance(child, _CONTAINERS))
 
 

@@ -1,8 +1,8 @@
-"""StyleGAN2 out of rosinality's PyTorch port, whose tensor names many others use too (Anycost, CAGAN).
+"""Converts StyleGAN2 from rosinality's PyTorch port, whose tensor names other ports share (Anycost, CAGAN).
 
-Everything is read from shapes, because pruned and narrowed networks keep these names. Convolutions have the
-orientation of the canonical form. The learning rate multiplier of the mapping network is not in the file; it is the
-paper's 0.01. Maths: Karras et al., arXiv 1912.04958.
+All sizes come from shapes, because pruned networks keep these names. Convolutions have the canonical orientation. The
+learning rate multiplier of the mapping network is not in the file; it is the paper's 0.01. Maths: Karras et al., arXiv
+1912.04958.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
 from .stylegan2_parts import Stylegan2Parts
 
-__all__ = ["ROSINALITY", "PortNames", "convert_rosinality"]
-
 _LR_MUL = 0.01
 
 
 @dataclass(frozen=True)
 class PortNames:
-    """How a port with rosinality's network names its tensors; `{}` is an index, or the name of a layer."""
+    """Tensor names of a port of rosinality's network; `{}` is an index or the name of a layer."""
 
     source_format: str
     mapping: str
@@ -48,14 +46,14 @@ ROSINALITY = PortNames(
 
 
 def convert_rosinality(source: SourceTensors, names: PortNames = ROSINALITY) -> Checkpoint:
-    """The canonical checkpoint of a generator.
+    """Return the canonical checkpoint of a generator.
 
     Args:
-        source: the tensors of its moving average; `latent_avg` besides, where the file has one.
-        names: how the port names them.
+        source: the tensors of its moving average, and `latent_avg` if the file has it.
+        names: the port's tensor names.
 
     Raises:
-        CheckpointError: a tensor is missing, does not fit, or has no place in this network.
+        CheckpointError: a tensor is missing, does not fit, or does not belong to this network.
     """
     return _Converter(source, names).convert()
 
@@ -90,19 +88,19 @@ class _Converter:
         return self.parts.checkpoint(self.names.source_format)
 
     def mapping(self) -> None:
-        """Takes the mapping network. Index 0 is the normalisation, which has no tensors."""
+        """Take the mapping network. Index 0 is the normalisation, which has no tensors."""
         features: int | None = None
         index = 1
         while index == 1 or f"{self.names.mapping.format(index)}.weight" in self.source:
             name = self.names.mapping.format(index)
             weight = self.source.take(f"{name}.weight", features, features)
-            features = int(weight.shape[0])  # the first may have other inputs; all others are square
+            features = int(weight.shape[0])  # only the first may not be square
             self.parts.put_mapping(weight, self.source.take(f"{name}.bias", features), _LR_MUL)
             index += 1
         self.w_dim = features or 0
 
     def layer(self, name: str, part: str, noise: int, features: int) -> int:
-        """A modulated convolution; returns its output channels."""
+        """Take a modulated convolution; return its output channels."""
         conv, resolution = self.names.conv.format(name), self.parts.resolution
         weight = self.source.take(f"{conv}.weight", 1, None, features, 3, 3)[0]
         bias = self.source.take(f"{name}.activate.bias", weight.shape[0])
@@ -112,7 +110,7 @@ class _Converter:
         return self.parts.put_layer(part, weight, bias, const, strength)
 
     def torgb(self, name: str, features: int) -> None:
-        """The head of a block, which ends it."""
+        """Take the head of a block, and finish the block."""
         conv = self.names.conv.format(name)
         weight = self.source.take(f"{conv}.weight", 1, None, features, 1, 1)[0]
         bias = self.source.take(f"{name}.bias", 1, weight.shape[0], 1, 1).reshape(-1)
@@ -125,7 +123,7 @@ class _Converter:
         self.parts.put_affine(part, weight, self.source.take(f"{conv}.modulation.bias", features))
 
     def filter(self, name: str) -> None:
-        """A filter, where the port keeps it in the file."""
+        """Take a filter if the file has it."""
         if name in self.source:
             kernel = self.source.take(name, None, None)
             self.parts.put_filter(filter_taps(kernel, 2.0, f"{self.source.label}: tensor {name!r}"))

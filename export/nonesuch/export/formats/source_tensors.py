@@ -1,4 +1,4 @@
-"""The tensors of a foreign checkpoint by its own names, each checked as it is taken, and none left over."""
+"""The tensors of a foreign checkpoint by its own names: each is checked when taken, and all must be taken."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ from .stored_array import StoredArray, array_view
 from .stored_tensor import StoredTensor, strided_view
 from .torch_legacy import open_storage
 
-__all__ = ["SourceTensors"]
-
-_MAX_VALUE = 1e20  # far above any weight, and far enough below the end of float32 to fold gains
+_MAX_VALUE = 1e20  # far above any weight, and low enough for gains to be folded within float32
 
 
 class SourceTensors:
-    """Tensors by name; what a converter does not take makes it refuse the network in `finish`.
+    """Tensors by name; `finish` raises if a converter did not take all of them.
 
     Args:
         tensors: stored tensors or arrays by the names of the file.
         label: the file's name in errors.
-        content_bytes: size of the file's content; what is taken may not be much more, however often it is named.
-        limits: what the file may ask for.
+        content_bytes: size of the file's content; limits the total size of the tensors taken.
+        limits: limits on sizes and counts.
     """
 
     def __init__(
@@ -36,25 +34,25 @@ class SourceTensors:
         self.label = label
         self._tensors = tensors
         self._limits = limits
-        self._left = min(limits.tensor_bytes, 2 * content_bytes + (1 << 20))
+        self._bytes_left = min(limits.tensor_bytes, 2 * content_bytes + (1 << 20))
         self._taken: set[str] = set()
 
     def __contains__(self, name: str) -> bool:
         return self._tensors.get(name) is not None
 
     def names(self) -> Iterable[str]:
-        """Every name that the file has, in its order."""
+        """Return every name in the file, in its order."""
         return (name for name, value in self._tensors.items() if value is not None)
 
     def take(self, name: str, *shape: int | None) -> NDArray[np.float32]:
-        """A copy of the tensor as float32, contiguous.
+        """Return a contiguous float32 copy of the tensor.
 
         Args:
-            name: as the file has it.
-            shape: what it must be; None is any size above zero.
+            name: its name in the file.
+            shape: the expected shape; None is any size above zero.
 
         Raises:
-            CheckpointError: there is none, its shape is another, it is damaged, or holds what is not finite.
+            CheckpointError: the tensor is missing or damaged, or has the wrong shape or values that are not finite.
         """
         what = f"{self.label}: tensor {name!r}"
         view = self._view(name, what)
@@ -65,39 +63,39 @@ class SourceTensors:
             raise CheckpointError(f"{what} has shape {view.shape}, the network needs {_shape_text(wanted)}")
         if view.dtype.kind != "f":
             raise CheckpointError(f"{what} is {view.dtype}, not floating point")
-        self._left -= view.nbytes
-        if self._left < 0:
-            raise CheckpointError(f"{what} and those before are larger than the file they come from")
-        with np.errstate(over="ignore"):  # a float64 beyond float32 is found below
+        self._bytes_left -= view.nbytes
+        if self._bytes_left < 0:
+            raise CheckpointError(f"{what} and those before it are larger than the file")
+        with np.errstate(over="ignore"):  # a float64 beyond float32 is detected below
             array = np.array(view, dtype=np.float32, order="C")
-        if not (np.abs(array) < _MAX_VALUE).all():  # false for what is not a number, too
-            raise CheckpointError(f"{what} holds values that are not finite, or not of a network")
+        if not (np.abs(array) < _MAX_VALUE).all():  # also false for NaN
+            raise CheckpointError(f"{what} has values that are not finite, or too large for a network")
         self._taken.add(name)
         return array
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of the tensor.
+        """Return the shape of the tensor.
 
         Raises:
-            CheckpointError: there is none, or it is damaged.
+            CheckpointError: the tensor is missing or damaged.
         """
         return self._view(name, f"{self.label}: tensor {name!r}").shape
 
     def ignore(self, names: Iterable[str]) -> None:
-        """Tensors that a picture does not depend on."""
+        """Accept tensors that do not affect pictures."""
         self._taken.update(names)
 
     def finish(self) -> None:
-        """Refuse a network that has more tensors than were taken: it is another one than was thought.
+        """Check that all tensors were taken; otherwise it is a different network.
 
         Raises:
-            CheckpointError: names the first that was not taken.
+            CheckpointError: a tensor was not taken; names the first.
         """
         for name in self.names():
             if name not in self._taken:
                 raise CheckpointError(
-                    f"{self.label}: tensor {str(name)[:100]!r} has no place in the network that this file was "
-                    "recognised as; it is a variant that is not supported"
+                    f"{self.label}: tensor {str(name)[:100]!r} does not belong to the network that this file was "
+                    "recognised as; this variant is not supported"
                 )
 
     def _view(self, name: str, what: str) -> NDArray[Any]:
@@ -110,7 +108,7 @@ class SourceTensors:
             return value
         if value is None:
             raise CheckpointError(f"{what} is missing")
-        raise CheckpointError(f"{what} is no tensor")
+        raise CheckpointError(f"{what} is not a tensor")
 
 
 def _shape_text(shape: tuple[Any, ...]) -> str:

@@ -1,4 +1,4 @@
-"""NumPy arrays, dtypes and scalars as a pickle stores them; plain numbers only, objects never.
+"""NumPy arrays, dtypes and scalars as stored in a pickle; plain numbers only, never objects.
 
 Source: ndarray.__reduce__ and dtype.__reduce__ of NumPy: `_reconstruct(ndarray, (0,), b"b")` with the state (version,
 shape, dtype, fortran, bytes); `_frombuffer(bytes, dtype, shape, order)` in protocol 5; `dtype("f4", align, copy)` with
@@ -16,66 +16,66 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.errors import CheckpointError
 
-__all__ = ["StoredArray", "StoredDtype", "array_view", "scalar_value"]
-
-_PLAIN = re.compile("[<>=|]?(b1|[iu][1248]|f[248])")
+_NUMBER_CODE = re.compile("[<>=|]?(b1|[iu][1248]|f[248])")
 _MAX_DIMENSIONS = 8
 
 
 @dataclass(eq=False, repr=False)
 class StoredDtype:
-    """A dtype by its code, such as `f4`, and its byte order."""
+    """A dtype: its code, such as `f4`, and its byte order."""
 
     code: str
     order: str = "="
 
     @classmethod
-    def of(cls, args: tuple[Any, ...], label: str) -> StoredDtype:
-        """From the arguments of numpy.dtype.
+    def from_args(cls, args: tuple[Any, ...], label: str) -> StoredDtype:
+        """Read the arguments of numpy.dtype.
 
         Raises:
-            CheckpointError: the dtype holds objects, or is none of plain numbers.
+            CheckpointError: the dtype is for objects, or is not a string.
         """
         code = args[0] if args else None
         if isinstance(code, str) and code.lstrip("<>=|").startswith("O"):
-            raise CheckpointError(f"{label}: a numpy array of objects, which could hold anything, is not read")
+            raise CheckpointError(
+                f"{label}: a numpy array of objects is not supported, because it can contain anything"
+            )
         if not isinstance(code, str):
-            raise CheckpointError(f"{label}: a numpy dtype that is no text")
+            raise CheckpointError(f"{label}: a numpy dtype is not a string")
         return cls(code[:20])
 
     def set_state(self, state: Any) -> None:
-        """Take the byte order out of the pickled state."""
+        """Read the byte order from the pickled state."""
         if isinstance(state, tuple) and len(state) > 1 and state[1] in ("<", ">", "|", "="):
             self.order = state[1]
 
     def resolve(self, what: str) -> np.dtype[Any]:
-        """The dtype itself.
+        """Return the NumPy dtype.
 
         Raises:
-            CheckpointError: it is none of plain numbers.
+            CheckpointError: it is not a dtype of plain numbers.
         """
-        if not _PLAIN.fullmatch(self.code):
-            raise CheckpointError(f"{what} has the numpy dtype {self.code!r}, which is not read")
+        if not _NUMBER_CODE.fullmatch(self.code):
+            raise CheckpointError(f"{what} has the numpy dtype {self.code!r}, which is not supported")
         dtype = np.dtype(self.code)
         return dtype.newbyteorder(">" if self.order == ">" else "<")
 
 
 @dataclass(eq=False, repr=False)
 class StoredArray:
-    """An array's state, as `_reconstruct` and BUILD left it: (version, shape, dtype, fortran, data)."""
+    """An array's state after `_reconstruct` and BUILD: (version, shape, dtype, fortran, data)."""
 
     state: Any = None
 
 
 def array_view(array: StoredArray, what: str) -> NDArray[Any]:
-    """The array as a view of the file's bytes.
+    """Return the array as a view of the file's bytes.
 
     Args:
-        array: the state, of which nothing has been checked yet.
+        array: the state, not yet checked.
         what: the file and the array, for errors.
 
     Raises:
-        CheckpointError: the state is no array's, the dtype is not of plain numbers, or shape and data disagree.
+        CheckpointError: the state is invalid, the dtype is not one of plain numbers, or shape and data disagree.
     """
     state = array.state
     if not isinstance(state, tuple) or len(state) != 5:
@@ -87,7 +87,7 @@ def array_view(array: StoredArray, what: str) -> NDArray[Any]:
     if not isinstance(shape, tuple) or not all(type(extent) is int and 0 <= extent < 1 << 31 for extent in shape):
         raise CheckpointError(f"{what} is a numpy array with an impossible shape")
     if not isinstance(data, bytes | memoryview | str):
-        raise CheckpointError(f"{what} is a numpy array of objects, which could hold anything, or has no data")
+        raise CheckpointError(f"{what} is a numpy array of objects, which is not supported, or has no data")
     count = 1
     for extent in shape:
         count *= extent
@@ -99,10 +99,10 @@ def array_view(array: StoredArray, what: str) -> NDArray[Any]:
 
 
 def scalar_value(args: tuple[Any, ...], label: str) -> bool | int | float:
-    """The Python number of a numpy scalar's arguments (dtype, bytes).
+    """Return the Python number for a numpy scalar's arguments (dtype, bytes).
 
     Raises:
-        CheckpointError: they are none of a plain number.
+        CheckpointError: they do not describe a plain number.
     """
     if len(args) != 2 or not isinstance(args[0], StoredDtype):
         raise CheckpointError(f"{label}: a numpy scalar without a dtype")

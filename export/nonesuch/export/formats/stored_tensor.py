@@ -1,6 +1,6 @@
-"""PyTorch tensors as a file stores them: a flat storage, and shape, strides and offset into it, all checked.
+"""PyTorch tensors as stored in a file: a flat storage, and shape, strides and offset into it, all checked.
 
-Data flow: rebuild arguments -> `StoredTensor`, which nothing has been checked of yet -> `strided_view` -> numpy view.
+Data flow: rebuild arguments -> `StoredTensor`, not yet checked -> `strided_view` -> numpy view.
 Source: the arguments of torch._utils._rebuild_tensor_v2 (storage, storage_offset, size, stride, ...), in elements.
 """
 
@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.errors import CheckpointError
 
-__all__ = ["STORAGE_DTYPES", "EmbeddedSave", "Storage", "StoredTensor", "strided_view"]
-
-# bfloat16 is read as its bits, and widened where the values are needed.
+# bfloat16 is read as its bits, and widened when the values are needed.
 STORAGE_DTYPES = {
     "torch.FloatStorage": "<f4",
     "torch.DoubleStorage": "<f8",
@@ -39,9 +37,9 @@ class Storage:
     """A flat piece of memory.
 
     Attributes:
-        kind: the class that the file names, such as torch.FloatStorage.
-        numel: its elements, as the file says.
-        read: gives the bytes; where they once lay (a GPU, say) does not matter.
+        kind: the storage class in the file, such as torch.FloatStorage.
+        numel: number of elements according to the file.
+        read: returns the bytes; the original device is ignored.
     """
 
     kind: str
@@ -51,14 +49,14 @@ class Storage:
 
 @dataclass(eq=False, repr=False)
 class EmbeddedSave:
-    """A whole file of torch.save within a pickle, which is how a storage pickles itself."""
+    """A complete torch.save file inside a pickle; a storage pickles itself as one."""
 
     data: bytes | memoryview
 
 
 @dataclass(eq=False, repr=False)
 class StoredTensor:
-    """The arguments that a tensor is rebuilt from, as the file has them."""
+    """The arguments from which a tensor is rebuilt, as in the file."""
 
     storage: Any
     offset: Any
@@ -67,20 +65,20 @@ class StoredTensor:
 
 
 def strided_view(tensor: StoredTensor, storage: Storage, what: str) -> NDArray[Any]:
-    """The tensor as a view of its storage.
+    """Return the tensor as a view of its storage.
 
     Args:
         tensor: shape, strides and offset.
-        storage: where its elements are.
+        storage: its elements.
         what: the file and the tensor, for errors.
 
     Raises:
-        CheckpointError: the dtype is not read, the storage is shorter than it says, or the tensor reaches out of it,
-            has negative strides, no elements, or more of them than its storage.
+        CheckpointError: the dtype is not supported, the storage is shorter than declared, or the tensor reaches beyond
+            it, has negative strides, no elements, or more elements than its storage.
     """
     dtype_name = STORAGE_DTYPES.get(storage.kind)
     if dtype_name is None:
-        raise CheckpointError(f"{what} has a storage of kind {storage.kind[:60]}, which is not read")
+        raise CheckpointError(f"{what} has a storage of kind {storage.kind[:60]}, which is not supported")
     size, stride, offset = (_integers(value, what) for value in (tensor.size, tensor.stride, (tensor.offset,)))
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise CheckpointError(f"{what} has {len(size)} dimensions and {len(stride)} strides")
@@ -91,9 +89,7 @@ def strided_view(tensor: StoredTensor, storage: Storage, what: str) -> NDArray[A
     dtype = np.dtype("<u2" if dtype_name == "bfloat16" else dtype_name)
     data = storage.read()
     if type(storage.numel) is not int or storage.numel < 0 or storage.numel * dtype.itemsize > len(data):
-        raise CheckpointError(
-            f"{what} has a storage of {len(data)} bytes, shorter than the {storage.numel} elements it names"
-        )
+        raise CheckpointError(f"{what} has a storage of {len(data)} bytes, shorter than its {storage.numel} elements")
     count, last = 1, offset[0]
     for extent, step in zip(size, stride, strict=True):
         count *= extent
@@ -114,5 +110,5 @@ def strided_view(tensor: StoredTensor, storage: Storage, what: str) -> NDArray[A
 
 def _integers(value: Any, what: str) -> tuple[int, ...]:
     if not isinstance(value, tuple | list) or not all(type(item) is int and abs(item) < 1 << 62 for item in value):
-        raise CheckpointError(f"{what} has a size, stride or offset that is no integer of reasonable size")
+        raise CheckpointError(f"{what} has a size, stride or offset that is not an integer of reasonable size")
     return tuple(value)

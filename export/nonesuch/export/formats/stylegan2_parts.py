@@ -1,7 +1,8 @@
-"""Collects the tensors of a StyleGAN2 under their canonical names, with the gains that ports apply at run time folded.
+"""Collects the tensors of a StyleGAN2 under their canonical names, with the runtime gains of ports folded in.
 
-For the ports that keep raw weights and fixed conventions: weights are scaled by 1/sqrt(fan-in), before demodulation
-too; affine layers by 1/sqrt(w_dim); those of the heads by 1/sqrt(channels) besides, because a head is not demodulated.
+For the ports that store raw weights and fixed conventions: weights are scaled by 1/sqrt(fan-in), also before
+demodulation; affine layers by 1/sqrt(w_dim); affine layers of heads also by 1/sqrt(channels), because a head is not
+demodulated.
 Source: Karras et al., arXiv 1912.04958, section 2 and appendix B; arXiv 1710.10196, section 4.1 (equalised rate).
 """
 
@@ -17,20 +18,18 @@ from nonesuch.engine.errors import CheckpointError
 from ..checkpoint import Checkpoint
 from .resample_filter import DEFAULT_TAPS
 
-__all__ = ["MAX_RESOLUTION", "Stylegan2Parts", "check_image"]
-
 MAX_RESOLUTION = 4096
 _Array = NDArray[np.float32]
 
 
 class Stylegan2Parts:
-    """Tensors of a network that is taken layer by layer, from 4x4 up.
+    """Tensors of a network, collected layer by layer, starting with 4x4.
 
     Attributes:
         label: the file's name in errors.
-        tensors: what was put so far, by canonical name.
+        tensors: the tensors so far, by canonical name.
         channels: output channels of each finished block.
-        resolution: of the block that is being taken.
+        resolution: of the current block.
     """
 
     def __init__(self, label: str) -> None:
@@ -43,19 +42,19 @@ class Stylegan2Parts:
         self._mapping_layers = 0
 
     def put_mapping(self, weight: _Array, bias: _Array, lr_mul: float) -> None:
-        """The next layer of the mapping network: weight [out, in], bias [out]."""
+        """Add the next layer of the mapping network: weight [out, in], bias [out]."""
         name = f"mapping.fc{self._mapping_layers}"
         self.tensors[f"{name}.weight"] = _scaled(weight, lr_mul / math.sqrt(weight.shape[1]))
         self.tensors[f"{name}.bias"] = _scaled(bias, lr_mul)
         self._mapping_layers += 1
 
     def put_embed(self, weight: _Array, bias: _Array) -> None:
-        """The embedding of the label: weight [w_dim, c_dim], bias [w_dim]."""
+        """Add the embedding of the label: weight [w_dim, c_dim], bias [w_dim]."""
         self.tensors["mapping.embed.weight"] = _scaled(weight, 1 / math.sqrt(weight.shape[1]))
         self.tensors["mapping.embed.bias"] = bias
 
     def put_layer(self, part: str, weight: _Array, bias: _Array, noise: _Array, strength: _Array) -> int:
-        """A modulated convolution of the block: weight [O, I, 3, 3], noise [r, r]; returns O."""
+        """Add a modulated convolution of the block: weight [O, I, 3, 3], noise [r, r]; return O."""
         name = self.name(part)
         self.tensors[f"{name}.weight"] = _scaled(weight, 1 / math.sqrt(weight.shape[1] * 9))
         self.tensors[f"{name}.bias"] = bias
@@ -64,56 +63,56 @@ class Stylegan2Parts:
         return int(weight.shape[0])
 
     def put_torgb(self, weight: _Array, bias: _Array) -> None:
-        """The head of the block: weight [img_channels, I, 1, 1]."""
+        """Add the head of the block: weight [img_channels, I, 1, 1]."""
         name = self.name("torgb")
         self.tensors[f"{name}.weight"], self.tensors[f"{name}.bias"] = np.ascontiguousarray(weight), bias
         self._images.add(int(weight.shape[0]))
 
     def put_affine(self, part: str, weight: _Array, bias: _Array) -> None:
-        """The affine layer of a convolution or a head: weight [I, w_dim], bias [I] with the 1 of an identity in it."""
+        """Add the affine layer of a convolution or a head: weight [I, w_dim], bias [I] including the 1."""
         gain = 1 / math.sqrt(weight.shape[0]) if part == "torgb" else 1.0
         name = f"{self.name(part)}.affine"
         self.tensors[f"{name}.weight"] = _scaled(weight, gain / math.sqrt(weight.shape[1]))
         self.tensors[f"{name}.bias"] = _scaled(bias, gain)
 
     def put_skip(self, weight: _Array) -> None:
-        """The residual branch of the block: weight [O, I, 1, 1]."""
+        """Add the residual branch of the block: weight [O, I, 1, 1]."""
         self.tensors[f"{self.name('skip')}.weight"] = _scaled(weight, 1 / math.sqrt(weight.shape[1]))
 
     def put_filter(self, taps: list[float]) -> None:
-        """The taps of a layer's filter, which all layers must share.
+        """Add the taps of a layer's filter, which all layers must share.
 
         Raises:
-            CheckpointError: they are not those of the layers before.
+            CheckpointError: they differ from those of the previous layers.
         """
         self._filters.append(taps)
         if taps != self._filters[0]:
             raise CheckpointError(f"{self.label}: the layers of the network have different filters")
 
     def next_block(self) -> None:
-        """Go on to the block of twice the resolution.
+        """Start the block of twice the resolution.
 
         Raises:
-            CheckpointError: it is larger than any StyleGAN.
+            CheckpointError: it exceeds MAX_RESOLUTION.
         """
         self.resolution *= 2
         if self.resolution > MAX_RESOLUTION:
             raise CheckpointError(f"{self.label}: a network of more than {MAX_RESOLUTION} pixels")
 
     def name(self, part: str) -> str:
-        """The canonical name of a part of the block."""
+        """Return the canonical name of a part of the block."""
         return f"synthesis.b{self.resolution}.{part}"
 
     def checkpoint(
         self, source_format: str, c_dim: int = 0, architecture: str = "skip", conv_clamp: float | None = None
     ) -> Checkpoint:
-        """The checkpoint, with what the tensors say of the network in its config.
+        """Return the checkpoint; its config is derived from the tensors.
 
         Raises:
-            CheckpointError: the heads disagree, or the picture has an unusual size or number of channels.
+            CheckpointError: the heads disagree, or the picture's size or number of channels is not supported.
         """
         if len(self._images) != 1:
-            raise CheckpointError(f"{self.label}: the heads of the network make images of different channels")
+            raise CheckpointError(f"{self.label}: the heads of the network have different numbers of image channels")
         images = self._images.pop()
         check_image(self.label, self.resolution, images)
         first, last = (self.tensors[f"mapping.fc{index}.weight"] for index in (0, self._mapping_layers - 1))
@@ -140,10 +139,10 @@ class Stylegan2Parts:
 
 
 def check_image(label: str, resolution: int, img_channels: int) -> None:
-    """Refuse a picture of unusual form.
+    """Check the size and number of channels of the picture.
 
     Raises:
-        CheckpointError: fewer than 8 or more than 4096 pixels a side, or channels that are not 1 to 4.
+        CheckpointError: fewer than 8 or more than 4096 pixels per side, or not 1 to 4 channels.
     """
     if not 8 <= resolution <= MAX_RESOLUTION or not 1 <= img_channels <= 4:
         raise CheckpointError(

@@ -1,8 +1,8 @@
-"""StyleGAN2 and StyleGAN2-ADA out of the TensorFlow-era pickles: (G, D, Gs), each a Network with its variables.
+"""Converts StyleGAN2 and StyleGAN2-ADA from the TensorFlow-era pickles: (G, D, Gs), each a Network with variables.
 
-The source text in a Network is never looked at; variables and keyword arguments are all there is to know.
-TensorFlow stores convolutions as [k, k, I, O], and those of Conv0_up for a convolution rather than for its transpose,
-so they are flipped; styles get 1 added when they run.
+Only the variables and keyword arguments of a Network are used; its source text is ignored. TensorFlow stores weights as
+[k, k, I, O], and those of Conv0_up for a convolution instead of its transpose, so they are flipped; styles get 1 added
+at run time.
 Maths: Karras et al., arXiv 1912.04958, appendix B; the names are those of the variables.
 """
 
@@ -22,10 +22,8 @@ from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
 from .stylegan2_parts import Stylegan2Parts
 
-__all__ = ["convert_tensorflow", "is_tensorflow"]
-
 _SYNTHESIS = ("G_synthesis_stylegan2", "G_synthesis")
-_DEFAULTS: dict[str, Any] = {  # of the keyword arguments that change the network; a pickle leaves defaults out
+_DEFAULTS: dict[str, Any] = {  # of the keyword arguments that change the network; a pickle omits defaults
     "mapping_lrmul": 0.01,
     "mapping_nonlinearity": "lrelu",
     "normalize_latents": True,
@@ -36,7 +34,7 @@ _DEFAULTS: dict[str, Any] = {  # of the keyword arguments that change the networ
     "conv_clamp": None,
     "use_noise": True,
 }
-_ONLY = ("mapping_nonlinearity", "normalize_latents", "nonlinearity", "use_wscale", "use_noise")
+_FIXED_ARGUMENTS = ("mapping_nonlinearity", "normalize_latents", "nonlinearity", "use_wscale", "use_noise")
 
 
 def is_tensorflow(value: Any) -> bool:
@@ -45,13 +43,13 @@ def is_tensorflow(value: Any) -> bool:
 
 
 def convert_tensorflow(value: Any, label: str, content_bytes: int, limits: ReadLimits) -> Checkpoint:
-    """The canonical checkpoint of Gs, the moving average of the generator.
+    """Return the canonical checkpoint of Gs, the moving average of the generator.
 
     Args:
-        value: what `is_tensorflow` accepted.
+        value: an object that `is_tensorflow` accepted.
         label: the file's name in errors.
         content_bytes: the size of the file.
-        limits: what the file may ask for.
+        limits: limits on sizes and counts.
 
     Raises:
         CheckpointError: it is StyleGAN1, or a variable is missing or does not fit.
@@ -60,9 +58,11 @@ def convert_tensorflow(value: Any, label: str, content_bytes: int, limits: ReadL
     version = attribute(network, "version")
     components = attribute(network, "components")
     if not isinstance(components, dict) or not {"mapping", "synthesis"} <= components.keys():
-        raise CheckpointError(f"{label}: a TensorFlow network without mapping and synthesis: ProGAN or another old one")
+        raise CheckpointError(
+            f"{label}: a TensorFlow network without mapping and synthesis, such as ProGAN, which is not supported"
+        )
     builder = attribute(components["synthesis"], "build_func_name")
-    if not isinstance(version, int) or version < 4 or builder not in _SYNTHESIS:  # the version of the pickled layout
+    if not isinstance(version, int) or version < 4 or builder not in _SYNTHESIS:  # version of the pickle layout
         raise CheckpointError(
             f"{label}: StyleGAN1 (or another older TensorFlow network: version {plain_text(version)}, build function "
             f"{plain_text(builder)}), which is not supported; only StyleGAN2 and StyleGAN2-ADA are"
@@ -93,24 +93,24 @@ class _Converter:
         self.w_dim = 0
         given = arguments if isinstance(arguments, dict) else {}
         self.arguments = {name: given.get(name, default) for name, default in _DEFAULTS.items()}
-        for name in _ONLY:
-            value, only = self.arguments[name], _DEFAULTS[name]
-            if type(value) is not type(only) or value != only:
-                raise self.wrong(f"{name} is {plain_text(value)}; only {only} is supported")
+        for name in _FIXED_ARGUMENTS:
+            value, supported = self.arguments[name], _DEFAULTS[name]
+            if type(value) is not type(supported) or value != supported:
+                raise self.error(f"{name} is {plain_text(value)}; only {supported} is supported")
 
-    def wrong(self, what: str) -> CheckpointError:
+    def error(self, what: str) -> CheckpointError:
         return CheckpointError(f"{self.source.label}: {what}")
 
     def number(self, name: str) -> float:
         value = self.arguments[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e3:
-            raise self.wrong(f"the argument {name} is no number between 0 and 1000")
+            raise self.error(f"the argument {name} is not a number between 0 and 1000")
         return float(value)
 
     def convert(self) -> Checkpoint:
         architecture = self.arguments["architecture"]
         if architecture not in ("skip", "orig", "resnet"):
-            raise self.wrong(f"architecture {plain_text(architecture)} is not known")
+            raise self.error(f"architecture {plain_text(architecture)} is unknown")
         self.parts.put_filter(self.taps())
         c_dim = self.mapping()
         const = self.source.take("synthesis/4x4/Const/const", 1, None, 4, 4)
@@ -125,11 +125,11 @@ class _Converter:
             if last:
                 break
             self.parts.next_block()
-            above = features
-            features = self.layer("Conv0_up", "conv0", above)
+            inputs = features
+            features = self.layer("Conv0_up", "conv0", inputs)
             features = self.layer("Conv1", "conv1", features)
             if architecture == "resnet":
-                weight = self.source.take(f"{self.scope()}/Skip/weight", 1, 1, above, features)
+                weight = self.source.take(f"{self.scope()}/Skip/weight", 1, 1, inputs, features)
                 self.parts.put_skip(weight.transpose(3, 2, 0, 1))
         if "dlatent_avg" in self.source:
             self.parts.tensors["w_avg"] = self.source.take("dlatent_avg", self.w_dim)
@@ -142,20 +142,20 @@ class _Converter:
         kernel = self.arguments["resample_kernel"]
         numbers = isinstance(kernel, list | tuple) and all(type(tap) in (int, float) for tap in kernel)
         if not numbers or not all(0 <= tap < 1e6 for tap in kernel):
-            raise self.wrong("the argument resample_kernel is no list of reasonable numbers")
+            raise self.error("the argument resample_kernel is not a list of numbers from 0 to 1e6")
         taps = np.array(kernel, dtype=np.float64)
         if not taps.sum() > 0:
-            raise self.wrong("the argument resample_kernel has no positive sum")
+            raise self.error("the argument resample_kernel has no positive sum")
         return filter_taps((taps / taps.sum()).astype(np.float32), 1.0, f"{self.source.label}: resample_kernel")
 
     def mapping(self) -> int:
-        """Takes the mapping network; returns the size of its labels."""
+        """Take the mapping network; return the size of its labels."""
         lr_mul = self.number("mapping_lrmul")
         if "mapping/LabelConcat/weight" in self.source:
-            raise self.wrong("a conditional StyleGAN2 of the TensorFlow code (LabelConcat), which is not supported")
+            raise self.error("a conditional StyleGAN2 of the TensorFlow code (LabelConcat), which is not supported")
         names = [f"mapping/Dense{index}" for index in range(100) if f"mapping/Dense{index}/weight" in self.source]
         if not names:
-            raise self.wrong("tensor 'mapping/Dense0/weight' is missing")
+            raise self.error("tensor 'mapping/Dense0/weight' is missing")
         self.w_dim = int((*self.source.shape(f"{names[-1]}/weight"), 0)[1])
         c_dim = 0
         if "mapping/LabelEmbed/weight" in self.source:
@@ -172,9 +172,9 @@ class _Converter:
     def scope(self) -> str:
         return f"synthesis/{self.parts.resolution}x{self.parts.resolution}"
 
-    def layer(self, theirs: str, part: str, features: int) -> int:
-        """A modulated convolution; returns its output channels."""
-        name, resolution = f"{self.scope()}/{theirs}", self.parts.resolution
+    def layer(self, source_name: str, part: str, features: int) -> int:
+        """Take a modulated convolution; return its output channels."""
+        name, resolution = f"{self.scope()}/{source_name}", self.parts.resolution
         weight = self.source.take(f"{name}/weight", 3, 3, features, None).transpose(3, 2, 0, 1)
         if part == "conv0":
             weight = weight[:, :, ::-1, ::-1]

@@ -1,7 +1,7 @@
-"""Reads what torch.save wrote before PyTorch 1.6, which is also how a storage still lies inside of other pickles.
+"""Reads the format of torch.save before PyTorch 1.6, which is also how a storage is embedded in other pickles.
 
-Layout: pickles of a magic number, the protocol version, facts about the writing machine, the object, and the keys of
-the storages; then for each key the number of elements as int64 and the elements. All is little-endian, or refused.
+Layout: pickles of a magic number, the protocol version, properties of the writing machine, the object, and the keys of
+the storages; then for each key the number of elements as int64, and the elements. Big-endian files are refused.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from .read_limits import ReadLimits
 from .restricted_pickle import load_pickle
 from .stored_tensor import STORAGE_DTYPES, EmbeddedSave, Storage
 
-__all__ = ["is_legacy", "open_storage", "read_legacy", "storage_of_id"]
-
 _MAGIC = 0x1950A86A20F9469CFC6C
-_MAGIC_PICKLED = b"\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."  # behind the protocol, and a frame from 4 on
+_MAGIC_PICKLED = (
+    b"\x8a\x0a" + _MAGIC.to_bytes(10, "little") + b"."
+)  # after the protocol, and after a frame from protocol 4
 _PROTOCOL = 1001
 _EMBEDDED_OPCODES = 1000
 
 
 def is_legacy(head: bytes) -> bool:
-    """Whether a file begins like one of the legacy torch.save."""
+    """Whether a file begins like a legacy torch.save file."""
     return head.startswith(b"\x80") and _MAGIC_PICKLED in head[: 11 + len(_MAGIC_PICKLED)]
 
 
@@ -36,10 +36,10 @@ def read_legacy(data: memoryview, label: str, limits: ReadLimits) -> Any:
         The object; its storages are views of `data`.
 
     Raises:
-        CheckpointError: it is damaged, of another byte order or protocol, or refers to storages that it does not have.
+        CheckpointError: it is damaged, has another byte order or protocol, or refers to missing storages.
     """
     if not is_legacy(bytes(data[:64])):
-        raise CheckpointError(f"{label}: a tensor's data is not what torch.save writes")
+        raise CheckpointError(f"{label}: a tensor's data is not a torch.save file")
     _, position = load_pickle(data, label, limits)
     protocol, position = load_pickle(data, label, limits, position)
     machine, position = load_pickle(data, label, limits, position)
@@ -47,30 +47,30 @@ def read_legacy(data: memoryview, label: str, limits: ReadLimits) -> Any:
         raise CheckpointError(f"{label}: written by an unknown torch.save, or on a big-endian machine")
     storages: dict[str, Storage] = {}
 
-    def find(identity: Any) -> Storage:
+    def find_storage(identity: Any) -> Storage:
         storage = storage_of_id(identity, label)
         key = identity[2]
         known = storages.setdefault(key, storage)
         if (known.kind, known.numel) != (storage.kind, storage.numel):
-            raise CheckpointError(f"{label}: storage {key[:40]!r} is named twice, with other sizes")
+            raise CheckpointError(f"{label}: storage {key[:40]!r} has two different sizes")
         return known
 
-    value, position = load_pickle(data, label, limits, position, find)
+    value, position = load_pickle(data, label, limits, position, find_storage)
     keys, position = load_pickle(data, label, limits, position)
     if not isinstance(keys, list) or not all(isinstance(key, str) and key in storages for key in keys):
-        raise CheckpointError(f"{label}: the list of storages names some that no tensor has")
+        raise CheckpointError(f"{label}: the list of storages names storages that no tensor uses")
     if len(set(keys)) != len(storages) or len(keys) != len(storages):
-        raise CheckpointError(f"{label}: the list of storages is not that of its tensors")
+        raise CheckpointError(f"{label}: the list of storages does not match the tensors")
     for key in keys:
         position = _bind(storages[key], data, position, label)
     return value
 
 
 def _bind(storage: Storage, data: memoryview, position: int, label: str) -> int:
-    """Give a storage its bytes, which begin with their number; returns where they end."""
+    """Set the bytes of a storage, which follow their count; return the end position."""
     dtype = STORAGE_DTYPES.get(storage.kind)
     if dtype is None:
-        raise CheckpointError(f"{label}: a storage of kind {storage.kind[:60]}, which is not read")
+        raise CheckpointError(f"{label}: a storage of kind {storage.kind[:60]} is not supported")
     itemsize = 2 if dtype == "bfloat16" else int(dtype[-1])
     start = position + 8
     numel = int.from_bytes(data[position:start], "little", signed=True)
@@ -78,23 +78,23 @@ def _bind(storage: Storage, data: memoryview, position: int, label: str) -> int:
     if start > len(data) or numel < 0 or end > len(data):
         raise CheckpointError(f"{label}: the file is truncated: a storage of {numel} elements ends at byte {end}")
     if numel != storage.numel:
-        raise CheckpointError(f"{label}: a storage has {numel} elements where its tensor says {storage.numel}")
+        raise CheckpointError(f"{label}: a storage has {numel} elements, but its tensor declares {storage.numel}")
     piece = data[start:end]
     storage.read = lambda: piece
     return end
 
 
 def storage_of_id(identity: Any, label: str) -> Storage:
-    """The storage that a persistent id stands for: ("storage", class, key, location, numel[, view metadata]).
+    """Return the storage of a persistent id: ("storage", class, key, location, numel[, view metadata]).
 
     Raises:
-        CheckpointError: it is not of that form.
+        CheckpointError: the id does not have this form.
     """
     if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
-        raise CheckpointError(f"{label}: the pickle refers to data outside of it that is no storage of a tensor")
-    _, kind, key, _, numel = identity[:5]  # the location (cpu, cuda:0) does not matter here
+        raise CheckpointError(f"{label}: the pickle refers to external data that is not a tensor storage")
+    _, kind, key, _, numel = identity[:5]  # the location (cpu, cuda:0) is ignored
     if len(identity) == 6 and identity[5] is not None:
-        raise CheckpointError(f"{label}: a storage that is a view of another one is not read; save the file again")
+        raise CheckpointError(f"{label}: a storage that is a view of another one is not supported; save the file again")
     if not isinstance(kind, GlobalName) or not isinstance(key, str) or type(numel) is not int:
         raise CheckpointError(f"{label}: a reference to a storage is damaged")
 
@@ -105,14 +105,14 @@ def storage_of_id(identity: Any, label: str) -> Storage:
 
 
 def open_storage(storage: Any, label: str, limits: ReadLimits) -> Storage:
-    """A storage, out of the file of torch.save that it may still be.
+    """Return a storage, read from its embedded torch.save file if necessary.
 
     Raises:
-        CheckpointError: it is none.
+        CheckpointError: the object is not a storage.
     """
     if isinstance(storage, EmbeddedSave):
-        # A storage needs some 40 opcodes; a bound for it keeps files from making many of them costly.
+        # A storage needs about 40 opcodes; the limit keeps many embedded storages cheap.
         storage = read_legacy(memoryview(storage.data), label, replace(limits, opcodes=_EMBEDDED_OPCODES))
     if not isinstance(storage, Storage):
-        raise CheckpointError(f"{label}: a tensor's storage is {type(storage).__name__}, which is not read")
+        raise CheckpointError(f"{label}: a tensor's storage is {type(storage).__name__}, which is not supported")
     return storage

@@ -1,19 +1,19 @@
-"""Leaky ReLU between an up-sampling and a down-sampling, which keeps the new frequencies from aliasing.
+"""Leaky ReLU between an up-sampling and a down-sampling, which prevents aliasing of the new frequencies.
 
     x -> up-sample (FIR) -> leaky ReLU -> clamp -> down-sample (FIR)
 
-The gain of the activation belongs in front, where it costs nothing: leaky ReLU and the filters are homogeneous.
+The caller folds the gain of the activation into an earlier layer: leaky ReLU and the filters are homogeneous.
 Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv 2106.12423, section 3.2 and appendix D.
 
-Two exact forms, in operators that every runtime has:
+Two exact forms, in operators that every runtime supports:
 
-- polyphase: each phase of the up-sampled signal is a pair of depthwise convolutions of the input. Where both factors
-  are equal, which is nearly everywhere, the phases are never put side by side: each goes through the activation, and
-  down-sampling is the sum of one ordinary depthwise convolution a phase. Otherwise DepthToSpace interleaves them, and
-  down-sampling is a depthwise convolution with stride.
-- transposed: depthwise ConvTranspose, one an axis, and depthwise convolutions with stride.
+- polyphase: each phase of the up-sampled signal is a pair of depthwise convolutions of the input. If both factors are
+  equal, as in nearly all layers, the phases stay separate: each goes through the activation, and down-sampling is the
+  sum of one ordinary depthwise convolution per phase. Otherwise DepthToSpace interleaves them, and down-sampling is a
+  depthwise convolution with stride.
+- transposed: depthwise ConvTranspose, one per axis, and depthwise convolutions with stride.
 
-Negative padding becomes a Slice of the input: no operator of any runtime need know it.
+Negative padding becomes a Slice of the input, because runtimes need not support it in operators.
 """
 
 from __future__ import annotations
@@ -31,17 +31,15 @@ from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 from .resampling import Resampling
 
-__all__ = ["FORMS", "FilteredLrelu"]
-
 FORMS = ("polyphase", "transposed")
-"""The names of the forms, the one for a CPU first."""
+"""The names of the forms, the best for a CPU first."""
 
 _SLOPE = 0.2
 _AXES = ("rows", "columns")
 
 
 class FilteredLrelu:
-    """Writes the activations of one network, in one form."""
+    """Adds the activations of one network to a graph, in one form."""
 
     def __init__(self, graph: GraphBuilder, form: str, clamp: float | None) -> None:
         self._graph = graph
@@ -51,7 +49,7 @@ class FilteredLrelu:
     def apply(
         self, scope: str, x: ir.Value, channels: int, size: int, resampling: Resampling, compute: ComputeType
     ) -> ir.Value:
-        """[N, channels, size, size] -> [N, channels, out, out], out = `resampling.output_size(size)`.
+        """Map [N, channels, size, size] to [N, channels, out, out], out = `resampling.output_size(size)`.
 
         Raises:
             UnsupportedError: the form cannot express this padding.
@@ -65,7 +63,7 @@ class FilteredLrelu:
         if resampling.up == resampling.down:
             return layer.by_phases(x)
         x = layer.down_strided(layer.up_interleaved(x))
-        # The interleaved signal is a multiple of the factor long, which may make one sample too many.
+        # The length of the interleaved signal is a multiple of the factor, so there may be one sample too many.
         return x if layer.exact else self._slice(f"{scope}/crop", x, 0, resampling.output_size(stop - start))
 
     def _slice(self, name: str, x: ir.Value, start: int, stop: int) -> ir.Value:
@@ -74,7 +72,7 @@ class FilteredLrelu:
 
 
 class _Layer:
-    """The pieces of one layer, whose padding is trimmed."""
+    """The parts of one layer, after its padding is trimmed."""
 
     def __init__(
         self,
@@ -98,12 +96,12 @@ class _Layer:
         self.exact = interleaved == resampling.output_size(size)
 
     def by_phases(self, x: ir.Value) -> ir.Value:
-        """Up, activation and down with the phases apart; the factors are equal."""
+        """Up-sample, activate and down-sample with separate phases; the factors are equal."""
         factor = self.resampling.down
         down = self.resampling.down_phases()
         length = self.resampling.output_size(self.size) + down.shape[-1] - 1
         rows = [self.up_phase(x, f"up{a}", [a], length, "rows") for a in range(factor)]
-        # One list a column phase, so that the rows of a separable filter can be summed first.
+        # Per column phase, so that the rows of a separable filter can be summed first.
         columns: list[ir.Value] = []
         for b in range(factor):
             parts = []
@@ -117,7 +115,7 @@ class _Layer:
         return self.sum(columns, "down_total")
 
     def up_interleaved(self, x: ir.Value) -> ir.Value:
-        """All phases at once, the activation, and DepthToSpace: [N, C, blocks * up, blocks * up]."""
+        """Compute all phases at once, activate, and interleave: [N, C, blocks * up, blocks * up]."""
         factor = self.resampling.up
         phases = list(range(factor))
         x = self.up_phase(x, "up_rows", phases, self.blocks, "rows")
@@ -128,7 +126,7 @@ class _Layer:
     def up_phase(
         self, x: ir.Value, name: str, phases: list[int], length: int, axis: str, channels: int | None = None
     ) -> ir.Value:
-        """Some phases of the signal up-sampled along one axis, `length` samples each, as channels [C, len(phases)]."""
+        """Compute phases of x up-sampled along one axis, `length` samples each, as channels [C, len(phases)]."""
         kernels, first, last = self.resampling.up_phases()
         after = length + last - self.size
         pads = [-first, 0, after, 0] if axis == "rows" else [0, -first, 0, after]
@@ -136,12 +134,12 @@ class _Layer:
         return self.convolve(x, shaped, name, channels or self.channels, pads=pads)
 
     def up_transposed(self, x: ir.Value) -> ir.Value:
-        """Up-sampling as two transposed convolutions, which crop."""
+        """Up-sample with two transposed convolutions, which crop."""
         resampling, taps = self.resampling, len(self.resampling.up_filter)
         before = taps - 1 - resampling.padding[0]
         after = taps - resampling.up - resampling.padding[1]
         if min(before, after) < 0:
-            raise UnsupportedError(f"up-sampling 'transposed' cannot pad {self.scope} so far; use 'polyphase'")
+            raise UnsupportedError(f"up-sampling 'transposed' cannot pad {self.scope} this far; use 'polyphase'")
         kernel = (resampling.up_filter * resampling.up)[None]
         up = resampling.up
         for axis, shaped, strides, pads in (
@@ -152,7 +150,7 @@ class _Layer:
         return x
 
     def down_strided(self, x: ir.Value) -> ir.Value:
-        """Down-sampling as depthwise convolutions with stride: two where the filter is separable."""
+        """Down-sample with depthwise convolutions with stride: two if the filter is separable."""
         kernel, down = np.flip(self.resampling.down_filter), self.resampling.down
         if kernel.ndim == 2:
             return self.depthwise(x, kernel, "down", strides=[down, down])
@@ -164,7 +162,7 @@ class _Layer:
         return x if self.clamp is None else self.compute.clip(x, f"{self.scope}/clamp{suffix}", self.clamp)
 
     def depthwise(self, x: ir.Value, kernel: NDArray[np.float64], name: str, **attributes: Any) -> ir.Value:
-        """The same kernel [h, w] for every channel."""
+        """Convolve every channel with the same kernel [h, w]."""
         return self.convolve(x, kernel[None], name, self.channels, **attributes)
 
     def convolve(
@@ -176,7 +174,7 @@ class _Layer:
         op_type: str = "Conv",
         **attributes: Any,
     ) -> ir.Value:
-        """The same kernels [M, h, w] for every channel; output channel c * M + m."""
+        """Convolve every channel with the same kernels [M, h, w]; output channel c * M + m."""
         weight = np.tile(kernels[:, None], (channels, 1, 1, 1))
         constant = self.compute.constant(f"{self.scope}.{name}", weight)
         return self.graph.op(op_type, [x, constant], f"{self.scope}/{name}", group=channels, **attributes)
@@ -184,6 +182,6 @@ class _Layer:
     def sum(self, values: list[ir.Value], name: str) -> ir.Value:
         total = values[0]
         for index, value in enumerate(values[1:]):
-            # The newest product first: ONNX Runtime can then add in the convolution that makes it.
+            # The newest value first: ONNX Runtime can then fuse the Add into its convolution.
             total = self.graph.op("Add", [value, total], f"{self.scope}/{name}_{index}")
         return total

@@ -1,7 +1,7 @@
-"""The type in which a graph's convolutions and activations run, and the casts at its borders.
+"""The type of a graph's convolutions and activations, and the casts at its borders.
 
-In an fp16 graph the types are in the graph itself (float16 initializers, Cast nodes), not left to a runtime's builder
-flags: TensorRT 11 has no such flags any more, and what stays float32 is part of the model, not of a compiler's taste.
+In an fp16 graph the types are in the graph itself (float16 initializers, Cast nodes), not set by a runtime's builder
+flags: TensorRT 11 removed these flags, and the model, not a compiler, defines which parts stay float32.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from nonesuch.engine.errors import CheckpointError
 
 from .graph_builder import GraphBuilder
 
-__all__ = ["FP16_CLAMP", "ComputeType"]
-
 FP16_CLAMP = 256.0
-"""The clamp of activations in float16 where the checkpoint has none: with it a normalised convolution of up to 4,608
-products stays below 256 * sqrt(4608) = 17,400, far from float16's 65,504."""
+"""The clamp of activations in float16 if the checkpoint has none: it keeps a normalised convolution of up to 4,608
+products below 256 * sqrt(4608) = 17,400, far from float16's 65,504."""
 
 
 class ComputeType:
-    """float32 or float16, as `precision` says; for float32 every cast is nothing."""
+    """float32 or float16, according to `precision`; for float32 the casts do nothing."""
 
     def __init__(self, graph: GraphBuilder, precision: Literal["fp32", "fp16"]) -> None:
         self._graph = graph
@@ -40,18 +38,18 @@ class ComputeType:
             return self._graph.constant(name, array.astype(np.float32))
         largest = float(np.abs(array).max(initial=0))
         if not largest <= float(np.finfo(np.float16).max):
-            raise CheckpointError(f"{name!r} has the value {largest:g}, which float16 cannot hold; export fp32")
+            raise CheckpointError(f"{name!r} has the value {largest:g}, which is too large for float16; export fp32")
         return self._graph.constant(name, array.astype(np.float16))
 
     def enter(self, value: ir.Value, name: str) -> ir.Value:
-        """float32 -> the compute type."""
+        """Cast float32 to the compute type."""
         return self._graph.op("Cast", [value], name, to=int(ir.DataType.FLOAT16)) if self.half else value
 
     def leave(self, value: ir.Value, name: str) -> ir.Value:
-        """The compute type -> float32."""
+        """Cast the compute type to float32."""
         return self._graph.op("Cast", [value], name, to=int(ir.DataType.FLOAT)) if self.half else value
 
     def clip(self, value: ir.Value, name: str, limit: float) -> ir.Value:
-        """Clamp a value of the compute type to +-limit."""
+        """Clamp a value of the compute type to [-limit, limit]."""
         bounds = [self.constant(f"{name}.{key}", np.array(v)) for key, v in (("low", -limit), ("high", limit))]
         return self._graph.op("Clip", [value, *bounds], name)

@@ -1,6 +1,6 @@
 """A thin layer over onnx-ir: every node and value is named, constants are typed, nothing is traced.
 
-onnx-ir gives the data model and the serialisation; this file only keeps the naming rule (`scope/op`) in one place.
+onnx-ir provides the data model and the serialisation; this file enforces the naming rule (`scope/op`).
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-__all__ = ["IR_VERSION", "OPSET", "GraphBuilder", "serialize"]
-
 OPSET = 18
-"""The oldest opset that has all we use; TensorRT 10.3 (JetPack 6) parses it."""
+"""The oldest opset with all operators used; TensorRT 10.3 (JetPack 6) parses it."""
 IR_VERSION = 9
 
 
 class GraphBuilder:
-    """Collects nodes, constants and inputs, then makes one `onnx_ir.Model`."""
+    """Collects nodes, constants and inputs, then builds one `onnx_ir.Model`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -36,7 +34,7 @@ class GraphBuilder:
         return value
 
     def constant(self, name: str, array: NDArray[np.generic]) -> ir.Value:
-        """Add an initializer; its dtype and shape are the array's."""
+        """Add an initializer with the dtype and shape of the array."""
         tensor = ir.tensor(np.asarray(array, order="C"), name=self._claim(name))
         value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape), const_value=tensor)
         self._initializers[name] = value
@@ -74,11 +72,11 @@ class GraphBuilder:
 
     def _claim(self, name: str) -> str:
         if name in self._names:
-            raise ValueError(f"the name {name!r} is taken in graph {self._name!r}")
+            raise ValueError(f"the name {name!r} is already used in graph {self._name!r}")
         self._names.add(name)
         return name
 
 
 def serialize(model: ir.Model) -> bytes:
-    """Serialise with all weights inside; maps are sorted, so equal graphs give equal bytes."""
+    """Serialise with all weights included; maps are sorted, so equal graphs give equal bytes."""
     return bytes(ir.to_proto(model).SerializeToString(deterministic=True))

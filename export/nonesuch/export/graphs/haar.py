@@ -3,8 +3,8 @@
     out[2i, 2j] = (LL+LH+HL+HH) / 2; [2i, 2j+1] = (LL+LH-HL-HH) / 2; [2i+1, 2j] = (LL-LH+HL-HH) / 2;
     [2i+1, 2j+1] = (LL-LH-HL+HH) / 2
 
-The factor 1/2 is left to the caller, who folds it into what he multiplies anyway. The forms want the channels in
-different orders; `sub_bands` reorders the weights that make them, so that the graph needs no shuffle.
+The caller folds the factor 1/2 into an existing factor. The forms need the channels in different orders; `sub_bands`
+reorders the weights that produce them, so the graph needs no shuffle.
 """
 
 from __future__ import annotations
@@ -18,21 +18,19 @@ from numpy.typing import NDArray
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 
-__all__ = ["WAVELETS", "Wavelet", "inverse_haar", "pixel_rows", "spread", "sub_bands"]
-
 Wavelet = Literal["butterfly", "conv_transpose", "grouped_conv"]
 
 WAVELETS: tuple[Wavelet, ...] = ("conv_transpose", "butterfly", "grouped_conv")
-"""The names of the forms, the one for a CPU first."""
+"""The names of the forms, the best for a CPU first."""
 
 _MIX = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]], dtype=np.float32)
-"""[pixel 2i + j, band]: the transform of one 2x2 block, but for the 1/2."""
+"""[pixel 2i + j, band]: the transform of one 2x2 block, without the factor 1/2."""
 
 
 def pixel_rows(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weights that make sub-bands [4K, ...], in the checkpoint's order -> weights that make pixels, [2, 2, K, ...].
+    """Fold the transform, with its 1/2, into the weights of a linear map directly in front of it.
 
-    The transform folded into the linear map in front of it, where nothing non-linear lies between; already halved.
+    Sub-bands [4K, ...] in the checkpoint's order -> pixels [2, 2, K, ...].
     """
     grouped = sub_bands(array, "grouped_conv").reshape(-1, 4, *array.shape[1:])  # [K, band, ...]
     pixels = np.tensordot(_MIX * np.float32(0.5), grouped, axes=(1, 1))  # [pixel, K, ...]
@@ -42,8 +40,8 @@ def pixel_rows(array: NDArray[np.float32]) -> NDArray[np.float32]:
 def sub_bands(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
     """Reorder the leading axis from the checkpoint's order to the wavelet form's.
 
-    The checkpoint has LL of all K channels, then (LH, HL, HH) channel by channel. The butterfly wants the four
-    bands contiguous (j*K + c), the grouped forms want them side by side (c*4 + j).
+    The checkpoint has LL of all K channels, then (LH, HL, HH) channel by channel. The butterfly needs the four bands
+    contiguous (j*K + c), the grouped forms need them interleaved (c*4 + j).
     """
     bands = array.shape[0] // 4
     low, high = array[:bands, None], array[bands:].reshape(bands, 3, *array.shape[1:])
@@ -54,10 +52,10 @@ def sub_bands(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
 
 
 def spread(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
-    """Repeat each row [K, ...] for the four sub-bands that make its channel, in `sub_bands` order: [4K, ...].
+    """Repeat each row [K, ...] for the four sub-bands of its channel, in `sub_bands` order: [4K, ...].
 
-    The transform is linear and keeps channels apart, so a factor of channel c behind it equals the same factor of
-    c's four sub-bands in front of it.
+    The transform is linear and separate for each channel, so a factor of channel c after it equals the same factor of
+    c's four sub-bands before it.
     """
     repeated = np.repeat(array[:, None], 4, axis=1)  # [K, 4, ...]
     if wavelet == "butterfly":
@@ -68,7 +66,7 @@ def spread(array: NDArray[np.float32], wavelet: str) -> NDArray[np.float32]:
 def inverse_haar(
     graph: GraphBuilder, compute: ComputeType, wavelet: str, scope: str, x: ir.Value, bands: int
 ) -> ir.Value:
-    """Sub-bands [N, 4K, H, W], already halved, in `sub_bands` order -> [N, K, 2H, 2W], of the compute type."""
+    """Map sub-bands [N, 4K, H, W], already halved, in `sub_bands` order, to [N, K, 2H, 2W] of the compute type."""
     if wavelet == "conv_transpose":
         kernel = np.tile(_MIX.T.reshape(4, 1, 2, 2), (bands, 1, 1, 1))
         weight = compute.constant(f"{scope}.haar", kernel)

@@ -1,7 +1,7 @@
-"""The mapping network z -> w as ONNX, for every family that has the plain StyleGAN2 one.
+"""The mapping network z -> w as ONNX, for every family with the plain StyleGAN2 mapping.
 
     z [N, z_dim] -> z * rsqrt(mean(z^2) + 1e-8) -> n x (product, LeakyRelu 0.2, gain sqrt 2) -> w [N, w_dim]
-    c [N, c_dim] -> embedding -> the same normalization -> joined to z        (conditional networks)
+    c [N, c_dim] -> embedding -> the same normalization -> concatenated to z  (conditional networks)
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", arXiv 1912.04958, section 2 and
 appendix B; conditions: arXiv 2006.06676, appendix D. The gain is folded: LeakyRelu is homogeneous, so
@@ -20,8 +20,6 @@ from ..checkpoint import Checkpoint
 from .graph_builder import GraphBuilder
 from .linear import Linear
 
-__all__ = ["build_mapping"]
-
 _EPSILON = 1e-8
 _SLOPE = 0.2
 _GAIN = math.sqrt(2.0)
@@ -33,7 +31,7 @@ def build_mapping(checkpoint: Checkpoint, linear: Literal["gemm", "conv1x1"] = "
     A conditional network (`c_dim` > 0) has a second input, `c float32 [N, c_dim]`: one-hot rows, for classes.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape than the config says.
+        CheckpointError: a tensor is missing, or its shape does not match the config.
     """
     config = checkpoint.config
     z_dim, w_dim, layers = (int(config[key]) for key in ("z_dim", "w_dim", "mapping_layers"))
@@ -58,7 +56,7 @@ def build_mapping(checkpoint: Checkpoint, linear: Literal["gemm", "conv1x1"] = "
 
 
 def _normalize(graph: GraphBuilder, x: ir.Value, scope: str) -> ir.Value:
-    """Every row to a mean square of 1, over axis 1."""
+    """Scale every row to a mean square of 1, over axis 1."""
     square = graph.op("Mul", [x, x], f"{scope}/square")
     mean = graph.op("ReduceMean", [square, graph.integers(f"{scope}.axes", [1])], f"{scope}/mean", keepdims=1)
     epsilon = graph.constant(f"{scope}.epsilon", np.array(_EPSILON, dtype=np.float32))

@@ -2,15 +2,14 @@
 
     ws [N, num_ws, w_dim] -> conv1 at 4x4 -> blocks (inverse Haar, separable conv1, conv2) -> to_img -> inverse Haar
 
-Every layer takes the `w` of its own index (the W+ indices of the paper's network): conv1 -> 0, up and conv1 of block
-i -> 3i+1, conv2 -> 3i+2, to_img -> 3B; the indices of the blocks' own RGB heads, which exist only in training, are
-dead.
+Every layer reads the `w` of its own index (the W+ indices of the paper's network): conv1 -> 0, up and conv1 of block
+i -> 3i+1, conv2 -> 3i+2, to_img -> 3B. The indices of the blocks' RGB heads, which exist only in training, are dead.
 Source: Belousov, arXiv 2104.04767, section 3 (demodulation fused into the weights, depthwise-separable modulated
 convolution, prediction in the wavelet domain).
 
-Folded at build time: the activation's bias into the convolution; the Haar transform's 1/2, and the style of the
-convolution behind it, into the style that scales its input; the four sub-bands are made contiguous by reordering the
-channels that produce them, so the transform needs no shuffle.
+Folded at build time: the activation's bias into the convolution; the Haar transform's 1/2, and the style of the next
+convolution, into the style that scales its input. The channels that produce the four sub-bands are reordered, so the
+transform needs no shuffle.
 """
 
 from __future__ import annotations
@@ -26,12 +25,10 @@ from ..checkpoint import Checkpoint
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 from .haar import WAVELETS, inverse_haar, pixel_rows, spread, sub_bands
-from .image_output import clip_to_eight_bits, eight_bits, image_output
+from .image_output import clip_to_uint8_range, image_output, uint8_output
 from .linear import Linear
 from .styles import Affine, StyleReader
 from .variant_options import VariantOptions
-
-__all__ = ["FORMS", "RUNTIME_FORMS", "build_synthesis", "ws_layout"]
 
 _SLOPE = 0.2
 
@@ -40,12 +37,12 @@ FORMS = tuple(f"haar_{wavelet}" for wavelet in WAVELETS)
 """Forms of the inverse Haar transform, the default first; all are exact."""
 
 RUNTIME_FORMS = {"openvino": "haar_butterfly", "tensorrt": "haar_butterfly"}
-"""The form that a runtime likes best, where that is not the default: measured in docs/performance.md, and for TensorRT
-the one of which it makes the fewest kernels (docs/tensorrt.md)."""
+"""The form that a runtime prefers, if not the default: measured in docs/performance.md; for TensorRT, the one with the
+fewest kernels (docs/tensorrt.md)."""
 
 
 def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
-    """What each index of `ws` drives: its resolution and the layers that read it; no layers means dead."""
+    """Return the resolution of each index of `ws` and the layers that read it; no layers means dead."""
     blocks = len(checkpoint.config["channels"]) - 1
     size = int(checkpoint.config["resolution"]) >> (blocks + 1)
     layout = {0: WsIndex(0, size, ("conv1",))}
@@ -61,13 +58,13 @@ def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
 
 
 def build_synthesis(checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
-    """Build `synthesis.onnx`: input `ws float32 [N, num_ws, w_dim]`, output `image` as the options say.
+    """Build `synthesis.onnx`: input `ws float32 [N, num_ws, w_dim]`, output `image` according to the options.
 
     `uint8_nhwc` is uint8 [N, H, W, 3] = trunc(clip(x * 127.5 + 128, 0, 255)); `float32_nchw` is x, not clamped.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape than the config says.
-        UnsupportedError: an option that this family does not have.
+        CheckpointError: a tensor is missing, or its shape does not match the config.
+        UnsupportedError: the family does not support an option.
     """
     return _Synthesis(checkpoint, options).build()
 
@@ -76,8 +73,8 @@ class _Synthesis:
     def __init__(self, checkpoint: Checkpoint, options: VariantOptions) -> None:
         if options.noise == "random":
             raise UnsupportedError(
-                f"family {checkpoint.family!r} has no noise 'random': its noise is stored multiplied by its strength; "
-                "there are const, none"
+                f"family {checkpoint.family!r} does not support noise 'random', because its noise is stored multiplied "
+                "by its strength; supported: const, none"
             )
         self.wavelet = options.upsampling_form(FORMS, checkpoint.family).removeprefix("haar_")
         self.checkpoint = checkpoint
@@ -104,15 +101,15 @@ class _Synthesis:
         for block in range(blocks):
             size *= 2
             x = self.block(block, x, size)
-        if self.ends_in_pixels:
-            return self.pixels(x, resolution)
+        if self.uses_pixel_product:
+            return self.pixel_product(x, resolution)
         style = self.styles(3 * blocks, {"to_img": self.channels[-1]})[0]
         x = self.graph.op("Mul", [x, style], "to_img/modulate")
         return self.image(x, resolution)
 
     @property
-    def ends_in_pixels(self) -> bool:
-        """Whether `pixels` makes the image: a float32 MatMul, which not every compiler has, and no float picture."""
+    def uses_pixel_product(self) -> bool:
+        """Whether `pixel_product` makes the image: 8 bits only, and by a float32 MatMul, which some compilers lack."""
         options = self.options
         plain = (options.precision, options.output, options.linear) == ("fp32", "uint8_nhwc", "gemm")
         return plain and self.wavelet == "butterfly"
@@ -125,14 +122,14 @@ class _Synthesis:
         x = self.inverse_haar(f"{scope}.up", x, narrow, self.compute)
         x = self.separable(f"{scope}.conv1", x, None, narrow, out, size, feeds_haar=False)
         (style2,) = self.styles(3 * block + 2, {f"{scope}.conv2": out})
-        # The last block feeds to_img, whose own weights are in sub-band order; all others feed the next up-sampling.
+        # The last block feeds to_img, whose weights are in sub-band order; all others feed the next up-sampling.
         return self.separable(f"{scope}.conv2", x, style2, out, out, size, feeds_haar=block < len(self.channels) - 2)
 
     def up_style(self, block: int, wide: int, narrow: int) -> ir.Value:
-        """The factor in front of the transform, [N, wide, 1, 1]: the up-sampling's own style times conv1's.
+        """Return the factor in front of the transform, [N, wide, 1, 1]: the up-sampling's style times conv1's.
 
-        conv1's style follows the transform, which keeps channels apart, so it may go in front of it: one pass less
-        over the largest feature maps, at the price of a product of two style vectors.
+        conv1's style follows the transform. The transform does not mix channels, so the style can be applied before it:
+        one pass less over the largest feature maps, for a product of two style vectors.
         """
         up, conv1 = f"blocks.{block}.up", f"blocks.{block}.conv1"
         weight, bias = self.affine(conv1, narrow)
@@ -144,7 +141,7 @@ class _Synthesis:
     def separable(
         self, scope: str, x: ir.Value, style: ir.Value | None, inputs: int, outputs: int, size: int, *, feeds_haar: bool
     ) -> ir.Value:
-        """Modulate where that is still to do, depthwise 3x3, pointwise (demodulated), noise, bias, activation."""
+        """Modulate if there is a style, then depthwise 3x3, pointwise (demodulated), noise, bias, activation."""
         if style is not None:
             x = self.graph.op("Mul", [x, style], f"{scope}/modulate")
         kernel = self.compute.constant(f"{scope}.depthwise", self.tensor(f"{scope}.depthwise", inputs, 1, 3, 3))
@@ -161,14 +158,14 @@ class _Synthesis:
         return self.graph.op("Conv", inputs, f"{scope}/conv", pads=[pad] * 4)
 
     def activate(self, scope: str, x: ir.Value, size: int) -> ir.Value:
-        """Constant noise if any, then leaky ReLU without a gain (the bias is in the convolution)."""
+        """Add constant noise (optional), then leaky ReLU without a gain; the bias is in the convolution."""
         noise = self.tensor(f"{scope}.noise", size, size)[None, None]
         if self.options.noise == "const":
             x = self.graph.op("Add", [x, self.compute.constant(f"{scope}.noise", noise)], f"{scope}/noise")
         return self.graph.op("LeakyRelu", [x], f"{scope}/lrelu", alpha=_SLOPE)
 
     def styles(self, index: int, consumers: dict[str, int]) -> list[ir.Value]:
-        """The styles that read `ws[:, index]`, [N, C, 1, 1] of the compute type."""
+        """Return the styles that read `ws[:, index]`, [N, C, 1, 1] of the compute type."""
         styles = self.reader.read(index, {name: self.affine(name, count) for name, count in consumers.items()})
         typed = {name: self.compute.enter(style, f"{name}/style_typed") for name, style in styles.items()}
         return [self.linear.spatial(style, f"{name}/style_spatial") for name, style in typed.items()]
@@ -188,28 +185,28 @@ class _Synthesis:
         return inverse_haar(self.graph, compute, self.wavelet, scope, x, bands)
 
     def image(self, x: ir.Value, resolution: int) -> ir.Model:
-        """to_img, the last inverse Haar transform, and the output form."""
+        """Build to_img, the last inverse Haar transform, and the output."""
         graph, last, full = self.graph, self.channels[-1], ComputeType(self.graph, "fp32")
         weight = self.sub_bands(self.tensor("to_img.weight", 12, last, 1, 1)) * np.float32(0.5)
         bias = self.sub_bands(self.tensor("to_img.bias", 12)) * np.float32(0.5)
         if self.options.output == "float32_nchw":
             x = self.compute.leave(self.convolve("to_img", x, weight, bias), "to_img/float32")
             return image_output(graph, self.inverse_haar("to_img", x, 3, full), self.options, 3, resolution)
-        # x * 127.5 + 128 folds into to_img: the transform is linear and passes LL to all four pixels with factor 1.
+        # Folds x * 127.5 + 128 into to_img: the transform is linear and passes LL to all four pixels with factor 1.
         low = self.sub_bands(np.repeat(np.array([128, 0], dtype=np.float32), [3, 9]))
-        if self.compute.half:  # but float16 has steps of a quarter at 256, so there it is done in float32
+        if self.compute.half:  # not folded: float16 has steps of 1/4 at 256
             x = self.compute.leave(self.convolve("to_img", x, weight, bias), "to_img/float32")
             x = graph.op("Mul", [x, graph.constant("to_img.scale", np.array(127.5, dtype=np.float32))], "to_img/scale")
             x = graph.op("Add", [x, graph.constant("to_img.middle", low[:, None, None])], "to_img/middle")
         else:
             x = self.convolve("to_img", x, weight * np.float32(127.5), bias * np.float32(127.5) + low)
-        return eight_bits(graph, self.inverse_haar("to_img", x, 3, full), 3, resolution)
+        return uint8_output(graph, self.inverse_haar("to_img", x, 3, full), 3, resolution)
 
-    def pixels(self, x: ir.Value, resolution: int) -> ir.Model:
-        """to_img as a product per pixel of the low resolution, channels last: to 2x2 pixels of 3 colours at once.
+    def pixel_product(self, x: ir.Value, resolution: int) -> ir.Model:
+        """Build to_img as one product per low-resolution pixel, channels last, that gives 2x2 pixels of 3 colours.
 
-        Nothing non-linear lies between to_img and the last transform, so the transform is in the weights, and so is
-        the style, per sample. That saves three passes over the largest feature maps.
+        to_img and the last transform are both linear, so the transform is folded into the weights, and so is the style,
+        per sample. That saves three passes over the largest feature maps.
         """
         graph, last, half = self.graph, self.channels[-1], resolution // 2
         rows = pixel_rows(self.tensor("to_img.weight", 12, last, 1, 1)[:, :, 0, 0]).reshape(12, last)
@@ -222,7 +219,7 @@ class _Synthesis:
         x = graph.op("Transpose", [x], "to_img/channels_last", perm=[0, 2, 3, 1])
         x = graph.op("MatMul", [x, weight], "to_img/product")  # [N, half, half, 2 * 2 * 3]
         x = graph.op("Add", [x, graph.constant("to_img.bias", offset)], "to_img/bias")
-        x = clip_to_eight_bits(graph, x)
+        x = clip_to_uint8_range(graph, x)
         blocks = graph.op("Reshape", [x, graph.integers("image.blocks", [-1, half, half, 2, 6])], "image/blocks")
         lines = graph.op("Transpose", [blocks], "image/lines", perm=[0, 1, 3, 2, 4])
         shape = graph.integers("image.shape", [-1, resolution, resolution, 3])

@@ -8,7 +8,7 @@ and output channels. No weight depends on the batch, so the batch size is free a
 
 In float16 the weight of each output channel is divided by its largest value times sqrt(fan_in), and a style by its
 largest value: then with inputs clamped to +-256 no sum can overflow. The demodulation is computed from the divided
-pair, so the divisors cancel; where there is none they are multiplied back in float32. Source: arXiv 2006.06676,
+pair, so the divisors cancel; without it they are multiplied back in float32. Source: arXiv 2006.06676,
 appendix D.
 """
 
@@ -24,11 +24,9 @@ from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 from .linear import Linear
 
-__all__ = ["Demodulated", "Modulated", "Modulator"]
-
 _EPSILON = 1e-8
-_SMALLEST_PEAK = 1e-12
-"""A style below this in all channels counts as zero; it keeps 0 / 0 away."""
+_MIN_PEAK = 1e-12
+"""A style below this in all channels counts as zero; it prevents 0 / 0."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ class Modulator:
         magnitude = graph.op("Abs", [style], f"{scope}/style_magnitude")
         axes = graph.integers(f"{scope}.style_axes", [1])
         peak = graph.op("ReduceMax", [magnitude, axes], f"{scope}/style_max", keepdims=1)
-        smallest = graph.constant(f"{scope}.style_smallest", np.array(_SMALLEST_PEAK, dtype=np.float32))
+        smallest = graph.constant(f"{scope}.style_smallest", np.array(_MIN_PEAK, dtype=np.float32))
         peak = graph.op("Max", [peak, smallest], f"{scope}/style_peak")
         return graph.op("Div", [style, peak], f"{scope}/style_normalized"), peak
 

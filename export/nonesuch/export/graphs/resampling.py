@@ -1,9 +1,8 @@
 """Up-sampling by an integer, and down-sampling by another after a nonlinearity: sizes, padding and polyphase kernels.
 
-    x [size] -> a sample and up-1 zeros, again and again -> padding -> FIR -> middle [middle_size] -> FIR, stride
-    -> [output_size]
+    x [size] -> up-1 zeros after each sample -> padding -> FIR -> middle [middle_size] -> FIR, stride -> [output_size]
 
-on rows and on columns alike. Source: Karras et al., arXiv 2106.12423, section 3.2 and appendix D. The polyphase
+The same applies to rows and columns. Source: Karras et al., arXiv 2106.12423, section 3.2 and appendix D. The polyphase
 identity is textbook: an output of phase `a` reads only the taps that meet samples, never those that meet zeros.
 """
 
@@ -15,19 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Resampling"]
-
 
 @dataclass(frozen=True)
 class Resampling:
-    """The resampling of one layer; the filters are convolved with, so they are flipped where they are slid.
+    """The resampling of one layer; the filters are for convolution, so a correlation flips them.
 
     Attributes:
         up: factor.
         down: factor.
-        up_filter: float64 [taps], of one axis; its gain does not make up for the zeros, `up_phases` does that.
-        down_filter: float64 [taps] of one axis, or [taps, taps] where the filter is not separable.
-        padding: samples put before and after the signal with zeros; negative ones are cut off.
+        up_filter: float64 [taps], of one axis, without the gain that compensates for the zeros; `up_phases` adds it.
+        down_filter: float64 [taps] of one axis, or [taps, taps] if the filter is not separable.
+        padding: samples added before and after the stretched signal; negative values crop.
     """
 
     up: int
@@ -37,18 +34,18 @@ class Resampling:
     padding: tuple[int, int]
 
     def middle_size(self, size: int) -> int:
-        """How many samples the nonlinearity sees, for `size` input samples."""
+        """Return the number of samples at the nonlinearity for `size` input samples."""
         return size * self.up + sum(self.padding) - len(self.up_filter) + 1
 
     def output_size(self, size: int) -> int:
-        """How many samples come out, for `size` input samples."""
+        """Return the number of output samples for `size` input samples."""
         return (self.middle_size(size) - len(self.down_filter)) // self.down + 1
 
     def trim(self, size: int) -> tuple[Resampling, int, int]:
-        """Replace negative padding by leaving out input samples that nothing reads.
+        """Replace negative padding by omitting input samples that nothing reads.
 
         Returns:
-            The resampling of what is left, with a padding before of at least 0, and the (start, stop) of what is left.
+            The resampling of the remaining samples, whose leading padding is at least 0, and their (start, stop).
         """
         before, after = self.padding
         start = max(0, -(before // self.up))
@@ -58,7 +55,7 @@ class Resampling:
         return dataclasses.replace(self, padding=padding), start, size - unread
 
     def up_phases(self) -> tuple[NDArray[np.float64], int, int]:
-        """The kernels of the `up` phases, with the gain `up`.
+        """Return the kernels of the `up` phases, with the gain `up`.
 
         Returns:
             float64 [up, taps], first, last: middle[up * q + a] = sum_j kernels[a, j] * x[q + first + j], where the last
@@ -76,15 +73,15 @@ class Resampling:
         return kernels, first, last
 
     def down_phases(self) -> NDArray[np.float64]:
-        """The part of the down-sampling filter that reads each phase of the middle.
+        """Return the part of the down-sampling filter that reads each phase of the middle.
 
         Returns:
             float64 [down, taps], so that output[o] = sum_a,j kernels[a, j] * middle[down * (o + j) + a]; for a filter
             that is not separable [down, down, taps, taps], rows first.
         """
         filter_, down = self.down_filter, self.down
-        short = -len(filter_) % down
-        flipped = np.pad(np.flip(filter_), [(0, short)] * filter_.ndim)
+        padding = -len(filter_) % down
+        flipped = np.pad(np.flip(filter_), [(0, padding)] * filter_.ndim)
         if filter_.ndim == 1:
             return flipped.reshape(-1, down).T
         taps = len(flipped) // down

@@ -3,7 +3,7 @@
     ws [N, num_ws, w_dim] -> b4 (constant, conv1) -> b8 (conv0 up-samples, conv1) -> ... -> RGB
 
 Architectures: "skip" sums an RGB head of every block, each sum up-sampled to the next; "orig" has one head at the end;
-"resnet" too, with a 1x1 convolution around each block. Every layer is
+"resnet" also has a 1x1 convolution around each block. Every layer is
     modulate -> convolve -> demodulate -> + noise -> + bias -> leaky ReLU 0.2 -> gain sqrt 2 -> clamp.
 Source: Karras et al., arXiv 1912.04958, sections 2 and 4, appendix B; the clamp: arXiv 2006.06676, appendix D.
 
@@ -35,16 +35,14 @@ from .upsampling import Upsampler
 from .variant_options import VariantOptions
 from .winograd import winograd_convolve
 
-__all__ = ["FORMS", "RUNTIME_FORMS", "build_synthesis", "ws_layout"]
-
 FORMS = (*UPSAMPLING_FORMS, "winograd")
-"""Forms of the convolutions: of the up-sampling ones, or transposed and the plain ones by Winograd where that pays."""
+"""Forms of the convolutions: of the up-sampling ones; "winograd" is transposed, with Winograd for some plain ones."""
 
 RUNTIME_FORMS: dict[str, str] = {}
-"""No runtime likes another form than the default."""
+"""Every runtime prefers the default form."""
 
-# Measured on a CPU (docs/performance.md): the additions on whole maps take more than the products save where there are
-# few channels, and small maps have little to save but as many weights.
+# Measured on a CPU (docs/performance.md): with few channels the additions on whole maps cost more than the products
+# save, and small maps save little but have as many weights.
 _WINOGRAD_SIZES = (16, 32, 64, 128)
 _WINOGRAD_CHANNELS = 128
 
@@ -53,7 +51,7 @@ _ARCHITECTURES = ("skip", "orig", "resnet")
 
 
 def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
-    """What each index of `ws` drives. A block's RGB head shares its index with the next block's conv0.
+    """Return the layers that read each index of `ws`. A block's RGB head shares its index with the next block's conv0.
 
     Raises:
         CheckpointError: the config's resolution is not a power of two of at least 4, or its architecture is unknown.
@@ -62,7 +60,7 @@ def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
     if resolution < 4 or resolution & (resolution - 1):
         raise CheckpointError(f"resolution {resolution} is not a power of two of at least 4")
     if architecture not in _ARCHITECTURES:
-        raise CheckpointError(f"architecture {architecture!r} is unknown; there are {', '.join(_ARCHITECTURES)}")
+        raise CheckpointError(f"architecture {architecture!r} is unknown; supported: {', '.join(_ARCHITECTURES)}")
     consumers: list[tuple[int, list[str]]] = [(4, ["b4.conv1"])]
     shared = ["b4.torgb"] if architecture == "skip" or resolution == 4 else []
     size = 4
@@ -75,14 +73,14 @@ def ws_layout(checkpoint: Checkpoint) -> list[WsIndex]:
 
 
 def build_synthesis(checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
-    """Build `synthesis.onnx`: input `ws float32 [N, num_ws, w_dim]`, output `image` as the options say.
+    """Build `synthesis.onnx`: input `ws float32 [N, num_ws, w_dim]`, output `image` according to the options.
 
-    With noise "random" there is one more input for each layer, `noise.b{r}.conv{0,1} float32 [N, 1, r, r]`, standard
-    normal where the network was trained so; it is multiplied by the layer's strength. A float picture is not clamped.
+    With noise "random" each layer has an additional input, `noise.b{r}.conv{0,1} float32 [N, 1, r, r]`, standard normal
+    as in training; it is multiplied by the layer's strength. A float picture is not clamped.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape than the config says, or the config is impossible.
-        UnsupportedError: there is no up-sampling of that name.
+        CheckpointError: a tensor is missing, its shape does not match the config, or the config is invalid.
+        UnsupportedError: the family does not support this form of up-sampling.
     """
     return _Synthesis(checkpoint, options).build()
 
@@ -98,10 +96,10 @@ class _Synthesis:
         self.channels = [int(c) for c in config["channels"]]
         if 2 * len(self.channels) != len(self.layout):
             raise CheckpointError(
-                f"the config has channels of {len(self.channels)} blocks for {self.resolution} pixels"
+                f"the config has channels of {len(self.channels)} blocks, which do not fit {self.resolution} pixels"
             )
         clamp = config["conv_clamp"]
-        # Where the checkpoint has no clamp, float16 gets the one that float16 networks are trained with.
+        # Without a clamp in the checkpoint, float16 gets the one used to train float16 networks.
         self.clamp = float(clamp) if clamp is not None else FP16_CLAMP if options.precision == "fp16" else None
         self.graph = GraphBuilder("synthesis")
         self.ws = self.graph.input("ws", ir.DataType.FLOAT, ["N", len(self.layout), self.w_dim])
@@ -136,7 +134,7 @@ class _Synthesis:
 
     def block(self, x: ir.Value, inputs: int, outputs: int, size: int) -> ir.Value:
         scope, residual = f"b{size}", self.architecture == "resnet"
-        middle = self.extent(f"{scope}.conv0.weight", 0)  # pruned networks have other widths here
+        middle = self.extent(f"{scope}.conv0.weight", 0)  # may differ in pruned networks
         half = math.sqrt(0.5)  # the sum of two branches keeps the variance of one
         trunk = self.layer(f"{scope}.conv0", x, inputs, middle, size, up=True)
         trunk = self.layer(f"{scope}.conv1", trunk, middle, outputs, size, gain=half if residual else 1.0)
@@ -151,7 +149,7 @@ class _Synthesis:
     def layer(
         self, scope: str, x: ir.Value, inputs: int, outputs: int, size: int, *, up: bool = False, gain: float = 1.0
     ) -> ir.Value:
-        """One modulated 3x3 layer; `gain` multiplies its output and its clamp."""
+        """Build one modulated 3x3 layer; `gain` multiplies its output and its clamp."""
         graph, total = self.graph, gain * math.sqrt(2.0)
         weight = self.tensor(f"{scope}.weight", outputs, inputs, 3, 3)
         parts = self.modulator.demodulated(scope, self.styles[scope], weight, total)
@@ -173,7 +171,7 @@ class _Synthesis:
         return x if self.clamp is None else self.compute.clip(x, f"{scope}/clamp", self.clamp * gain)
 
     def noise(self, scope: str, size: int, gain: float) -> ir.Value | None:
-        """What is added for noise, [1 or N, 1, size, size] of the compute type."""
+        """Return the noise to add, [1 or N, 1, size, size] of the compute type, or None."""
         strength = self.tensor(f"{scope}.noise_strength") * np.float32(gain)
         constant = self.tensor(f"{scope}.noise_const", size, size)
         if self.options.noise == "none":
@@ -184,11 +182,11 @@ class _Synthesis:
         factor = self.graph.constant(f"{scope}.noise_strength", strength)
         return self.compute.enter(self.graph.op("Mul", [noise, factor], f"{scope}/noise"), f"{scope}/noise_typed")
 
-    def rgb(self, x: ir.Value, inputs: int, size: int, below: ir.Value | None) -> ir.Value | None:
-        """The sum of the RGB heads up to this block, float32 and multiplied by `image_scale`."""
+    def rgb(self, x: ir.Value, inputs: int, size: int, previous: ir.Value | None) -> ir.Value | None:
+        """Return the sum of the RGB heads up to this block, float32, times `image_scale`."""
         scope, graph, gain = f"b{size}.torgb", self.graph, image_scale(self.options)
         if scope not in self.styles:
-            return below
+            return previous
         weight = self.tensor(f"{scope}.weight", self.img_channels, inputs, 1, 1)
         bias = self.tensor(f"{scope}.bias", self.img_channels) * np.float32(gain)
         parts = self.modulator.plain(scope, self.styles[scope], weight, gain)
@@ -202,10 +200,10 @@ class _Synthesis:
             x = graph.op("Add", [x, graph.constant(f"{scope}.bias", bias[:, None, None])], f"{scope}/add_bias")
         if self.clamp is not None:
             x = self.full.clip(x, f"{scope}/clamp", self.clamp * gain)
-        if below is None:
+        if previous is None:
             return x
-        below = self.upsampler.resample(scope, below, self.img_channels, self.full)
-        return graph.op("Add", [below, x], f"{scope}/sum")
+        previous = self.upsampler.resample(scope, previous, self.img_channels, self.full)
+        return graph.op("Add", [previous, x], f"{scope}/sum")
 
     def affine(self, name: str) -> Affine:
         inputs = self.extent(f"{name}.weight", 1)
@@ -213,10 +211,10 @@ class _Synthesis:
         return weight, self.tensor(f"{name}.affine.bias", inputs)
 
     def extent(self, name: str, axis: int) -> int:
-        """One extent of a tensor that the config does not have: widths are taken from the tensors."""
+        """Return one extent of a tensor; widths come from the tensors, because the config does not have all of them."""
         array = self.checkpoint.tensors.get(f"synthesis.{name}")
         if array is None or array.ndim <= axis:
-            raise CheckpointError(f"the checkpoint has no tensor 'synthesis.{name}' of {axis + 1} or more axes")
+            raise CheckpointError(f"the checkpoint has no tensor 'synthesis.{name}' with at least {axis + 1} axes")
         return int(array.shape[axis])
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:

@@ -1,12 +1,12 @@
-"""The input of StyleGAN3: a picture of random frequencies, which a style and the user can turn and move.
+"""The input of StyleGAN3: waves of random frequencies, which a style and the user can rotate and shift.
 
-    w -> affine -> rotation, translation;   transform [N, 3, 3] is the user's, in front of both
+    w -> affine -> rotation, translation;   transform [N, 3, 3] is the user's, applied before both
     frequencies and phases, transformed -> sin on a grid of points -> amplitude -> 1x1 convolution
 
 Source: Karras et al., "Alias-Free Generative Adversarial Networks", arXiv 2106.12423, section 3.1 and appendix F.
 
-Everything that depends on the sample is written with element-wise operators: they give a sample the same bits in any
-batch, which small batched matrix products do not. All of it is float32: phases need the mantissa.
+Everything that depends on the sample uses element-wise operators: they give a sample the same bits in any batch, unlike
+small batched matrix products. All of it is float32, because phases need the mantissa.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from nonesuch.engine.errors import CheckpointError
 
 from .graph_builder import GraphBuilder
 
-__all__ = ["FourierInput"]
-
 
 class FourierInput:
-    """Writes the input layer.
+    """Adds the input layer to a graph.
 
     Raises:
-        CheckpointError: the band does not lie below half the sampling rate, so that the frequencies would alias.
+        CheckpointError: the bandwidth is not below half the sampling rate, so frequencies would alias.
     """
 
     def __init__(self, graph: GraphBuilder, size: int, sampling_rate: float, bandwidth: float) -> None:
         if not 0 <= bandwidth < sampling_rate / 2:
-            raise CheckpointError(f"the input has bandwidth {bandwidth:g} at {sampling_rate:g} samples per unit")
+            raise CheckpointError(
+                f"the input has bandwidth {bandwidth:g} at {sampling_rate:g} samples per unit, expected less than half"
+            )
         self._graph = graph
         self._size = size
         self._sampling_rate = sampling_rate
@@ -46,18 +46,18 @@ class FourierInput:
         frequencies: NDArray[np.float32],
         phases: NDArray[np.float32],
     ) -> ir.Value:
-        """The waves before the 1x1 convolution, float32 [N, C, size, size].
+        """Return the waves before the 1x1 convolution, float32 [N, C, size, size].
 
         Args:
-            motion: float32 [N, 4]: cosine and sine of the rotation, then x and y of the translation, all times one
-                positive number that the first two tell.
+            motion: float32 [N, 4]: cosine and sine of the rotation, then x and y of the translation, all times a common
+                positive factor, the norm of the first two.
             transform: float32 [N, 3, 3], homogeneous, applied to the points of the picture before the motion.
             frequencies: [C, 2], in cycles per unit, x first.
             phases: [C], in cycles.
         """
         graph = self._graph
         rows = self._matrix(motion, transform)
-        full = 2 * math.pi  # from here on in radians
+        full = 2 * math.pi  # radians from here on
         parts = {
             "x": (frequencies[:, 0] * full)[:, None],
             "y": (frequencies[:, 1] * full)[:, None],
@@ -79,7 +79,7 @@ class FourierInput:
         return graph.op("Mul", [graph.op("Sin", [angle], "input/sin"), self._amplitude(x, y)], "input/waves")
 
     def _matrix(self, motion: ir.Value, transform: ir.Value) -> list[ir.Value]:
-        """The first two rows, [N, 1, 3] each, of rotation * translation * transform."""
+        """Return the first two rows, [N, 1, 3] each, of rotation * translation * transform."""
         graph = self._graph
         motion = graph.op("Unsqueeze", [motion, graph.integers("input/motion.axes", [2])], "input/motion_3d")
         raw = self._split(motion, "input/motion_split", [f"input/motion{i}" for i in range(4)], axis=1)
@@ -103,7 +103,7 @@ class FourierInput:
         ]
 
     def _amplitude(self, x: ir.Value, y: ir.Value) -> ir.Value:
-        """[N, C, 1, 1]: 1 in the band, falling to 0 at half the sampling rate, of frequencies in radians."""
+        """Return [N, C, 1, 1] for frequencies in radians: 1 within the band, falling to 0 at half the sampling rate."""
         graph = self._graph
         squares = [graph.op("Mul", [v, v], f"input/{n}_square") for n, v in (("fx", x), ("fy", y))]
         norm = graph.op("Sqrt", [graph.op("Add", squares, "input/frequency_square")], "input/frequency")

@@ -1,9 +1,9 @@
-"""The styles: what every layer reads from its index of `ws`.
+"""The styles, which every layer reads from its index of `ws`.
 
     ws [N, num_ws, w_dim] -> w of one index -> one product for all affines that read it -> Split -> style vectors
 
-One product an index, not one for all: a batched product over indices rounds differently at different N on some
-runtimes, and then a picture would depend on its neighbours in the batch.
+There is one product per index, not one for all: a batched product over indices rounds differently at different N on
+some runtimes, and then a picture would depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from .graph_builder import GraphBuilder
 from .linear import Linear
-
-__all__ = ["Affine", "StyleReader"]
 
 Affine = tuple[NDArray[np.float32], NDArray[np.float32]]
 """weight [C, w_dim] and bias [C] of the affine map from a w to a style."""
@@ -32,7 +30,7 @@ class StyleReader:
         self._ws = ws
 
     def read(self, index: int, affines: Mapping[str, Affine]) -> dict[str, ir.Value]:
-        """The style vectors `Linear` works with, by the names of `affines`, all from `ws[:, index]`."""
+        """Return the style vectors from `ws[:, index]`, in `Linear`'s form, by the names of `affines`."""
         graph, scope = self._graph, f"ws.{index}"
         joined = self._product(scope, index, affines)
         if len(affines) == 1:

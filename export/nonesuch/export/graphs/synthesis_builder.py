@@ -1,4 +1,4 @@
-"""What a module that builds the synthesis graphs of one family has."""
+"""The interface of a module that builds the synthesis graphs of one family."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from .variant_options import VariantOptions
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["SynthesisBuilder"]
-
 
 class SynthesisBuilder(Protocol):
-    """A module of `graphs`, such as `graphs/stylegan2.py`; as a protocol, so that mypy holds each of them to it."""
+    """A module of `graphs`, such as `graphs/stylegan2.py`; mypy checks each module against this protocol."""
 
     @property
     def FORMS(self) -> Sequence[str]:  # noqa: N802  # a constant of the module
@@ -26,22 +24,22 @@ class SynthesisBuilder(Protocol):
 
     @property
     def RUNTIME_FORMS(self) -> Mapping[str, str]:  # noqa: N802  # a constant of the module
-        """Runtime -> the form that it likes best, where that is not the default."""
+        """Runtime -> the form that it prefers, if not the default."""
         ...
 
     def ws_layout(self, checkpoint: Checkpoint) -> list[WsIndex]:
-        """What reads each index of `ws`.
+        """Return the layers that read each index of `ws`.
 
         Raises:
-            CheckpointError: the config describes no network of the family.
+            CheckpointError: the config is invalid for the family.
         """
         ...
 
     def build_synthesis(self, checkpoint: Checkpoint, options: VariantOptions) -> ir.Model:
-        """One synthesis graph.
+        """Build one synthesis graph.
 
         Raises:
-            CheckpointError: a tensor is missing or has another shape than the config says.
-            UnsupportedError: the family has no such variant.
+            CheckpointError: a tensor is missing, or its shape does not match the config.
+            UnsupportedError: the family does not have this variant.
         """
         ...

@@ -1,15 +1,15 @@
-"""Up-sampling by 2 with a FIR filter, with a learned convolution in front or alone; every form is exact to the border.
+"""Up-sampling by 2 with a FIR filter, alone or after a learned convolution; every form is exact up to the border.
 
-The definition: put a zero behind every sample, convolve with the filter times 2 per axis. With a learned weight w of
-3x3 in front, the zeros are convolved with w first. Source: Karras et al., arXiv 1912.04958, section 2 and the filter
+Definition: insert a zero after every sample, then convolve with the filter times 2 per axis. With a learned weight w of
+3x3, the stretched picture is first convolved with w. Source: Karras et al., arXiv 1912.04958, section 2 and the filter
 [1, 3, 3, 1] of appendix B.
 
 Both are one transposed convolution of stride 2, with the kernel K = w * fir or fir, cropped to 2H x 2W. Two forms:
 
-- transposed: ConvTranspose with w, then the filter as a depthwise convolution. (Two, one an axis, are no faster on ONNX
-  Runtime's CPU kernels at 64 to 1024 pixels, and round once more in float16.)
+- transposed: ConvTranspose with w, then the filter as a depthwise convolution. (Two, one per axis, are not faster on
+  ONNX Runtime's CPU kernels at 64 to 1024 pixels, and round once more in float16.)
 - polyphase: an output pixel of phase (a, b) reads only K[.. a + c - 2j ..], so all four phases are one ordinary
-  convolution with 4 times the channels, and DepthToSpace puts them side by side.
+  convolution with 4 times the channels, and DepthToSpace interleaves them.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from nonesuch.engine.errors import CheckpointError
 from .fp16_typing import ComputeType
 from .graph_builder import GraphBuilder
 
-__all__ = ["FORMS", "Upsampler", "polyphase"]
-
 FORMS = ("transposed", "polyphase")
-"""The names of the forms, the one for a CPU first."""
+"""The names of the forms, the best for a CPU first."""
 
 
 def polyphase(kernel: NDArray[np.float32], crop: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
@@ -36,14 +34,14 @@ def polyphase(kernel: NDArray[np.float32], crop: int) -> tuple[NDArray[np.float3
 
     Args:
         kernel: [..., K, K]; full[2i + k] += kernel[k] * x[i] on each axis.
-        crop: how many samples the output leaves out before its first: y[n] = full[n + crop].
+        crop: the number of leading samples that the output omits: y[n] = full[n + crop].
 
     Returns:
         float32 [..., 2, 2, T, T], so that y[2m + a] = sum_j phases[a, j] * x[m + j - before] on each axis, and the
         padding (before, after) of x that makes both phases as long as x.
     """
     size = kernel.shape[-1]
-    # y[2m + a] reads x[m - d] through kernel[a + crop + 2d]; d runs over all that fall inside for either phase.
+    # y[2m + a] reads x[m - d] through kernel[a + crop + 2d]; d covers the kernel for both phases.
     first, last = -((1 + crop) // 2), (size - 1 - crop) // 2
     taps = last - first + 1
     phases = np.zeros((*kernel.shape[:-2], 2, 2, taps, taps), dtype=np.float32)
@@ -57,25 +55,25 @@ def polyphase(kernel: NDArray[np.float32], crop: int) -> tuple[NDArray[np.float3
 
 
 class Upsampler:
-    """Writes the up-sampling of one network, in one form."""
+    """Adds the up-sampling of one network to a graph, in one form."""
 
     def __init__(self, graph: GraphBuilder, form: str, taps: Sequence[float]) -> None:
-        """Take the filter of one axis, whose sum is 1.
+        """Prepare the filter `taps` of one axis, with sum 1.
 
         Raises:
-            CheckpointError: it has fewer than two taps, so that it is no interpolation.
+            CheckpointError: the filter has fewer than two taps, so it does not interpolate.
         """
         if len(taps) < 2:
-            raise CheckpointError(f"the resampling filter {list(taps)} has fewer than two taps; this is not supported")
+            raise CheckpointError(f"the resampling filter {list(taps)} has fewer than two taps, which is not supported")
         self._graph = graph
         self._form = form
-        self._taps = 2 * np.asarray(taps, dtype=np.float64)  # the gain of 2 an axis makes up for the zeros
-        self._before = (len(taps) + 1) // 2  # zero samples that the filter alone has before the first
+        self._taps = 2 * np.asarray(taps, dtype=np.float64)  # the gain of 2 per axis compensates for the zeros
+        self._before = (len(taps) + 1) // 2  # padding in front of the first sample for the filter alone
 
     def convolve(self, scope: str, x: ir.Value, weight: NDArray[np.float32], compute: ComputeType) -> ir.Value:
-        """[N, I, H, W] -> [N, O, 2H, 2W] with a learned weight [O, I, 3, 3], not flipped by the transposition."""
+        """Map [N, I, H, W] to [N, O, 2H, 2W] with a learned weight [O, I, 3, 3], not flipped by the transposition."""
         graph, (outputs, inputs) = self._graph, weight.shape[:2]
-        taps, padding = len(self._taps), self._before - 1  # the weight's own reach takes one sample of the padding
+        taps, padding = len(self._taps), self._before - 1  # the learned weight needs one sample of the padding
         if self._form == "polyphase":
             kernel = _convolve(weight, np.outer(self._taps, self._taps))
             phases, (before, after) = polyphase(kernel, taps - 1 - padding)
@@ -92,7 +90,7 @@ class Upsampler:
         return graph.op("Conv", [x, constant], f"{scope}/fir", group=outputs, pads=[padding, padding, after, after])
 
     def resample(self, scope: str, x: ir.Value, channels: int, compute: ComputeType) -> ir.Value:
-        """[N, C, H, W] -> [N, C, 2H, 2W] with the filter alone."""
+        """Map [N, C, H, W] to [N, C, 2H, 2W] with the filter alone."""
         graph, taps = self._graph, len(self._taps)
         crop = taps - 1 - self._before
         kernel = np.tile(np.outer(self._taps, self._taps).astype(np.float32), (channels, 1, 1, 1))  # [C, 1, taps, taps]
@@ -109,7 +107,7 @@ class Upsampler:
 
 
 def _convolve(weight: NDArray[np.float32], fir: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The full convolution of each [3, 3] of a weight [O, I, 3, 3] with one filter [taps, taps]."""
+    """Return the full convolution of each [3, 3] of a weight [O, I, 3, 3] with one filter [taps, taps]."""
     side, taps = weight.shape[-1], len(fir)
     kernel = np.zeros((*weight.shape[:2], side + taps - 1, side + taps - 1), dtype=np.float32)
     for y in range(taps):

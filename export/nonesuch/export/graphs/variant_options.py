@@ -1,7 +1,7 @@
-"""What one variant of a synthesis graph looks like: the options that every family's builder takes.
+"""The options of one variant of a synthesis graph, for every family's builder.
 
-All variants of a checkpoint show the same pictures (float16 to its rounding, and noise as its option says); which one a
-runtime likes best is measured, not known.
+All variants of a checkpoint show the same pictures, except for float16 rounding and the noise option. The fastest for a
+runtime is found by measurement.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from typing import Literal
 
 from nonesuch.engine.errors import UnsupportedError
 
-__all__ = ["VariantOptions"]
-
 
 @dataclass(frozen=True)
 class VariantOptions:
@@ -22,9 +20,9 @@ class VariantOptions:
     Attributes:
         precision: "fp16" makes an explicitly typed graph: convolutions and activations in float16, styles,
             demodulation and the RGB sum in float32, Cast nodes between. Inputs and a float output stay float32.
-        upsampling: a form by the family's own name, or "default", the family's best for a CPU.
-        noise: the checkpoint's constant noise, none at all, or one graph input for each layer that has noise.
-        linear: how matrix products of vectors are written; some compilers for small devices have no Gemm.
+        upsampling: one of the family's forms, or "default", its best for a CPU.
+        noise: the checkpoint's constant noise, no noise, or one graph input for each layer with noise.
+        linear: the form of matrix products of vectors; some compilers for small devices do not support Gemm.
         output: uint8 [N, H, W, C] = trunc(clip(x * 127.5 + 128, 0, 255)), or x itself, float32 [N, C, H, W].
     """
 
@@ -35,15 +33,15 @@ class VariantOptions:
     output: Literal["uint8_nhwc", "float32_nchw"] = "uint8_nhwc"
 
     def upsampling_form(self, forms: Sequence[str], family: str) -> str:
-        """The form to build, of those that the family has; the first is its default.
+        """Return the form to build; `forms` are the family's forms, the default first.
 
         Raises:
-            UnsupportedError: the family has no form of that name.
+            UnsupportedError: the family does not have the requested form.
         """
         if self.upsampling == "default":
             return forms[0]
         if self.upsampling not in forms:
             raise UnsupportedError(
-                f"family {family!r} has no up-sampling {self.upsampling!r}; there are default, {', '.join(forms)}"
+                f"family {family!r} has no up-sampling {self.upsampling!r}; supported: default, {', '.join(forms)}"
             )
         return self.upsampling

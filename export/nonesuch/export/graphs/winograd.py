@@ -4,13 +4,14 @@ A tile of 4x4 outputs reads 6x6 inputs d and is
 
     Y = A^T [(G g G^T) * (B^T d B)] A,
 
-where * is element by element, so that with channels each of the 36 elements is one pointwise convolution over all
-tiles. That is 36 multiplications a tile for each pair of channels, where the direct sum has 144; the transforms are
-sums over whole feature maps. Runtimes whose own convolutions are direct sums gain where there are many channels.
+where * is the element-wise product, so with channels each of the 36 elements is one pointwise convolution over all
+tiles. This takes 36 multiplications per tile for each pair of channels instead of the 144 of the direct sum; the
+transforms are sums over whole feature maps. Runtimes whose own convolutions are direct sums become faster with many
+channels.
 
-What it costs: the transformed input and output are 36 / 16 = 2.25 times the feature maps, the transformed weights 4
-times the weights (in the file too), and the error is some ten times that of the direct sum in float32: up to 5e-5 of
-the output's standard deviation at 512 channels, far below one grey level. Float16 has no digits to spare for it.
+The cost: the transformed input and output are 36 / 16 = 2.25 times the feature maps, the transformed weights are 4
+times the weights (also in the file), and the error in float32 is about ten times that of the direct sum: up to 5e-5 of
+the output's standard deviation at 512 channels, far below one 8-bit level. Float16 is not precise enough.
 
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv 1509.09308, section 4.3.
 """
@@ -25,14 +26,12 @@ from numpy.typing import NDArray
 
 from .graph_builder import GraphBuilder
 
-__all__ = ["TILE", "winograd_convolve", "winograd_weights"]
-
 TILE = 4
 """Outputs of a tile on each axis."""
 _REACH = 6
 """Inputs of a tile on each axis, and elements of its transform."""
 
-# G of the paper: what the three taps of an axis become.
+# G of the paper: transforms the three taps of an axis.
 _WEIGHT_TRANSFORM = np.array(
     [
         [1 / 4, 0, 0],
@@ -49,14 +48,14 @@ def winograd_convolve(graph: GraphBuilder, scope: str, x: ir.Value, weight: NDAr
     """Convolve float32 [N, I, size, size] with [O, I, 3, 3], stride 1, padding 1, to [N, O, size, size].
 
     Args:
-        graph: takes the nodes.
+        graph: receives the nodes.
         scope: the layer's name; nodes and constants are named under it.
         x: the input.
-        weight: not flipped, as Conv has it.
+        weight: in Conv's orientation.
         size: of both axes, a multiple of `TILE`.
 
     Raises:
-        ValueError: the size is no multiple of `TILE`, or the weight is not 3x3.
+        ValueError: the size is not a multiple of `TILE`, or the weight is not 3x3.
     """
     if size % TILE or size <= 0:
         raise ValueError(f"{scope}: size {size} is not a multiple of {TILE}")
@@ -64,7 +63,7 @@ def winograd_convolve(graph: GraphBuilder, scope: str, x: ir.Value, weight: NDAr
 
 
 def winograd_weights(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """G g G^T for each pair of channels: [O, I, 3, 3] -> float32 [6, 6, O, I], computed in float64.
+    """Return G g G^T for each pair of channels: [O, I, 3, 3] -> float32 [6, 6, O, I], computed in float64.
 
     Raises:
         ValueError: the weight is not 3x3.
@@ -77,7 +76,7 @@ def winograd_weights(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class _Winograd:
-    """Writes one layer; `tiles` is their number on each axis."""
+    """Adds one layer to a graph; `tiles` is the number of tiles on each axis."""
 
     def __init__(self, graph: GraphBuilder, scope: str, tiles: int) -> None:
         self._graph = graph
@@ -90,11 +89,11 @@ class _Winograd:
         graph, scope, each = self._graph, self._scope, range(_REACH)
         outputs, inputs = weight.shape[:2]
         kernels = winograd_weights(weight).reshape(_REACH, _REACH, outputs, inputs, 1, 1)
-        # One zero in front, as the padding asks; behind, as many as make the strided slices of all six equally long.
+        # One zero in front for the padding; at the end, enough to make the strided slices of all six equally long.
         pads = graph.integers(f"{scope}.pads", [0, 0, 1, 1, 0, 0, TILE - 1, TILE - 1])
         x = graph.op("Pad", [x, pads], f"{scope}/pad")
-        # An axis at a time: the six rows that a tile has of a column need one transform of columns, not six. Columns
-        # first, because slices of them gather single values; the 36 slices that follow are of whole rows.
+        # One axis at a time: the six rows of a tile share one transform of columns. Columns go first, because their
+        # slices gather single values; the 36 slices that follow are of whole rows.
         columns = self._enter(self._slices(x, "column", axis=3), "column")
         tiles = [self._enter(self._slices(columns[j], f"column{j}/row", axis=2), f"column{j}/row") for j in each]
         products = [[self._multiply(tiles[j][i], kernels[i, j], f"{i}{j}") for i in each] for j in each]
@@ -104,7 +103,7 @@ class _Winograd:
         return graph.op("DepthToSpace", [x], f"{scope}/shuffle", blocksize=TILE, mode="DCR")
 
     def _slices(self, x: ir.Value, name: str, *, axis: int) -> list[ir.Value]:
-        """Each of a tile's six samples along one axis, for all tiles."""
+        """Return each of a tile's six samples along one axis, for all tiles."""
         length = TILE * (self._tiles - 1) + 1
         along, step = self._integer(axis), self._integer(TILE)
         return [
@@ -117,12 +116,12 @@ class _Winograd:
         ]
 
     def _multiply(self, x: ir.Value, kernel: NDArray[np.float32], name: str) -> ir.Value:
-        """One element of the transform, for all tiles and channels."""
+        """Multiply one element of the transform, for all tiles and channels."""
         weight = self._graph.constant(f"{self._scope}.weight{name}", kernel)
         return self._graph.op("Conv", [x, weight], f"{self._scope}/product{name}")
 
     def _enter(self, d: Sequence[ir.Value], name: str) -> list[ir.Value]:
-        """B^T d along one axis, six values to six, with what they share computed once.
+        """Return B^T d along one axis, six values to six; common terms are computed once.
 
         4 d0 - 5 d2 + d4, (d4 - 4 d2) +- (d3 - 4 d1), (d4 - d2) +- 2 (d3 - d1), 4 d1 - 5 d3 + d5
         """
@@ -140,7 +139,7 @@ class _Winograd:
         ]
 
     def _leave(self, m: Sequence[ir.Value], name: str) -> list[ir.Value]:
-        """A^T m along one axis, six values to four, with what they share computed once.
+        """Return A^T m along one axis, six values to four; common terms are computed once.
 
         m0 + (m1 + m2) + (m3 + m4), (m1 - m2) + 2 (m3 - m4), (m1 + m2) + 4 (m3 + m4), (m1 - m2) + 8 (m3 - m4) + m5
         """
@@ -167,7 +166,7 @@ class _Winograd:
 
 
 class _Sums:
-    """Sums and multiples of whole tensors, numbered under one name."""
+    """Adds sums and multiples of whole tensors to a graph, numbered under one name."""
 
     def __init__(self, graph: GraphBuilder, name: str, factor: Callable[[int], ir.Value]) -> None:
         self._graph = graph

@@ -1,1 +1,1 @@
-"""The networks in plain PyTorch, written from the papers: the parity oracle and the eager baseline."""
+"""The networks in plain PyTorch, written from the papers: the oracle of parity checks and the eager baseline."""

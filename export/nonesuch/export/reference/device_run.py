@@ -1,6 +1,6 @@
-"""One reference network on one device: a batch in, its picture as uint8 out, and the device's own time.
+"""Runs one reference network on one device: batch -> picture as uint8, and the time that the device took.
 
-The CUDA parts (events, graphs) are written after PyTorch's documentation and untested: the tests have no GPU.
+The CUDA parts (events, graphs) follow PyTorch's documentation and are untested: the tests have no GPU.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ from nonesuch.engine.session import Batch
 from .reference_network import ReferenceNetwork
 from .rendering import TorchSettings, device_inputs, synthesis_options, to_uint8
 
-__all__ = ["DeviceRun"]
-
 CAPTURE_WARM_UP = 3
-"""Runs before a capture, as PyTorch asks for: lazily made buffers must be there."""
+"""Runs before a capture. PyTorch requires them, so that lazily allocated buffers exist."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class _Capture:
 
 
 class DeviceRun:
-    """Runs a network, which is on its device in its memory format and type already."""
+    """Runs a network that is already on its device, in its memory format and type."""
 
     def __init__(self, network: ReferenceNetwork, variant: Variant, device: str, settings: TorchSettings) -> None:
         self._network, self._variant, self._device = network, variant, device
@@ -42,11 +40,11 @@ class DeviceRun:
         self._on_cuda = torch.device(device).type == "cuda"
         self._cuda_graphs = settings.cuda_graphs
         self._captures: dict[int, _Capture] = {}
-        # Fixed shapes: the code for one batch size is faster than code for any.
-        self._shown = torch.compile(self._show, dynamic=False) if settings.compile else self._show
+        # Fixed shapes: code for one batch size is faster than code for every batch size.
+        self._forward = torch.compile(self._synthesize, dynamic=False) if settings.compile else self._synthesize
 
     def __call__(self, batch: Batch) -> tuple[NDArray[np.uint8], float | None]:
-        """The picture uint8 [N, H, W, C], and on CUDA what it took on the device, ms, without copies."""
+        """Return the picture uint8 [N, H, W, C], and on CUDA the time on the device in ms, without copies."""
         with torch.inference_mode():
             inputs = device_inputs(batch, self._device, self._dtype)
             if not self._on_cuda:
@@ -67,21 +65,21 @@ class DeviceRun:
             return array, float(start.elapsed_time(end))
 
     def _picture(self, inputs: dict[str, Tensor]) -> Tensor:
-        image: Tensor = self._shown(inputs["ws"], synthesis_options(self._network, inputs, self._variant))
+        image: Tensor = self._forward(inputs["ws"], synthesis_options(self._network, inputs, self._variant))
         return image
 
-    def _show(self, ws: Tensor, options: dict[str, Any]) -> Tensor:
+    def _synthesize(self, ws: Tensor, options: dict[str, Any]) -> Tensor:
         return to_uint8(self._network.synthesis(ws, **options))
 
     def _capture(self, size: int, inputs: dict[str, Tensor]) -> _Capture:
         if size not in self._captures:
             static = {name: tensor.clone() for name, tensor in inputs.items()}
-            beside = self._cuda.Stream()
-            beside.wait_stream(self._cuda.current_stream())
-            with self._cuda.stream(beside):
+            side_stream = self._cuda.Stream()
+            side_stream.wait_stream(self._cuda.current_stream())
+            with self._cuda.stream(side_stream):
                 for _ in range(CAPTURE_WARM_UP):
                     self._picture(static)
-            self._cuda.current_stream().wait_stream(beside)
+            self._cuda.current_stream().wait_stream(side_stream)
             graph = self._cuda.CUDAGraph()
             with self._cuda.graph(graph):
                 image = self._picture(static)

@@ -1,8 +1,8 @@
-"""The mapping network of StyleGAN2 and StyleGAN3: z, and a class where there is one, to w.
+"""The mapping network of StyleGAN2 and StyleGAN3: z, and a class in conditional networks, to w.
 
 Network: Karras et al., arXiv 1912.04958, appendix B (normalised z, leaky ReLU of gain sqrt 2); the embedded class is
-normalised too and goes beside z, as in Karras et al., arXiv 2006.06676. 1/sqrt(fan_in) and the learning-rate
-multiplier are in the checkpoint's weights and biases already. Every tensor is float32.
+also normalised and concatenated to z, as in Karras et al., arXiv 2006.06676. The checkpoint's weights and biases
+already include 1/sqrt(fan_in) and the learning-rate multiplier. Every tensor is float32.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from nonesuch.engine.errors import InvalidRequestError
 from ..checkpoint import Checkpoint
 from .parameters import non_negative, parameter, positive
 
-__all__ = ["Linear", "MappingNetwork"]
-
 _RELU_SLOPE = 0.2
 _NORM_EPS = 1e-8
 
@@ -33,16 +31,16 @@ class Linear(nn.Module):
         self.bias = parameter(checkpoint, f"{name}.bias", out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """X [N, in] to [N, out]."""
+        """Map x [N, in] to [N, out]."""
         return functional.linear(x, self.weight, self.bias)
 
 
 class MappingNetwork(nn.Module):
-    """`mapping.fc{i}` and, where c_dim is not 0, `mapping.embed`.
+    """`mapping.fc{i}`, and `mapping.embed` if c_dim is not 0.
 
     Attributes:
         z_dim: length of a latent z.
-        c_dim: length of a class vector c; 0 where the network knows no classes.
+        c_dim: length of a class vector c; 0 if the network has no classes.
         w_dim: length of a style vector w.
     """
 
@@ -62,17 +60,17 @@ class MappingNetwork(nn.Module):
         )
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Z [N, z_dim], standard normal, and c [N, c_dim], one-hot, to w [N, w_dim].
+        """Map z [N, z_dim], standard normal, and c [N, c_dim], one-hot, to w [N, w_dim].
 
         Raises:
-            InvalidRequestError: c is missing, or there is one that the network has no use for.
+            InvalidRequestError: c is missing, or is given although the network has no classes.
         """
         x = _normalise(z)
         if self.embed is None:
             if c is not None:
-                raise InvalidRequestError.of("c", "the network knows no classes")
+                raise InvalidRequestError.of("c", "the network has no classes")
         elif c is None:
-            raise InvalidRequestError.of("c", f"the network needs one, of {self.c_dim} numbers")
+            raise InvalidRequestError.of("c", f"the network needs a class vector of {self.c_dim} numbers")
         else:
             x = torch.cat([x, _normalise(self.embed(c))], dim=1)
         for layer in self.layers:
@@ -81,5 +79,5 @@ class MappingNetwork(nn.Module):
 
 
 def _normalise(x: Tensor) -> Tensor:
-    """Each row of x [N, D] to a root mean square of 1."""
+    """Scale each row of x [N, D] to a root mean square of 1."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + _NORM_EPS)

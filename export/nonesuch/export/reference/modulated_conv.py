@@ -1,12 +1,12 @@
-"""The convolution whose input channels a style scales, in the two forms in which people run it.
+"""The convolution whose input channels are scaled by a style, in two forms.
 
 Source: Karras et al., arXiv 1912.04958, section 2.2, equations 1 (modulation) and 3 (demodulation). Both forms give
-the same picture but for rounding:
+the same picture up to rounding:
 
-- grouped: every sample has modulated weights of its own, and one convolution of N groups applies them. This is how the
-  authors describe it, and what eager PyTorch code does for inference.
+- grouped: every sample has its own modulated weights, applied by one convolution with N groups. The authors describe
+  it so, and most eager PyTorch code runs it.
 - inference: the weights are shared; the style scales the input, and demodulation scales the output. The sum over taps
-  and input channels in equation 3 is then a product of the squared styles and a matrix known beforehand.
+  and input channels in equation 3 is then a product of the squared styles and a precomputed matrix.
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["Form", "ModulatedConv"]
-
 Form = Literal["grouped", "inference"]
 
 _DEMOD_EPS = 1e-8
 
 
 class ModulatedConv(nn.Module):
-    """x [N, I, H, W] and styles [N, I] to [N, O, H', W'].
+    """Maps x [N, I, H, W] and styles [N, I] to [N, O, H', W'].
 
     Without `up`, H' = H + 2 * padding - k + 1. With it, a transposed convolution of stride 2 without padding:
     H' = 2 H + k - 2.
@@ -33,10 +31,10 @@ class ModulatedConv(nn.Module):
     Args:
         weight: [O, I, k, k], in the same orientation for both kinds.
         padding: zeros on each side.
-        up: double the size.
+        up: whether to double the size.
         demodulate: give every output channel the same expected magnitude, whatever the style.
         gain: multiplies the output after demodulation.
-        form: see above.
+        form: see the module.
     """
 
     energy: Tensor
@@ -61,7 +59,7 @@ class ModulatedConv(nn.Module):
         self.register_buffer("energy", weight.square().sum(dim=(2, 3)), persistent=False)  # [O, I]
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
-        """X [N, I, H, W] and styles [N, I] to [N, O, H', W']."""
+        """Map x [N, I, H, W] and styles [N, I] to [N, O, H', W']."""
         return self._grouped(x, styles) if self.form == "grouped" else self._inference(x, styles)
 
     def _grouped(self, x: Tensor, styles: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Reads a checkpoint for the networks: its tensors as PyTorch's, its config by type.
+"""Reads a checkpoint for the networks: tensors as PyTorch parameters, config values by type.
 
-Every function raises CheckpointError, which names the tensor or the key and what the network needs instead.
+Every function raises CheckpointError, which names the tensor or key and the expected value.
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ from nonesuch.engine.errors import CheckpointError
 
 from ..checkpoint import Checkpoint
 
-__all__ = ["non_negative", "parameter", "positive", "positive_float", "require_family"]
-
 
 def parameter(checkpoint: Checkpoint, name: str, *shape: int) -> nn.Parameter:
-    """The tensor of that name, checked to have that shape, as a parameter that takes no gradient."""
+    """Return the tensor with this name and shape as a parameter without gradient."""
     # A copy, because checkpoint arrays may be views of read-only bytes.
     return nn.Parameter(torch.tensor(checkpoint.tensor(name, *shape), dtype=torch.float32), requires_grad=False)
 
 
 def require_family(config: Mapping[str, Any], family: str) -> None:
-    """Refuses the checkpoint of another family."""
+    """Check that the config belongs to this family."""
     if config.get("family") != family:
         raise CheckpointError(f"the checkpoint is of family {config.get('family')!r}, expected {family!r}")
 
 
 def positive(config: Mapping[str, Any], key: str) -> int:
-    """A positive integer of the config."""
+    """Return a positive integer of the config."""
     value = config.get(key)
     if type(value) is not int or value < 1:
         raise CheckpointError(f"{key} is {value!r} in the checkpoint's config, expected a positive integer")
@@ -40,7 +38,7 @@ def positive(config: Mapping[str, Any], key: str) -> int:
 
 
 def non_negative(config: Mapping[str, Any], key: str) -> int:
-    """An integer of the config that may be zero, which it also is where the config has none."""
+    """Return an integer of the config that is 0 or more; 0 by default."""
     value = config.get(key, 0)
     if type(value) is not int or value < 0:
         raise CheckpointError(f"{key} is {value!r} in the checkpoint's config, expected an integer of 0 or more")
@@ -48,7 +46,7 @@ def non_negative(config: Mapping[str, Any], key: str) -> int:
 
 
 def positive_float(config: Mapping[str, Any], key: str) -> float:
-    """A positive, finite number of the config."""
+    """Return a positive, finite number of the config."""
     value = config.get(key)
     if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
         raise CheckpointError(f"{key} is {value!r} in the checkpoint's config, expected a positive number")

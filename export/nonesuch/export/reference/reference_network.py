@@ -1,4 +1,4 @@
-"""What a reference network has, whatever its family."""
+"""The interface of a reference network of any family."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ if TYPE_CHECKING:
 
     from .modulated_conv import Form
 
-__all__ = ["ReferenceNetwork"]
-
 
 class ReferenceNetwork(Protocol):
-    """A generator in PyTorch, such as `StyleGAN2`: an `nn.Module` with its two halves."""
+    """A generator in PyTorch, such as `StyleGAN2`: an `nn.Module` with a mapping and a synthesis network."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, form: Form = "grouped") -> Self:
-        """The network with that checkpoint's weights, on the CPU, in evaluation mode.
+        """Return the network with the checkpoint's weights, on the CPU, in evaluation mode.
 
         Raises:
-            CheckpointError: another family, a config that makes no such network, or a tensor missing or misshapen.
+            CheckpointError: another family, an invalid config, or a tensor is missing or has the wrong shape.
         """
         ...
 
     @property
     def mapping(self) -> Callable[..., Tensor]:
-        """Z [N, z_dim], and c [N, c_dim] where the family knows classes, to w [N, w_dim]."""
+        """Maps z [N, z_dim], and c [N, c_dim] in families with classes, to w [N, w_dim]."""
         ...
 
     @property
     def synthesis(self) -> Callable[..., Tensor]:
-        """Ws [N, num_ws, w_dim], and what else the family takes, to the image [N, C, H, W], not clamped."""
+        """Maps ws [N, num_ws, w_dim], and the family's own options, to the image [N, C, H, W], not clamped."""
         ...
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """The network on another device, in another type or memory format, as `nn.Module.to`."""
+        """Move the network to another device, type or memory format, as `nn.Module.to`."""
         ...

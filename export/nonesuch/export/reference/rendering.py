@@ -1,6 +1,6 @@
-"""How the reference networks are run: settings of a session, inputs as a graph has them, pictures as grey levels.
+"""Runs the reference networks: settings of a session, inputs as in a graph, pictures as 8-bit levels.
 
-torch is imported inside the functions, because the settings belong to a backend that every command registers.
+The functions import torch, not the module, because every command imports the settings with the backend.
 """
 
 from __future__ import annotations
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
     from .modulated_conv import Form
     from .reference_network import ReferenceNetwork
 
-__all__ = ["TorchSettings", "device_inputs", "render", "synthesis_options", "to_uint8"]
-
 
 @dataclass(frozen=True)
 class TorchSettings:
-    """Ways to run a reference network; the defaults are those of the `torch` backend.
+    """How a reference network runs; the defaults are those of the `torch` backend.
 
     Attributes:
-        form: "grouped", the form that people run, or "inference", the faster one; `Family.reference` says more.
+        form: "grouped", the usual form, or "inference", the faster one; see `Family.reference`.
         memory_format: of weights and activations.
-        compile: let torch.compile make the code, once for every batch size. Needs a C++ compiler.
+        compile: use torch.compile, once for every batch size. Needs a C++ compiler.
         cuda_graphs: capture the run of each batch size and replay it. CUDA only.
-        half: float16 weights and activations, without autocast. Meant for CUDA.
+        half: float16 weights and activations, without autocast. For CUDA.
     """
 
     form: Form = "grouped"
@@ -53,14 +51,14 @@ class TorchSettings:
 
 
 def device_inputs(batch: Batch, device: str, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    """All inputs of a batch by their names in the graph, on the device; float32 unless a dtype is given."""
+    """Return all inputs of a batch on the device, by their names in the graph; float32 by default."""
     import torch
 
     return {name: torch.from_numpy(array).to(device, dtype) for name, array in batch.feeds().items()}
 
 
 def synthesis_options(network: ReferenceNetwork, inputs: Mapping[str, Tensor], variant: Variant) -> dict[str, Any]:
-    """What `network.synthesis` takes besides ws, so that it shows what the variant's graph would."""
+    """Return the arguments of `network.synthesis` besides ws that give the picture of the variant's graph."""
     options: dict[str, Any] = {}
     if "transform" in inputs:
         options["transform"] = inputs["transform"]
@@ -68,12 +66,12 @@ def synthesis_options(network: ReferenceNetwork, inputs: Mapping[str, Tensor], v
     if noise:
         options |= {"noise": noise, "noise_mode": "random"}
     elif variant.noise == "none" and "noise_mode" in signature(network.synthesis).parameters:
-        options["noise_mode"] = "none"  # StyleGAN3 has no noise, so there the mode changes nothing
+        options["noise_mode"] = "none"  # StyleGAN3 has no noise and no such option
     return options
 
 
 def render(network: ReferenceNetwork, batch: Batch, variant: Variant, device: str = "cpu") -> Tensor:
-    """The picture float32 [N, C, H, W], not clamped, of a batch as the variant's graph would take it."""
+    """Return the picture float32 [N, C, H, W], not clamped, of a batch of the variant's inputs."""
     import torch
 
     inputs = device_inputs(batch, device)
@@ -83,7 +81,7 @@ def render(network: ReferenceNetwork, batch: Batch, variant: Variant, device: st
 
 
 def to_uint8(image: Tensor) -> Tensor:
-    """Float [N, C, H, W], where [-1, 1] is the visible range, to uint8 [N, H, W, C]: trunc(clamp(127.5 x + 128))."""
+    """Convert float [N, C, H, W] with the visible range [-1, 1] to uint8 [N, H, W, C]: trunc(clamp(127.5 x + 128))."""
     import torch
 
     return (image * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -1,8 +1,8 @@
-"""Up-sampling, FIR filter, down-sampling: the one resampling step of StyleGAN2 and StyleGAN3, in plain PyTorch.
+"""Up-sampling, FIR filter, down-sampling: the resampling step of StyleGAN2 and StyleGAN3, in plain PyTorch.
 
-A picture is stretched by zeros behind every sample, padded or cropped, convolved with the filter and thinned out
-(Karras et al., arXiv 1912.04958, appendix B; arXiv 2106.12423, section 3). Instead of multiplying zeros, what runs is
-a depthwise transposed convolution for up-sampling and a depthwise strided one for down-sampling.
+By definition a picture is stretched by inserting zeros after every sample, padded or cropped, convolved with the filter
+and decimated (Karras et al., arXiv 1912.04958, appendix B; arXiv 2106.12423, section 3). To avoid multiplying zeros,
+up-sampling runs as a depthwise transposed convolution, and down-sampling as a depthwise strided convolution.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["Padding", "upfirdn"]
-
 
 class Padding(NamedTuple):
-    """Zeros beside the stretched picture, in samples; negative ones crop."""
+    """Zeros around the stretched picture, in samples; negative values crop."""
 
     left: int = 0
     right: int = 0
@@ -37,7 +35,7 @@ def upfirdn(
         x: float32 [N, C, H, W].
         taps: the impulse response, [T] for both axes in turn or [T, T].
         up: the stretched picture is up * H by up * W; its last up - 1 rows and columns are zero.
-        down: every down-th sample is kept, beginning with the first.
+        down: keeps every down-th sample, starting with the first.
         padding: around the stretched picture, before the filter.
         gain: multiplies the filter; up^2 keeps the brightness.
 
@@ -52,7 +50,7 @@ def upfirdn(
 
 
 def _pass(x: Tensor, taps: Tensor, up: tuple[int, int], down: tuple[int, int], padding: Padding) -> Tensor:
-    """One pass with taps [T, S]; up and down by axis, rows first."""
+    """Run one pass with taps [T, S]; up and down by axis, rows first."""
     channels = x.shape[1]
     left, right, top, bottom = padding
     if taps.shape == up == down == (1, 1) and not any(padding):
@@ -63,8 +61,8 @@ def _pass(x: Tensor, taps: Tensor, up: tuple[int, int], down: tuple[int, int], p
         pad_y, pad_x = max(0, min(top, bottom)), max(0, min(left, right))
         x = _pad(x, (left - pad_x, right - pad_x, top - pad_y, bottom - pad_y))
         return functional.conv2d(x, kernel, stride=down, padding=(pad_y, pad_x), groups=channels)
-    # The transposed convolution gives the whole response: T - 1 samples more before the first than a filter that
-    # begins inside the stretched picture gives, and T - up more after the last (it knows no zeros behind that).
+    # The transposed convolution returns the full response: T - 1 more samples at the start than a filter inside the
+    # stretched picture, and T - up more at the end, because no zeros follow the last sample.
     rows, columns = taps.shape
     left, right = left - (columns - 1), right - (columns - up[1])
     top, bottom = top - (rows - 1), bottom - (rows - up[0])

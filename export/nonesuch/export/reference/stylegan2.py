@@ -1,8 +1,8 @@
-"""StyleGAN2 in eager PyTorch: the oracle that exported graphs are compared with, and the baseline for timings.
+"""StyleGAN2 in eager PyTorch: the oracle for exported graphs, and the baseline for timings.
 
 Network: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", arXiv 1912.04958, with the conditional
-mapping and the clamp of "Training Generative Adversarial Networks with Limited Data", arXiv 2006.06676. Gains of the
-runtime are in the checkpoint's weights already. Every tensor is float32.
+mapping and the clamp of "Training Generative Adversarial Networks with Limited Data", arXiv 2006.06676. The
+checkpoint's weights already include the runtime gains. Every tensor is float32.
 """
 
 from __future__ import annotations
@@ -20,21 +20,19 @@ from .parameters import parameter
 from .stylegan2_config import StyleGAN2Config
 from .stylegan2_layers import Block, Noise, NoiseMode
 
-__all__ = ["StyleGAN2"]
-
 
 class StyleGAN2(nn.Module):
     """The whole generator, without truncation; its parameters take no gradient.
 
-    Shapes of inputs are the caller's care: a wrong one is whatever error PyTorch raises.
+    Input shapes are not checked: PyTorch raises its own errors.
 
     Attributes:
         z_dim: length of a latent z.
-        c_dim: length of a class vector c; 0 where the network knows no classes.
+        c_dim: length of a class vector c; 0 if the network has no classes.
         w_dim: length of a style vector w.
         num_ws: style vectors per picture.
         resolution: height and width of the picture.
-        noise_shapes: [1, R, R] of each noise input by layer, "b8.conv0", in the order in which they are used.
+        noise_shapes: [1, R, R] of each noise input by layer, such as "b8.conv0", in order of use.
     """
 
     def __init__(self, checkpoint: Checkpoint, form: Form = "grouped") -> None:
@@ -51,23 +49,23 @@ class StyleGAN2(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, form: Form = "grouped") -> StyleGAN2:
-        """The network with that checkpoint's weights, on the CPU, in evaluation mode.
+        """Return the network with the checkpoint's weights, on the CPU, in evaluation mode.
 
         Args:
-            checkpoint: of family stylegan2.
+            checkpoint: a checkpoint of family stylegan2.
             form: "grouped" convolves with weights modulated per sample, "inference" modulates activations instead;
-                the pictures are the same but for rounding.
+                the pictures are equal up to rounding.
 
         Raises:
-            CheckpointError: another family, a config that makes no StyleGAN2, or a tensor missing or misshapen.
+            CheckpointError: another family, an invalid config, or a tensor is missing or has the wrong shape.
         """
         return cls(checkpoint, form).eval()
 
     def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Z [N, z_dim], standard normal, and c [N, c_dim] of a conditional network, to w [N, w_dim].
+        """Map z [N, z_dim], standard normal, and c [N, c_dim] of a conditional network, to w [N, w_dim].
 
         Raises:
-            InvalidRequestError: c is missing, or there is one that the network has no use for.
+            InvalidRequestError: c is missing, or is given although the network has no classes.
         """
         w: Tensor = self.mapping_network(z, c)
         return w
@@ -75,16 +73,16 @@ class StyleGAN2(nn.Module):
     def synthesis(
         self, ws: Tensor, noise: Mapping[str, Tensor] | None = None, noise_mode: NoiseMode = "const"
     ) -> Tensor:
-        """Ws [N, num_ws, w_dim] to the image [N, img_channels, resolution, resolution], not clamped.
+        """Map ws [N, num_ws, w_dim] to the image [N, img_channels, resolution, resolution], not clamped.
 
         Args:
             ws: one style vector for each layer.
-            noise: standard normal [N, 1, R, R] by layer ("b8.conv0"), which the layer's strength then multiplies.
-            noise_mode: for layers without a `noise`: the checkpoint's own ("const"), none, or a fresh one ("random",
-                of PyTorch's generator).
+            noise: standard normal [N, 1, R, R] by layer ("b8.conv0"); it is multiplied by the layer's strength.
+            noise_mode: for layers not in `noise`: the checkpoint's own ("const"), no noise ("none"), or new noise from
+                PyTorch's generator ("random").
 
         Raises:
-            InvalidRequestError: noise for a layer that there is not, or an unknown mode.
+            InvalidRequestError: noise for an unknown layer, or an unknown mode.
         """
         if noise_mode not in ("const", "none", "random"):
             raise InvalidRequestError.of("noise_mode", f"{noise_mode!r} is not const, none or random")
@@ -99,5 +97,5 @@ class StyleGAN2(nn.Module):
         return image
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
-        """Z [N, z_dim] to the image [N, img_channels, resolution, resolution], not clamped: one w for every layer."""
+        """Map z [N, z_dim] to the unclamped image [N, img_channels, resolution, resolution], one w for all layers."""
         return self.synthesis(self.mapping(z, c)[:, None].expand(-1, self.num_ws, -1))

@@ -1,4 +1,4 @@
-"""What a checkpoint's config says of a StyleGAN2, checked."""
+"""Reads and checks a checkpoint's config of a StyleGAN2."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from nonesuch.engine.errors import CheckpointError
 
 from .modulated_conv import Form
 from .parameters import positive, positive_float, require_family
-
-__all__ = ["Architecture", "StyleGAN2Config"]
 
 Architecture = Literal["skip", "orig", "resnet"]
 
@@ -27,13 +25,13 @@ class StyleGAN2Config:
 
     Attributes:
         w_dim: length of a style vector.
-        resolution: height and width of the picture, a power of two from 4 up.
+        resolution: height and width of the picture, a power of two of at least 4.
         img_channels: 1 to 4.
-        architecture: how the picture is put together (arXiv 1912.04958, figure 7): the sum of every size's RGB, the
+        architecture: how the picture is composed (arXiv 1912.04958, figure 7): the sum of the RGB of every size, the
             last RGB alone, or residual blocks and the last RGB.
         conv_clamp: the limit of activations, or None.
-        taps: the FIR filter of both axes; its sum is 1.
-        channels: of each block, from 4x4 up.
+        taps: the FIR filter of both axes, with sum 1.
+        channels: of each block, starting with 4x4.
         form: how modulated convolutions run.
     """
 
@@ -48,15 +46,15 @@ class StyleGAN2Config:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], form: Form) -> StyleGAN2Config:
-        """The network that the config describes.
+        """Read the config.
 
         Raises:
-            CheckpointError: another family, or values that make no StyleGAN2.
+            CheckpointError: another family, or invalid values.
         """
         require_family(config, "stylegan2")
         resolution = positive(config, "resolution")
         if resolution < _FIRST_SIZE or resolution & (resolution - 1):
-            raise CheckpointError(f"resolution is {resolution}, StyleGAN2 needs a power of two from {_FIRST_SIZE} up")
+            raise CheckpointError(f"resolution is {resolution}, expected a power of two of at least {_FIRST_SIZE}")
         img_channels = positive(config, "img_channels")
         if img_channels > _MAX_IMG_CHANNELS:
             raise CheckpointError(f"img_channels is {img_channels}, expected 1 to {_MAX_IMG_CHANNELS}")
@@ -83,11 +81,11 @@ class StyleGAN2Config:
 
     @property
     def num_ws(self) -> int:
-        """Style vectors per picture: one for each convolution, and one for the last RGB."""
+        """Style vectors per picture: one for each convolution, and one for the last RGB head."""
         return 2 * len(self.channels)
 
     def has_rgb(self, size: int) -> bool:
-        """Whether the block of that size has an RGB head."""
+        """Whether the block of this size has an RGB head."""
         return self.architecture == "skip" or size == self.resolution
 
 

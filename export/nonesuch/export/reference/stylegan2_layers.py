@@ -1,7 +1,7 @@
 """The layers and blocks of StyleGAN2's synthesis network.
 
-Source: Karras et al., arXiv 1912.04958, figures 2d and 7; the clamp is of arXiv 2006.06676, appendix, and applies in
-float32 too. Shapes: N batch, I and O input and output channels, R rows and columns. Every tensor is float32.
+Source: Karras et al., arXiv 1912.04958, figures 2d and 7; the clamp is from arXiv 2006.06676, appendix, and applies
+in float32 too. Shapes: N batch, I and O input and output channels, R rows and columns. Every tensor is float32.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from .parameters import parameter
 from .resampling import Padding, upfirdn
 from .stylegan2_config import StyleGAN2Config
 
-__all__ = ["Block", "Noise", "NoiseMode", "StyledConv", "ToRGB", "upsample"]
-
 NoiseMode = Literal["const", "none", "random"]
 
 _RELU_SLOPE = 0.2
@@ -32,11 +30,11 @@ _RESIDUAL_GAIN = math.sqrt(0.5)  # of both branches, so that their sum keeps its
 
 @dataclass(frozen=True)
 class Noise:
-    """Where the noise of one picture comes from.
+    """The source of the noise of one picture.
 
     Attributes:
         given: [N, 1, R, R] (or [1, 1, R, R] for all) by layer, "b8.conv0"; before the layer's strength.
-        mode: for the layers that are not in `given`: the checkpoint's own, none, or a fresh one.
+        mode: for layers not in `given`: the checkpoint's own noise, none, or new noise.
     """
 
     given: Mapping[str, Tensor] = field(default_factory=dict)
@@ -44,7 +42,7 @@ class Noise:
 
 
 def upsample(x: Tensor, fir: Tensor) -> Tensor:
-    """X [N, C, R, R] to [N, C, 2R, 2R], with fir [T, T]; for T of 4, output 2i is between inputs i - 1 and i."""
+    """Map x [N, C, R, R] to [N, C, 2R, 2R], with fir [T, T]; if T is 4, output 2i lies between inputs i - 1 and i."""
     before, after = (len(fir) + 1) // 2, len(fir) // 2 - 1
     return upfirdn(x, fir, up=2, padding=Padding(before, after, before, after), gain=4)
 
@@ -57,7 +55,7 @@ def _fir(taps: tuple[float, ...]) -> Tensor:
 class StyledConv(nn.Module):
     """A modulated 3x3 convolution, noise, bias, leaky ReLU and clamp: x [N, I, R', R'] to [N, O, R, R].
 
-    With `up`, R' is R / 2. `gain` multiplies what comes out, clamp included.
+    With `up`, R' is R / 2. `gain` multiplies the output and the clamp.
     """
 
     fir: Tensor
@@ -74,23 +72,23 @@ class StyledConv(nn.Module):
         gain: float = 1.0,
     ) -> None:
         super().__init__()
-        before, after = channels
+        inputs, outputs = channels
         self.name, self.size, self.up = name.removeprefix("synthesis."), size, up
         self.gain = gain * math.sqrt(2)
         self.clamp = None if config.conv_clamp is None else config.conv_clamp * gain
-        self.affine = Linear(checkpoint, f"{name}.affine", before, config.w_dim)
-        weight = parameter(checkpoint, f"{name}.weight", after, before, 3, 3)
+        self.affine = Linear(checkpoint, f"{name}.affine", inputs, config.w_dim)
+        weight = parameter(checkpoint, f"{name}.weight", outputs, inputs, 3, 3)
         self.conv = ModulatedConv(weight, padding=1, up=up, form=config.form)
-        self.bias = parameter(checkpoint, f"{name}.bias", after)
+        self.bias = parameter(checkpoint, f"{name}.bias", outputs)
         self.noise_const = parameter(checkpoint, f"{name}.noise_const", size, size)
         self.noise_strength = parameter(checkpoint, f"{name}.noise_strength")
         self.register_buffer("fir", _fir(config.taps), persistent=False)
 
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
-        """X [N, I, R', R'] and w [N, w_dim] to [N, O, R, R]."""
+        """Map x [N, I, R', R'] and w [N, w_dim] to [N, O, R, R]."""
         x = self.conv(x, self.affine(w))
         if self.up:
-            # The transposed convolution left 2R' + 1 samples, which are already stretched: only the filter is due.
+            # The transposed convolution returned 2R' + 1 samples, already stretched: only the filter is missing.
             before, after = (len(self.fir) + 1) // 2 - 1, len(self.fir) // 2 - 1
             x = upfirdn(x, self.fir, padding=Padding(before, after, before, after), gain=4)
         if (added := self._noise(len(x), noise)) is not None:
@@ -118,13 +116,13 @@ class ToRGB(nn.Module):
         self.bias = parameter(checkpoint, f"{name}.bias", config.img_channels)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """X [N, I, R, R] and w [N, w_dim] to [N, img_channels, R, R]."""
+        """Map x [N, I, R, R] and w [N, w_dim] to [N, img_channels, R, R]."""
         x = self.conv(x, self.affine(w)) + self.bias[:, None, None]
         return x if self.clamp is None else x.clamp(-self.clamp, self.clamp)
 
 
 class Block(nn.Module):
-    """All layers of one size R: x [N, I, R/2, R/2] to [N, O, R, R]. The first, of 4x4, makes no conv0."""
+    """All layers of one size R: x [N, I, R/2, R/2] to [N, O, R, R]. The first, 4x4, has no conv0."""
 
     fir: Tensor
 
@@ -132,36 +130,36 @@ class Block(nn.Module):
         super().__init__()
         size = 4 << index
         name = f"synthesis.b{size}"
-        before, after = config.channels[max(index - 1, 0)], config.channels[index]
+        inputs, outputs = config.channels[max(index - 1, 0)], config.channels[index]
         residual = config.architecture == "resnet" and index > 0
         # The RGB head reads the w of the next block's conv0.
         self.first_ws = max(2 * index - 1, 0)
         self.conv0: StyledConv | None = None
         if index:
-            self.conv0 = StyledConv(checkpoint, f"{name}.conv0", config, (before, after), size, up=True)
+            self.conv0 = StyledConv(checkpoint, f"{name}.conv0", config, (inputs, outputs), size, up=True)
         gain = _RESIDUAL_GAIN if residual else 1.0
-        self.conv1 = StyledConv(checkpoint, f"{name}.conv1", config, (after, after), size, up=False, gain=gain)
-        self.skip = parameter(checkpoint, f"{name}.skip.weight", after, before, 1, 1) if residual else None
-        self.torgb = ToRGB(checkpoint, f"{name}.torgb", config, after) if config.has_rgb(size) else None
+        self.conv1 = StyledConv(checkpoint, f"{name}.conv1", config, (outputs, outputs), size, up=False, gain=gain)
+        self.skip = parameter(checkpoint, f"{name}.skip.weight", outputs, inputs, 1, 1) if residual else None
+        self.torgb = ToRGB(checkpoint, f"{name}.torgb", config, outputs) if config.has_rgb(size) else None
         self.register_buffer("fir", _fir(config.taps), persistent=False)
 
     def forward(self, x: Tensor, image: Tensor | None, ws: Tensor, noise: Noise) -> tuple[Tensor, Tensor | None]:
-        """The features and the picture so far, one block on.
+        """Return the features and the picture after this block.
 
         Args:
-            x: [N, I, R/2, R/2]; of the first block [N, O, 4, 4].
-            image: [N, img_channels, R/2, R/2], or None where no block before has made one.
+            x: [N, I, R/2, R/2]; for the first block [N, O, 4, 4].
+            image: [N, img_channels, R/2, R/2], or None if no earlier block has made one.
             ws: [N, num_ws, w_dim].
             noise: of all layers.
         """
         index = self.first_ws
-        beside = None if self.skip is None else upsample(functional.conv2d(x, self.skip), self.fir) * _RESIDUAL_GAIN
+        residual = None if self.skip is None else upsample(functional.conv2d(x, self.skip), self.fir) * _RESIDUAL_GAIN
         if self.conv0 is not None:
             x = self.conv0(x, ws[:, index], noise)
             index += 1
         x = self.conv1(x, ws[:, index], noise)
-        if beside is not None:
-            x = x + beside
+        if residual is not None:
+            x = x + residual
         if image is not None:
             image = upsample(image, self.fir)
         if self.torgb is not None:

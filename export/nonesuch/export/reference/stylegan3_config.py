@@ -1,4 +1,4 @@
-"""What a checkpoint's config says of a StyleGAN3, checked."""
+"""Reads and checks a checkpoint's config of a StyleGAN3."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from .modulated_conv import Form
 from .parameters import positive, positive_float, require_family
 from .resampling import Padding
 
-__all__ = ["InputShape", "LayerShape", "StyleGAN3Config"]
-
 
 @dataclass(frozen=True)
 class InputShape:
-    """The Fourier features: a square of `size` samples at `sampling_rate` samples per unit of length."""
+    """The Fourier features: `size` x `size` samples at `sampling_rate` samples per unit of length."""
 
     size: int
     sampling_rate: float
@@ -41,13 +39,15 @@ class LayerShape:
 
     @classmethod
     def read(cls, entry: Any, index: int) -> LayerShape:
-        """The layer that an entry of the config's `layers` describes.
+        """Read an entry of the config's `layers`.
 
         Raises:
-            CheckpointError: it describes none.
+            CheckpointError: the entry is invalid.
         """
         if not isinstance(entry, Mapping):
-            raise CheckpointError(f"layer {index} is {entry!r} in the checkpoint's config, expected its sizes by name")
+            raise CheckpointError(
+                f"layer {index} is {entry!r} in the checkpoint's config, expected an object with its sizes"
+            )
         padding = entry.get("padding")
         if not isinstance(padding, list) or len(padding) != 4 or not all(type(p) is int for p in padding):
             raise CheckpointError(f"padding of layer {index} is {padding!r}, expected four integers: x, x, y, y")
@@ -66,15 +66,15 @@ class LayerShape:
         )
 
     def check_filters(self, index: int, up_taps: int, down_taps: int) -> None:
-        """Refuses filters of lengths with which the layer would not come to `out_size`."""
-        # What the paddings must leave before the thinning: the last sample is one that is kept.
+        """Check that filters of these lengths give `out_size`."""
+        # The number of samples needed before decimation; the last one is kept.
         needed = (self.out_size - 1) * self.down + 1
         stretched = (self.in_size + self.kernel - 1) * self.up - up_taps - down_taps + 2
         left, right, top, bottom = self.padding
         if (stretched + left + right, stretched + top + bottom) != (needed, needed):
             raise CheckpointError(
                 f"layer {index} has {stretched + left + right}x{stretched + top + bottom} samples after filters of "
-                f"{up_taps} and {down_taps} taps, a size of {self.out_size} needs {needed}"
+                f"{up_taps} and {down_taps} taps; out_size {self.out_size} needs {needed}"
             )
 
 
@@ -85,7 +85,7 @@ class StyleGAN3Config:
     Attributes:
         w_dim: length of a style vector.
         resolution: height and width of the picture.
-        img_channels: of the picture.
+        img_channels: channels of the picture.
         conv_clamp: the limit of activations, or None.
         output_scale: multiplies the last layer's output.
         input: the Fourier features.
@@ -104,17 +104,17 @@ class StyleGAN3Config:
 
     @classmethod
     def read(cls, config: Mapping[str, Any], form: Form) -> StyleGAN3Config:
-        """The network that the config describes.
+        """Read the config.
 
         Raises:
-            CheckpointError: another family, or values that make no StyleGAN3.
+            CheckpointError: another family, or invalid values.
         """
         require_family(config, "stylegan3")
-        head, entries = config.get("input"), config.get("layers")
-        if not isinstance(head, Mapping):
-            raise CheckpointError(f"input is {head!r} in the checkpoint's config, expected its sizes by name")
+        input_, entries = config.get("input"), config.get("layers")
+        if not isinstance(input_, Mapping):
+            raise CheckpointError(f"input is {input_!r} in the checkpoint's config, expected an object with its sizes")
         if not isinstance(entries, list) or not entries:
-            raise CheckpointError(f"layers is {entries!r} in the checkpoint's config, expected a list of them")
+            raise CheckpointError(f"layers is {entries!r} in the checkpoint's config, expected a non-empty list")
         found = cls(
             w_dim=positive(config, "w_dim"),
             resolution=positive(config, "resolution"),
@@ -122,10 +122,10 @@ class StyleGAN3Config:
             conv_clamp=None if config.get("conv_clamp") is None else positive_float(config, "conv_clamp"),
             output_scale=positive_float(config, "output_scale"),
             input=InputShape(
-                size=positive(head, "size"),
-                sampling_rate=positive_float(head, "sampling_rate"),
-                bandwidth=positive_float(head, "bandwidth"),
-                channels=positive(head, "channels"),
+                size=positive(input_, "size"),
+                sampling_rate=positive_float(input_, "sampling_rate"),
+                bandwidth=positive_float(input_, "bandwidth"),
+                channels=positive(input_, "channels"),
             ),
             layers=tuple(LayerShape.read(entry, index) for index, entry in enumerate(entries)),
             form=form,
@@ -141,17 +141,17 @@ class StyleGAN3Config:
         return len(self.layers) + 1
 
     def _check_chain(self) -> None:
-        """Refuses layers that do not take what the layer before makes."""
+        """Check that each layer's input matches the previous layer's output."""
         size, channels = self.input.size, self.input.channels
         for index, layer in enumerate(self.layers):
             if (layer.in_size, layer.in_channels) != (size, channels):
                 raise CheckpointError(
                     f"layer {index} takes {layer.in_channels} channels of {layer.in_size}, "
-                    f"and gets {channels} of {size}"
+                    f"but gets {channels} of {size}"
                 )
             size, channels = layer.out_size, layer.out_channels
         if (size, channels) != (self.resolution, self.img_channels):
             raise CheckpointError(
                 f"the last layer makes {channels} channels of {size}, "
-                f"the picture has {self.img_channels} of {self.resolution}"
+                f"but the picture has {self.img_channels} of {self.resolution}"
             )

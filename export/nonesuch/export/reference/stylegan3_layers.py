@@ -1,7 +1,7 @@
 """The layers of StyleGAN3's synthesis network.
 
 Source: Karras et al., arXiv 2106.12423, section 3 and appendices D to F. Shapes: N batch, I and O input and output
-channels, S samples on a side. Every tensor is float32.
+channels, S samples per side. Every tensor is float32.
 """
 
 from __future__ import annotations
@@ -21,15 +21,13 @@ from .parameters import parameter
 from .resampling import upfirdn
 from .stylegan3_config import StyleGAN3Config
 
-__all__ = ["FourierInput", "Layer"]
-
 _RELU_SLOPE = 0.2
 
 
 class FourierInput(nn.Module):
-    """Sine waves on a square that w, and the caller, turn and shift; then a 1x1 convolution: [N, C, S, S].
+    """Sine waves on a square, rotated and shifted by w and by the caller; then a 1x1 convolution: [N, C, S, S].
 
-    Frequencies are in periods per unit of length; the picture's side is 1, and its centre the origin.
+    Frequencies are in periods per unit of length; the picture's side is 1, and its centre is the origin.
     """
 
     grid: Tensor
@@ -43,17 +41,17 @@ class FourierInput(nn.Module):
         self.transform = parameter(checkpoint, f"{name}.transform", 3, 3)
         self.freqs = parameter(checkpoint, f"{name}.freqs", shape.channels, 2)
         self.phases = parameter(checkpoint, f"{name}.phases", shape.channels)
-        # Where the samples are, x [1, S], y [S, 1]; the margin beyond the picture counts.
-        places = (torch.arange(shape.size, dtype=torch.float64) + 0.5 - shape.size / 2) / shape.sampling_rate
-        self.register_buffer("grid", places.to(torch.float32), persistent=False)
+        # Positions of the samples on each axis, including the margin around the picture.
+        positions = (torch.arange(shape.size, dtype=torch.float64) + 0.5 - shape.size / 2) / shape.sampling_rate
+        self.register_buffer("grid", positions.to(torch.float32), persistent=False)
 
     def forward(self, w: Tensor, transform: Tensor | None) -> Tensor:
-        """W [N, w_dim] and transform [N, 3, 3] (the checkpoint's own if None) to [N, C, S, S]."""
-        matrix = self._own_transform(w) @ (self.transform if transform is None else transform)
-        # A wave of frequency f at the place M p is, at p, one of frequency M' f, and its phase moves by f . shift.
+        """Map w [N, w_dim] and transform [N, 3, 3] (the checkpoint's own if None) to [N, C, S, S]."""
+        matrix = self._style_transform(w) @ (self.transform if transform is None else transform)
+        # A wave of frequency f at the point M p is a wave of frequency M' f at p; its phase moves by f . shift.
         freqs = self.freqs @ matrix[:, :2, :2]  # [N, C, 2]
         phases = self.phases + (self.freqs @ matrix[:, :2, 2:])[..., 0]  # [N, C]
-        # Enlarged waves may come to lie beyond what the sampling rate can carry, and fade out towards that.
+        # Scaled waves may exceed the Nyquist frequency, and fade out towards it.
         length = freqs.square().sum(dim=2).sqrt()
         amplitudes = (1 - (length - self.bandwidth) / (self.nyquist - self.bandwidth)).clamp(0, 1)
         along_x = self.grid * freqs[:, :, 0, None]  # [N, C, S]
@@ -62,8 +60,8 @@ class FourierInput(nn.Module):
         waves = torch.sin(2 * math.pi * angles) * amplitudes[:, :, None, None]
         return functional.conv2d(waves, self.weight[:, :, None, None])
 
-    def _own_transform(self, w: Tensor) -> Tensor:
-        """The rotation by w's angle of the shift by w's vector, [N, 3, 3] (appendix F)."""
+    def _style_transform(self, w: Tensor) -> Tensor:
+        """Return the shift by w's vector followed by the rotation by w's angle, [N, 3, 3] (appendix F)."""
         t = self.affine(w)
         t = t / t[:, :2].square().sum(dim=1, keepdim=True).sqrt()
         cosine, sine, x, y = t.unbind(dim=1)
@@ -74,10 +72,10 @@ class FourierInput(nn.Module):
 
 
 class Layer(nn.Module):
-    """A modulated convolution and a leaky ReLU that makes no aliases: x [N, I, S, S] to [N, O, S', S'].
+    """A modulated convolution and an alias-free leaky ReLU: x [N, I, S, S] to [N, O, S', S'].
 
-    The non-linearity works at a higher sampling rate: the signal is up-sampled before, and after it filtered and
-    down-sampled to the layer's own rate (figure 4b). The last layer has none of that: it makes the picture.
+    The non-linearity runs at a higher sampling rate: the signal is up-sampled before it, then filtered and down-sampled
+    to the layer's own rate (figure 4b). The last layer makes the picture and has no non-linearity.
     """
 
     up_filter: Tensor
@@ -92,7 +90,7 @@ class Layer(nn.Module):
             checkpoint, f"{name}.weight", shape.out_channels, shape.in_channels, shape.kernel, shape.kernel
         )
         if not shape.is_torgb:
-            # Keeps the products near 1, for the sake of demodulation's epsilon.
+            # Keeps the products near 1, well above demodulation's epsilon.
             weight.mul_(torch.rsqrt(weight.square().mean(dim=(1, 2, 3), keepdim=True)))
         gain = float(parameter(checkpoint, f"{name}.magnitude_ema").rsqrt())
         self.conv = ModulatedConv(
@@ -104,7 +102,7 @@ class Layer(nn.Module):
         shape.check_filters(index, len(self.up_filter), len(self.down_filter))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """X [N, I, S, S] and w [N, w_dim] to [N, O, S', S']."""
+        """Map x [N, I, S, S] and w [N, w_dim] to [N, O, S', S']."""
         styles = self.affine(w)
         if not self.shape.is_torgb:
             styles = styles * torch.rsqrt(styles.square().mean(dim=1, keepdim=True))
@@ -118,7 +116,7 @@ class Layer(nn.Module):
 
 
 def _filter(checkpoint: Checkpoint, name: str) -> Tensor:
-    """The filter of that name, [T] or [T, T]; one tap, where the checkpoint has none."""
+    """Return the filter with this name, [T] or [T, T]; a single tap if the checkpoint does not have it."""
     array = checkpoint.tensors.get(name)
     if array is None:
         return torch.ones(1)
