@@ -1,4 +1,4 @@
-"""A real Chromium in front of a real server; browser and server run in one event loop, that of the test session."""
+"""A real Chromium and a real server, both in the event loop of the test session."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, Page
 
 WEB = "127.0.0.1:0"
-_PATIENCE_MS = 60_000  # a loaded machine is slow, and no test here is about time
+_TIMEOUT_MS = 60_000  # a loaded machine is slow, and no test here measures time
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium without a window; in CI its absence fails, elsewhere it skips."""
+    """Headless Chromium; without it tests fail in CI and are skipped elsewhere."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
-        _cannot("there is no chromium in PATH")
+        _fail_or_skip("chromium is not in PATH")
     try:
         from playwright.async_api import async_playwright, expect
     except ImportError:
-        _cannot("playwright is not installed; make install has it")
-    expect.set_options(timeout=_PATIENCE_MS)
+        _fail_or_skip("playwright is not installed; run make install")
+    expect.set_options(timeout=_TIMEOUT_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=120_000)
         yield browser
         await browser.close()
 
 
-def _cannot(why: str) -> None:
+def _fail_or_skip(reason: str) -> None:
     if os.environ.get("CI"):
-        pytest.fail(why)
-    pytest.skip(why)
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def stylegan2(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A small random StyleGAN2, which has layers to mix."""
+    """A small random StyleGAN2, with layers to mix."""
     checkpoint = read_checkpoint(REPOSITORY / "tests" / "fixtures" / "sg2ada_64.pkl")
     source = WeightsSource(name="random numbers", licence="none <needed> & none given", sha256="0" * 64)
     return export_checkpoint(checkpoint, tmp_path_factory.mktemp("web") / "small", name="small", source=source)
@@ -66,21 +66,21 @@ async def site(run_server: RunServer, stylegan2: Artifact) -> AsyncIterator[str]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    """A visitor who was never here; wants less motion, so that pictures are still."""
+    """A new visitor; with reduced motion, so that pictures are still."""
     context = await browser.new_context(reduced_motion="reduce", permissions=["clipboard-read", "clipboard-write"])
-    context.set_default_timeout(_PATIENCE_MS)
+    context.set_default_timeout(_TIMEOUT_MS)
     yield context
     await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(context: BrowserContext) -> AsyncIterator[Page]:
-    """A page; whatever a test does, it asks no other origin, and no script of it fails."""
+    """A page; every test checks that it requests no other origin and that no script fails."""
     page = await context.new_page()
     failures: list[str] = []
     origins: set[str] = set()
     page.on("pageerror", lambda error: failures.append(str(error)))
-    page.on("console", lambda said: failures.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda message: failures.append(message.text) if message.type == "error" else None)
     page.on("request", lambda request: origins.add(urlsplit(request.url).hostname or request.url))
     yield page
     assert [text for text in failures if not text.startswith("Failed to load resource")] == []

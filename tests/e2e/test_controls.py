@@ -1,4 +1,4 @@
-"""What is under More: nine faces, a walk, mixing, a link, a file, another model."""
+"""The controls under More: nine faces, walk, mixing, link, download, model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..server.conftest import OpenPaced
 from .conftest import WEB
 from .visits import arrive, face_bytes, new_face, open_more, seed_of
 
-# Every frame of a walk as it was drawn, whatever time a machine takes for it.
+# Records every frame of a walk as it is drawn, at any speed.
 _FRAMES = """
 window.frames_drawn = [];
 const draw = CanvasRenderingContext2D.prototype.drawImage;
@@ -39,7 +39,7 @@ _PIXELS = """async (address) => {
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_of_nine_faces_one_is_kept(page: Page, site: str) -> None:
+async def test_one_of_nine_faces_is_chosen(page: Page, site: str) -> None:
     first = await arrive(page, site)
     await open_more(page)
     asked: list[str] = []
@@ -48,7 +48,7 @@ async def test_of_nine_faces_one_is_kept(page: Page, site: str) -> None:
     tiles = page.locator("#tiles button:enabled")
     await expect(tiles).to_have_count(9)
     await expect(page.locator("#said")).to_have_text("Nine faces; choose one to keep")
-    # Bulk, so that nobody who waits for one face waits for nine; a model of 64 has nothing smaller to show.
+    # At bulk priority, so that nine faces never delay a single one; a model of 64 has no smaller size.
     assert len({urlsplit(url).path.rpartition("/")[2] for url in asked}) == 9
     assert not any("size=" in url for url in asked)
     label = str(await tiles.nth(4).get_attribute("aria-label"))
@@ -65,7 +65,7 @@ async def test_of_nine_faces_one_is_kept(page: Page, site: str) -> None:
     assert await seed_of(page) == kept
 
 
-async def test_nine_faces_of_a_large_model_come_small(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
+async def test_nine_faces_of_a_large_model_are_small(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, _ = open_paced(resolution=512)
     async with run_server(open_model=open_model, http=WEB) as server:
         await arrive(page, f"http://{server.addresses['http']}")
@@ -93,13 +93,13 @@ async def test_a_walk_is_drawn_frame_by_frame_and_ends_at_the_other_face(browser
         assert await new_face(page, 2) == 1
 
 
-async def test_a_walk_stops_when_it_is_told_to(browser: Browser, site: str) -> None:
+async def test_a_walk_can_be_stopped(browser: Browser, site: str) -> None:
     async with await browser.new_context() as moving:
         page = await moving.new_page()
         await page.clock.install()
         await arrive(page, f"{site}/?seed=1&psi=0.7")
         await open_more(page)
-        await page.clock.pause_at(time.time() + 3600)  # no second frame comes before it is told to stop
+        await page.clock.pause_at(time.time() + 3600)  # no second frame before the stop
         await page.locator("#walk-start").click()
         await expect(page.locator("#canvas")).to_be_visible()
         await page.locator("#walk-stop").click()
@@ -110,7 +110,7 @@ async def test_a_walk_stops_when_it_is_told_to(browser: Browser, site: str) -> N
         await expect(page.locator("#trouble")).to_be_empty()
 
 
-async def test_who_wants_less_motion_takes_each_step_of_a_walk(page: Page, site: str) -> None:
+async def test_with_reduced_motion_a_walk_goes_step_by_step(page: Page, site: str) -> None:
     await arrive(page, f"{site}/?seed=1&psi=0.7")
     await open_more(page)
     await page.locator("#walk-to").fill("2")
@@ -125,7 +125,7 @@ async def test_who_wants_less_motion_takes_each_step_of_a_walk(page: Page, site:
     await expect(step).to_be_hidden()
 
 
-async def test_a_walk_from_a_mixed_face_keeps_what_is_mixed_in(page: Page, site: str) -> None:
+async def test_a_walk_from_a_mixed_face_keeps_the_mix(page: Page, site: str) -> None:
     await arrive(page, f"{site}/?seed=1&psi=0.7&mix=7:coarse")
     mixed = await page.evaluate(_PIXELS, "/face/1.jpg?mix=7:coarse")
     plain = await page.evaluate(_PIXELS, "/face/1.jpg")
@@ -135,7 +135,7 @@ async def test_a_walk_from_a_mixed_face_keeps_what_is_mixed_in(page: Page, site:
     canvas = page.locator("#canvas")
     await expect(canvas).to_have_attribute("data-frames", "1")
     first = await canvas.evaluate("(canvas) => [...canvas.getContext('2d').getImageData(0, 0, 64, 64).data]")
-    # Of the same face there is WebP here and JPEG there; the other one is another face.
+    # WebP against JPEG of the same face; the plain one is another face.
     assert _difference(first, mixed) < _difference(first, plain) / 2
     for frames in range(2, 10):
         await page.locator("#walk-step").click()
@@ -161,7 +161,7 @@ async def test_styles_of_another_seed_are_mixed_in(page: Page, site: str) -> Non
     assert mixed != plain
     assert parse_qs(urlsplit(page.url).query)["mix"] == ["7:coarse"]
     assert await page.locator("#download").get_attribute("download") == "nonesuch-1-psi0.7-coarse7.jpg"
-    await page.reload()  # it is a link like any other
+    await page.reload()  # the address has the mix
     await expect(page.locator("#line")).to_contain_text("With coarse styles of 7.")
     assert await face_bytes(page) == mixed
     await open_more(page)
@@ -178,7 +178,7 @@ async def test_the_link_is_copied(page: Page, site: str) -> None:
     assert await page.evaluate("navigator.clipboard.readText()") == f"{site}/?seed={seed}&psi=0.7"
 
 
-async def test_a_picture_is_kept_under_its_name(page: Page, site: str, tmp_path: Path) -> None:
+async def test_a_picture_is_downloaded_under_its_name(page: Page, site: str, tmp_path: Path) -> None:
     await arrive(page, f"{site}/?seed=42&psi=0.7")
     await open_more(page)
     async with page.expect_download() as download:
@@ -189,7 +189,7 @@ async def test_a_picture_is_kept_under_its_name(page: Page, site: str, tmp_path:
     assert (tmp_path / "kept.jpg").read_bytes() == await face_bytes(page)
 
 
-async def test_models_are_switched_where_there_are_several(
+async def test_the_model_can_be_changed(
     page: Page, run_server: RunServer, artifact: Artifact, stylegan2: Artifact
 ) -> None:
     models = ({"model": str(artifact.folder)}, {"model": str(stylegan2.folder)})

@@ -1,4 +1,4 @@
-"""Which face is shown: fresh ones, the one before, the one of a link, with a script and without."""
+"""The face shown: fresh, previous, or from a link, with and without JavaScript."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ async def test_a_permalink_shows_the_same_bytes_to_somebody_else(browser: Browse
         theirs = await elsewhere.new_page()
         await arrive(theirs, f"{site}{link}")
         assert await face_bytes(theirs) == mine
-        await theirs.reload()  # of a link, a refresh shows the same
+        await theirs.reload()  # refreshing a link shows the same face
         assert await face_bytes(theirs) == mine
 
 
-async def test_the_seed_box_shows_that_seed_and_refuses_what_is_none(page: Page, site: str) -> None:
+async def test_the_seed_box_shows_that_seed_and_refuses_invalid_ones(page: Page, site: str) -> None:
     await arrive(page, site)
     await open_more(page)
     await page.locator("#seed").fill("42")
@@ -91,7 +91,7 @@ async def test_the_slider_changes_the_picture_and_not_the_person(page: Page, sit
     assert "psi=0.65" in page.url  # and a refresh keeps it
 
 
-async def test_keys_alone_will_do(page: Page, site: str) -> None:
+async def test_the_keyboard_is_enough(page: Page, site: str) -> None:
     seed = await arrive(page, site)
     for key in ("Space", "ArrowRight"):
         await page.keyboard.press(key)
@@ -114,7 +114,7 @@ async def test_keys_alone_will_do(page: Page, site: str) -> None:
     assert await seed_of(page) == seed
 
 
-async def test_whoever_comes_again_has_nothing_ahead(page: Page, site: str) -> None:
+async def test_next_is_disabled_after_a_new_visit(page: Page, site: str) -> None:
     seed = await arrive(page, site)
     await page.locator("#new").click()
     seed = await new_face(page, seed)
@@ -126,7 +126,7 @@ async def test_whoever_comes_again_has_nothing_ahead(page: Page, site: str) -> N
     await expect(page.locator("#previous")).to_be_disabled()
 
 
-async def test_the_way_back_through_other_pages_knows_what_was_ahead(page: Page, site: str) -> None:
+async def test_next_works_after_going_back_through_other_pages(page: Page, site: str) -> None:
     seeds = [await arrive(page, site)]
     for _ in range(2):
         await page.locator("#new").click()
@@ -146,7 +146,7 @@ async def test_the_way_back_through_other_pages_knows_what_was_ahead(page: Page,
     assert await new_face(page, seeds[1]) == seeds[2]
 
 
-async def test_without_a_script_it_is_a_page_of_links_and_forms(browser: Browser, site: str) -> None:
+async def test_without_javascript_links_and_forms_work(browser: Browser, site: str) -> None:
     async with await browser.new_context(java_script_enabled=False) as context:
         page = await context.new_page()
         await page.goto(site)
@@ -168,5 +168,5 @@ async def test_without_a_script_it_is_a_page_of_links_and_forms(browser: Browser
         await expect(page.locator("#face")).to_have_attribute("src", address_of(42, "0.5"))
         assert len(await face_bytes(page)) > 500
         await page.goto(f"{site}/?seed=%3Cscript%3E")
-        await expect(page.locator("#trouble")).to_contain_text("is no whole number")
+        await expect(page.locator("#trouble")).to_contain_text("is not a whole number")
         await expect(page.locator("#new")).to_be_visible()

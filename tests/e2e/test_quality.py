@@ -1,4 +1,4 @@
-"""What nobody asks for and everybody notices: access, weight, stillness, caching, small windows, both schemes."""
+"""Page quality: accessibility, size, layout shifts, caching, small windows, colour schemes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .visits import arrive, new_face, open_more
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MOST_BYTES = 40_000
+MAX_BYTES = 40_000
 _SHIFTS = """
 window.shifts = [];
 new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map((entry) => entry.value)))
@@ -37,7 +37,7 @@ async def test_axe_finds_nothing(browser: Browser, site: str, scheme: Literal["l
         color_scheme=scheme,
         viewport=viewport,  # type: ignore[arg-type]
         reduced_motion="reduce",
-        bypass_csp=True,  # axe is put into the page
+        bypass_csp=True,  # axe is injected into the page
     ) as context:
         page = await context.new_page()
         await arrive(page, site)
@@ -55,7 +55,7 @@ async def test_axe_finds_nothing(browser: Browser, site: str, scheme: Literal["l
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-async def test_the_page_weighs_little_and_comes_compressed(site: str) -> None:
+async def test_the_page_is_small_and_compressed(site: str) -> None:
     async with httpx.AsyncClient(base_url=site) as web:
         weight = sent = 0
         for path in ("/", "/style.css", "/app.js", "/icon.svg"):
@@ -65,17 +65,17 @@ async def test_the_page_weighs_little_and_comes_compressed(site: str) -> None:
                 raw = b"".join([part async for part in answer.aiter_raw()])
             assert answer.headers["content-encoding"] == "gzip"
             assert answer.headers["vary"] == "Accept-Encoding"
-            if path != "/":  # which has another face each time
+            if path != "/":  # it has another face each time
                 assert gzip.decompress(raw) == plain.content
             weight += len(plain.content)
             sent += len(raw)
-        assert weight < MOST_BYTES
-        assert sent < MOST_BYTES / 3
+        assert weight < MAX_BYTES
+        assert sent < MAX_BYTES / 3
         refused = await web.get("/app.js", headers={"Accept-Encoding": "gzip;q=0"})
         assert "content-encoding" not in refused.headers
 
 
-async def test_caches_keep_what_lasts_and_nothing_else(page: Page, site: str) -> None:
+async def test_only_permanent_files_are_cached(page: Page, site: str) -> None:
     answers: dict[str, dict[str, str]] = {}
     page.on("response", lambda answer: answers.update({answer.url.removeprefix(site): answer.headers}))
     await arrive(page, site)
@@ -102,23 +102,23 @@ async def test_nothing_moves_while_faces_come_and_go(page: Page, site: str, widt
     for _ in range(3):
         await page.keyboard.press("ArrowRight")
         seed = await new_face(page, seed)
-    await page.wait_for_timeout(600)  # past the time in which a shift is put down to the key
+    await page.wait_for_timeout(600)  # shifts shortly after a key press do not count
     assert await page.evaluate("window.shifts") == []
 
 
 @pytest.mark.parametrize("width", [320, 375, 640, 1024])
-async def test_it_fits_and_can_be_touched(page: Page, site: str, width: int) -> None:
+async def test_the_page_fits_and_its_controls_are_large_enough(page: Page, site: str, width: int) -> None:
     await page.set_viewport_size({"width": width, "height": 700})
     await arrive(page, f"{site}/?seed=4294967295&psi=0.7")
     box = await page.locator("#stage").bounding_box()
     assert box is not None
-    assert box["width"] == pytest.approx(box["height"], abs=1)  # square, to a pixel's rounding
+    assert box["width"] == pytest.approx(box["height"], abs=1)  # square, up to rounding to pixels
     new = await page.locator("#new").bounding_box()
     assert new is not None
-    assert new["y"] + new["height"] <= 700  # on the first screen
+    assert new["y"] + new["height"] <= 700  # visible without scrolling
     await open_more(page)
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
-    # Links inside a sentence are as high as its lines (WCAG 2.2, 2.5.8, inline).
+    # Links in sentences are exempt (WCAG 2.2, 2.5.8, inline).
     small = await page.locator("button, a:not(p a), summary, select, input").evaluate_all(
         "(all) => all.filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 44)"
         ".map((one) => one.id)"
@@ -126,7 +126,7 @@ async def test_it_fits_and_can_be_touched(page: Page, site: str, width: int) -> 
     assert small == []
 
 
-async def test_the_foot_leads_to_how_a_picture_is_verified_and_back(page: Page, site: str) -> None:
+async def test_the_footer_links_to_the_docs_and_back(page: Page, site: str) -> None:
     await arrive(page, site)
     await page.get_by_role("link", name="How to verify a picture").click()
     await expect(page.get_by_role("heading", name="Is this picture from a machine?")).to_be_in_viewport()

@@ -1,4 +1,4 @@
-"""A server that is busy, gone, starting or asked for what cannot be: said in text, with a retry that works."""
+"""Errors on the page (busy, unreachable, starting, invalid request), and the retry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 class _WatchedGate(threading.Event):
-    """A closed gate that knows whether somebody stands before it."""
+    """A closed gate that records whether a thread waits at it."""
 
     reached = False
 
@@ -31,7 +31,7 @@ class _WatchedGate(threading.Event):
 
 
 async def _occupy(server: Server, session: PacedSession, page: Page, site: str) -> list[asyncio.Task[APIResponse]]:
-    """Two pictures that are not done until the gate opens: one is being made, and one waits for it."""
+    """Two requests that wait for the gate: one on the device, one in the queue."""
     session.gate = gate = _WatchedGate()
     first = asyncio.create_task(page.request.get(f"{site}/face/1.jpg"))
     await until(lambda: gate.reached)
@@ -42,7 +42,7 @@ async def _occupy(server: Server, session: PacedSession, page: Page, site: str) 
     return [first, second]
 
 
-async def test_a_busy_server_is_said_and_tried_again(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
+async def test_a_busy_server_is_reported_and_retried(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, sessions = open_paced()
     settings = {"queue_limit": 1, "max_batch_size": 1, "http_ready_faces": 0}
     async with run_server(open_model=open_model, http=WEB, **settings) as server:
@@ -62,7 +62,7 @@ async def test_a_busy_server_is_said_and_tried_again(page: Page, run_server: Run
         await expect(page.locator("#retry")).to_be_hidden()
 
 
-async def test_too_many_from_one_visitor_are_refused_grid_and_walk_too(page: Page, run_server: RunServer) -> None:
+async def test_the_rate_limit_applies_to_grid_and_walk(page: Page, run_server: RunServer) -> None:
     async with run_server(http=WEB, images_per_s=0.01, burst_images=2) as server:
         await arrive(page, f"http://{server.addresses['http']}")
         await open_more(page)
@@ -74,7 +74,7 @@ async def test_too_many_from_one_visitor_are_refused_grid_and_walk_too(page: Pag
         await expect(page.locator("#canvas")).to_be_hidden()
 
 
-async def test_a_server_that_is_gone_is_said_and_works_when_it_is_back(
+async def test_an_unreachable_server_is_reported_and_retried(
     page: Page, run_server: RunServer, stylegan2: Artifact
 ) -> None:
     async with run_server(model=stylegan2, http=WEB) as server:
@@ -94,7 +94,7 @@ async def test_a_server_that_is_gone_is_said_and_works_when_it_is_back(
         await page.context.set_offline(False)
 
 
-async def test_a_page_whose_first_picture_fails_says_so(page: Page, run_server: RunServer) -> None:
+async def test_a_failed_first_picture_is_reported(page: Page, run_server: RunServer) -> None:
     async with run_server(http=WEB, images_per_s=0.01, burst_images=1) as server:
         await arrive(page, f"http://{server.addresses['http']}")
         await page.reload()
@@ -102,9 +102,7 @@ async def test_a_page_whose_first_picture_fails_says_so(page: Page, run_server: 
         await expect(page.locator("#retry")).to_be_visible()
 
 
-async def test_a_server_that_takes_no_more_calls_is_a_page_with_a_retry(
-    page: Page, run_server: RunServer, open_paced: OpenPaced
-) -> None:
+async def test_at_the_call_limit_the_page_has_a_retry(page: Page, run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, sessions = open_paced()
     settings = {"max_calls": 2, "max_batch_size": 1, "http_ready_faces": 0}
     async with run_server(open_model=open_model, http=WEB, **settings) as server:
@@ -126,14 +124,14 @@ async def test_a_server_that_takes_no_more_calls_is_a_page_with_a_retry(
 @pytest.mark.parametrize(
     ("query", "status", "said"),
     [
-        ("seed=nobody", 400, "is no whole number"),
+        ("seed=nobody", 400, "is not a whole number"),
         ("psi=9", 400, "is not within"),
         ("model=nothing", 404, "nothing"),
         ("seed=4294967296", 400, "seed"),
-        ("seed=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", 400, "is no whole number"),
+        ("seed=%22%3E%3Cscript%3Ealert(1)%3C/script%3E", 400, "is not a whole number"),
     ],
 )
-async def test_what_cannot_be_is_said_on_the_page(page: Page, site: str, query: str, status: int, said: str) -> None:
+async def test_an_invalid_query_is_reported(page: Page, site: str, query: str, status: int, said: str) -> None:
     answer = await page.goto(f"{site}/?{query}")
     assert answer is not None
     assert answer.status == status
@@ -141,5 +139,5 @@ async def test_what_cannot_be_is_said_on_the_page(page: Page, site: str, query: 
     assert await page.locator("script").count() == 1
 
 
-async def test_what_somebody_else_has_put_into_the_link_does_no_harm(page: Page, site: str) -> None:
+async def test_unknown_query_parameters_are_ignored(page: Page, site: str) -> None:
     assert await arrive(page, f"{site}/?seed=42&psi=0.7&utm_source=somewhere") == 42

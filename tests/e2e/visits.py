@@ -1,4 +1,4 @@
-"""What visitors do and see, in a word each."""
+"""Actions and observations of visitors."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import re
 
 from playwright.async_api import Page, expect
 
-__all__ = ["address_of", "arrive", "face_bytes", "new_face", "open_more", "seed_of"]
-
 
 async def arrive(page: Page, address: str) -> int:
-    """Open the page and wait until its script has taken over; the seed that is shown."""
+    """Open the page, wait for its script, and return the seed shown."""
     await page.goto(address)
     await expect(page.locator("#line")).to_contain_text("Made in")
     return await seed_of(page)
@@ -21,7 +19,7 @@ async def seed_of(page: Page) -> int:
 
 
 async def new_face(page: Page, seed: int) -> int:
-    """Wait until it is another face than that of `seed`, shown in full; its seed."""
+    """Wait for a face other than that of `seed`, and return its seed."""
     await expect(page.locator("#number")).not_to_have_text(str(seed))
     shown = await seed_of(page)
     assert f"/{shown}.jpg" in str(await page.locator("#face").get_attribute("src"))
@@ -34,7 +32,7 @@ async def open_more(page: Page) -> None:
 
 
 async def face_bytes(page: Page) -> bytes:
-    """The file that the page shows."""
+    """The bytes of the picture shown."""
     address = await page.locator("#face").evaluate("(face) => face.src")
     answer = await page.request.get(address)
     assert answer.ok
@@ -42,5 +40,5 @@ async def face_bytes(page: Page) -> bytes:
 
 
 def address_of(seed: int, psi: str = "0.7") -> re.Pattern[str]:
-    """Matches the lasting address of a face."""
+    """A pattern of the permanent address of a face."""
     return re.compile(rf"/{seed}\.jpg\?psi={re.escape(psi)}$")

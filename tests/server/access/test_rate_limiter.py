@@ -47,7 +47,7 @@ def test_more_than_the_burst_waits_for_a_full_bucket_and_leaves_a_debt() -> None
     assert caught.value.retry_after_ms == 3500
 
 
-def test_a_caller_may_have_limits_of_its_own_or_none() -> None:
+def test_a_caller_may_have_its_own_limit_or_none() -> None:
     clock = Clock()
     unlimited = RateLimiter(None, 4, clock=clock)
     for _ in range(1000):
@@ -58,7 +58,7 @@ def test_a_caller_may_have_limits_of_its_own_or_none() -> None:
         unlimited.charge(own, 1)
 
 
-def test_clients_that_were_silent_longest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_active_clients_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nonesuch.server.access.rate_limiter._MAX_CLIENTS", 2)
     limiter = RateLimiter(1.0, 1, clock=Clock())
     for name in ("a", "b", "c"):

@@ -22,8 +22,8 @@ MADE = MadeImage(
 )  # fmt: skip
 
 
-def test_the_least_recently_used_leave_first_and_the_bytes_are_bounded() -> None:
-    cache = ImageCache(16_000)  # three of 4000 and what keeps them
+def test_the_least_recently_used_is_evicted_at_the_limit() -> None:
+    cache = ImageCache(16_000)  # three of 4000 bytes, with overhead
     for name in (b"a", b"b", b"c"):
         cache.put(name, MADE)
     found = cache.get(b"a")
@@ -41,7 +41,7 @@ def test_the_least_recently_used_leave_first_and_the_bytes_are_bounded() -> None
     assert (cache.hits, cache.misses) == (2, 2)
 
 
-def test_without_bytes_nothing_is_kept() -> None:
+def test_a_limit_of_0_bytes_turns_it_off() -> None:
     cache = ImageCache(0)
     assert not cache.enabled
     cache.put(b"a", MADE)
@@ -67,20 +67,20 @@ OTHERS = [
 ]  # fmt: skip
 
 
-def test_whatever_changes_an_image_changes_its_fingerprint() -> None:
+def test_everything_that_changes_an_image_changes_the_fingerprint() -> None:
     prints = [request.fingerprint("build") for request in (BASE, *OTHERS)]
     assert len(set(prints)) == len(prints)
     assert BASE.fingerprint("another build") != prints[0]
 
 
-def test_what_changes_nothing_does_not() -> None:
+def test_equivalent_requests_have_equal_fingerprints() -> None:
     assert replace(BASE, picture=PictureOptions(psi=0.7)).fingerprint("b") == BASE.fingerprint("b")  # the default
-    assert replace(BASE, model="tiny").fingerprint("b") == BASE.fingerprint("b")  # the build says which model
+    assert replace(BASE, model="tiny").fingerprint("b") == BASE.fingerprint("b")  # the build includes the model
     w = np.array([1.0, 2.0], np.float32)
     assert ImageRequest(W(w[None])).fingerprint("b") == ImageRequest(W([[1.0, 2.0]])).fingerprint("b")
 
 
-async def test_an_equal_request_is_answered_with_the_same_bytes_from_the_cache(run_server: RunServer) -> None:
+async def test_an_equal_request_gets_the_same_bytes_from_the_cache(run_server: RunServer) -> None:
     async with run_server(cache_mib=4) as server, AsyncClient(server.address) as client:
         first = await client.generate(seed=1)
         again = await client.generate(seed=1, psi=0.7)
@@ -100,14 +100,14 @@ async def test_an_equal_request_is_answered_with_the_same_bytes_from_the_cache(r
         assert ImageFormat.PNG.value == png.format
 
 
-async def test_it_is_off_unless_asked_for(run_server: RunServer) -> None:
+async def test_it_is_off_by_default(run_server: RunServer) -> None:
     async with run_server() as server, AsyncClient(server.address) as client:
         assert not (await client.generate(seed=1)).cached
         assert not (await client.generate(seed=1)).cached
 
 
 @pytest.mark.parametrize("psi", [None, 0.3])
-async def test_the_styles_of_hot_seeds_are_kept_and_change_nothing(run_server: RunServer, psi: float | None) -> None:
+async def test_cached_styles_of_recent_seeds_change_nothing(run_server: RunServer, psi: float | None) -> None:
     async with run_server() as server, AsyncClient(server.address) as client:
         mixing = [Mixing(w=[0.5] * 12, layers=[1])]
         first = [await client.generate(seed=1, psi=psi, format="raw"), await client.generate(seed=1, mixing=mixing)]

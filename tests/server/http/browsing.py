@@ -1,4 +1,4 @@
-"""A server with an HTTP address, and a browser that follows no redirect by itself."""
+"""Servers with an HTTP address and a client for them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ WEB = "127.0.0.1:0"
 
 @asynccontextmanager
 async def browsing(run_server: RunServer, **settings: object) -> AsyncIterator[tuple[Server, httpx.AsyncClient]]:
-    """A server, and a client that follows no redirects by itself."""
+    """A server, and a client that does not follow redirects by default."""
     async with run_server(**{"http": WEB, **settings}) as server:
         async with httpx.AsyncClient(base_url=f"http://{server.addresses['http']}", timeout=30) as web:
             yield server, web
 
 
 def gateway_of(server: Server) -> HttpGateway:
-    """Its listener for HTTP."""
+    """The server's HTTP listener."""
     return next(listener for listener in server.listeners if isinstance(listener, HttpGateway))

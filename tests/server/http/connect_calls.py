@@ -1,4 +1,4 @@
-"""Calls over Connect, written by hand with httpx and the five bytes before each message of a stream."""
+"""Connect calls with httpx, with a five-byte prefix before each message of a stream."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def call(web: httpx.AsyncClient, path: str, message: dict[str, Any], **hea
 async def stream(
     web: httpx.AsyncClient, path: str, message: dict[str, Any], **headers: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any], httpx.Response]:
-    """A server stream with JSON: its messages, what stands at its end, and the answer around them."""
+    """A server stream with JSON: its messages, its end-of-stream message, and the HTTP response."""
     answer = await web.post(
         path,
         content=envelope(json.dumps(message).encode()),

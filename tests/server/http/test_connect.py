@@ -1,4 +1,4 @@
-"""Connect over HTTP/1.1 as its specification has it, with httpx: answers, errors, garbage, limits, deadlines."""
+"""The Connect protocol over HTTP/1.1, with httpx: answers, errors, garbage, limits, deadlines."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[CallRecord]:
     records: list[CallRecord] = []
     end = CallRecord._end
 
-    def noted(self: CallRecord, code: str, error: Exception | None = None) -> None:
+    def recording(self: CallRecord, code: str, error: Exception | None = None) -> None:
         end(self, code, error)
         records.append(self)
 
-    monkeypatch.setattr(CallRecord, "_end", noted)
+    monkeypatch.setattr(CallRecord, "_end", recording)
     return records
 
 
@@ -45,7 +45,7 @@ def _is_longer(records: list[CallRecord], count: int) -> bool:
     return len(records) > count
 
 
-async def test_json_and_binary_have_the_picture_that_grpc_has(
+async def test_json_and_binary_return_the_same_picture_as_grpc(
     run_server: RunServer, generator: Generator, ended: list[CallRecord]
 ) -> None:
     async with browsing(run_server) as (server, web), AsyncClient(server.address) as grpc_client:
@@ -83,7 +83,7 @@ async def test_the_models_are_those_of_grpc(run_server: RunServer) -> None:
         assert lost.json()["message"] == "no model 'cats' on this server; it has 'tiny'"
 
 
-async def test_a_stream_is_messages_in_envelopes_and_an_end(
+async def test_a_stream_has_enveloped_messages_and_an_end(
     run_server: RunServer, generator: Generator, ended: list[CallRecord]
 ) -> None:
     async with browsing(run_server) as (_, web):
@@ -103,11 +103,11 @@ async def test_a_stream_is_messages_in_envelopes_and_an_end(
         assert [frame.get("index", 0) for frame in frames] == list(range(5))
         for index, seed in ((0, 1), (4, 2)):
             shown = np.frombuffer(base64.b64decode(frames[index]["image"]["data"]), np.uint8).reshape(32, 32, 3)
-            # A key frame goes through w and its truncation once more, which may turn the last bit.
+            # A key frame is truncated from w once more, which may change the last bit.
             assert np.abs(shown.astype(int) - generator.generate([seed])[0].astype(int)).max() <= 1
 
 
-async def test_an_error_has_grpcs_line_and_its_details(run_server: RunServer, ended: list[CallRecord]) -> None:
+async def test_an_error_has_the_message_and_details_of_grpc(run_server: RunServer, ended: list[CallRecord]) -> None:
     async with browsing(run_server) as (_, web):
         bad = await call(web, f"{GENERATION}/Generate", {"synthesis": {"psi": -2.5}, "source": {"seed": 1}})
         assert (bad.status_code, bad.json()["code"]) == (400, "invalid_argument")
@@ -131,7 +131,7 @@ async def test_an_error_has_grpcs_line_and_its_details(run_server: RunServer, en
         assert "a walk goes through at least 2" in status.message
 
 
-async def test_what_is_no_call_is_told_how_to_be_one(run_server: RunServer) -> None:
+async def test_an_invalid_call_is_refused_with_advice(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         got = await web.get(f"{GENERATION}/Generate")
         assert (got.status_code, got.headers["allow"]) == (405, "POST")
@@ -144,7 +144,7 @@ async def test_what_is_no_call_is_told_how_to_be_one(run_server: RunServer) -> N
         ):
             answer = await web.post(f"{GENERATION}/{path}", content=b"{}", headers={"content-type": kind})
             assert answer.status_code == 415, kind
-            assert answer.json()["detail"].startswith(f"this method is called with a content-type of {wanted}")
+            assert answer.json()["detail"].startswith(f"use one of these content types: {wanted}")
         assert (await web.post(f"{GENERATION}/Paint", json={})).status_code == 404
         plain = await web.post(
             f"{GENERATION}/Generate", content=b"{}", headers={"content-type": "Application/JSON; charset=utf-8"}
@@ -182,12 +182,12 @@ async def test_garbage_is_refused_and_reaches_no_graph(run_server: RunServer, en
         session._run = lambda batch: runs.append(1) or run(batch)  # type: ignore[method-assign,func-returns-value]
         for path, kind, body in GARBAGE:
             answer = await web.post(f"{GENERATION}/{path}", content=body, headers={"content-type": kind})
-            # No message at all, or two where one is due, is UNIMPLEMENTED by Connect's specification.
+            # No message, or two instead of one, is UNIMPLEMENTED by Connect's specification.
             counts = kind.startswith("application/connect") and (not body or body.count(b"{}") == 2)
             code = "UNIMPLEMENTED" if counts else "INVALID_ARGUMENT"
             assert ended[-1].code == code, (path, kind, body[:40])
             assert answer.status_code == (400 if kind in {"application/json", "application/proto"} else 200)
-            assert len(answer.content) < 2500  # a caller's own garbage is not sent back to it at length
+            assert len(answer.content) < 2500  # long garbage is not echoed
         unknown = await web.post(f"{GENERATION}/Generate", json={"sauce": 1})
         assert 'has no field named "sauce"' in unknown.json()["message"]
         assert "\n" not in unknown.json()["message"]
@@ -197,7 +197,7 @@ async def test_garbage_is_refused_and_reaches_no_graph(run_server: RunServer, en
         assert (latin.status_code, runs) == (200, [1])
 
 
-async def test_requests_are_bounded_and_the_server_lives_on(run_server: RunServer, ended: list[CallRecord]) -> None:
+async def test_large_requests_are_refused(run_server: RunServer, ended: list[CallRecord]) -> None:
     async with browsing(run_server) as (_, web):
         path = f"{GENERATION}/Generate"
         for kind, body in (
@@ -207,7 +207,7 @@ async def test_requests_are_bounded_and_the_server_lives_on(run_server: RunServe
         ):
             answer = await web.post(path, content=body, headers={"content-type": kind})
             assert ended[-1].code == "RESOURCE_EXHAUSTED"
-            assert "retry-after" not in answer.headers  # it would not help
+            assert "retry-after" not in answer.headers  # a retry would not help
         long = json.dumps({"model": "x" * MAX_JSON_BYTES}).encode()
         answer = await web.post(path, content=long, headers={"content-type": "application/json"})
         assert answer.status_code == 400
@@ -240,7 +240,7 @@ async def test_the_deadline_of_either_protocol_ends_the_work(
         assert (await call(web, f"{GENERATION}/Generate", {}, connect_timeout_ms="60000")).status_code == 200
 
 
-async def test_a_client_that_goes_away_cancels_its_work(
+async def test_a_disconnect_cancels_the_work(
     run_server: RunServer, open_paced: OpenPaced, ended: list[CallRecord]
 ) -> None:
     open_model, sessions = open_paced()
@@ -261,11 +261,11 @@ async def test_a_client_that_goes_away_cancels_its_work(
             await until(lambda: server.gate._active == 0)
         sessions[0].gate.set()
         assert (await call(web, f"{GENERATION}/Generate", {})).status_code == 200
-        # Of 202; what was in a run when its reader went is rendered, and the last call's is one.
+        # Of 202; runs in progress at the disconnects are completed, and the last call has one image.
         assert sum(sessions[0].sizes) - warm <= 1 + 8 + 1
 
 
-async def test_who_sends_or_reads_too_slowly_loses_the_call(
+async def test_slow_senders_and_readers_time_out(
     run_server: RunServer, open_paced: OpenPaced, ended: list[CallRecord]
 ) -> None:
     open_model, _ = open_paced(resolution=512)
@@ -274,7 +274,7 @@ async def test_who_sends_or_reads_too_slowly_loses_the_call(
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"POST /nonesuch.v1.GenerationService/Generate HTTP/1.1\r\nHost: x\r\n")
         writer.write(b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
-        async with asyncio.timeout(30):  # without the bound under test it would be for ever
+        async with asyncio.timeout(30):  # without the limit under test it would wait for ever
             assert (await reader.readline()).startswith(b"HTTP/1.1 504")
         writer.close()
         assert ended[-1].code == "DEADLINE_EXCEEDED"

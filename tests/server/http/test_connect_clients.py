@@ -1,4 +1,4 @@
-"""Connect and gRPC-Web with a client that is not ours (buf), and what surrounds a call: keys, limits, drain, CORS."""
+"""Connect and gRPC-Web with a foreign client (buf), and keys, limits, drain and CORS."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ async def test_buf_reads_our_errors(run_server: RunServer, protocol: str) -> Non
         ):
             found, error = await buf(protocol, f"{url}/{path}", message)
             assert found == []
-            told = json.loads(error)
-            assert told["code"] == code
-            assert text in told["message"]
-            assert "google.rpc.ErrorInfo" in {detail["type"] for detail in told["details"]}
+            problem = json.loads(error)
+            assert problem["code"] == code
+            assert text in problem["message"]
+            assert "google.rpc.ErrorInfo" in {detail["type"] for detail in problem["details"]}
 
 
 async def test_keys_and_scopes_are_those_of_grpc(run_server: RunServer) -> None:
@@ -119,7 +119,7 @@ async def test_keys_and_scopes_are_those_of_grpc(run_server: RunServer) -> None:
         assert (await call(web, f"{GENERATION}/Generate", {}, **bearer("operator"))).status_code == 403
         assert (await call(web, f"{MODELS}/GetModel", {}, **bearer("operator"))).status_code == 403
         assert (await call(web, f"{MODELS}/ListModels", {}, **bearer("operator"))).status_code == 200
-        # The key is asked for before anything is read, so a stranger's garbage is not even parsed.
+        # The key is checked before the body is read, so a stranger's garbage is not parsed.
         garbage = await web.post(f"{GENERATION}/Generate", content=b"{", headers={"content-type": "application/json"})
         assert garbage.status_code == 401
         server.replace_keys((WORKER,))
@@ -129,24 +129,24 @@ async def test_keys_and_scopes_are_those_of_grpc(run_server: RunServer) -> None:
         assert json.loads(error)["code"] == "unauthenticated"
 
 
-async def test_a_callers_limit_says_when_to_try_again(run_server: RunServer) -> None:
+async def test_a_rate_limit_error_says_when_to_try_again(run_server: RunServer) -> None:
     async with browsing(run_server, images_per_s=0.01, burst_images=1) as (server, web):
         assert (await call(web, f"{GENERATION}/Generate", {})).status_code == 200
         refused = await call(web, f"{GENERATION}/Generate", {})
         assert (refused.status_code, refused.json()["code"]) == (429, "resource_exhausted")
-        # One image in 100 s, of which not half have passed since the first call.
+        # One image in 100 s; less than half of that has passed since the first call.
         assert 50 < int(refused.headers["retry-after"]) <= 100
         assert 50_000 < int(refused.headers["trailer-grpc-retry-pushback-ms"]) <= 100_000
         assert "google.rpc.RetryInfo" in {detail["type"] for detail in refused.json()["details"]}
         _, end, answer = await stream(web, f"{GENERATION}/GenerateStream", {"sources": [{}, {}]})
         assert end["error"]["code"] == "resource_exhausted"
         assert answer.headers["retry-after"]
-        async with AsyncClient(server.address, retries=False) as grpc_client:  # the bucket is one for both wires
+        async with AsyncClient(server.address, retries=False) as grpc_client:  # both wires share the bucket
             with pytest.raises(Exception, match=r"may ask for 0\.01 images a second"):
                 await grpc_client.generate()
 
 
-async def test_calls_of_both_wires_are_counted_together_and_the_drain_lets_them_end(
+async def test_both_wires_share_the_call_limit_and_drain_lets_calls_end(
     run_server: RunServer, open_paced: OpenPaced
 ) -> None:
     open_model, sessions = open_paced()
@@ -168,20 +168,20 @@ async def test_calls_of_both_wires_are_counted_together_and_the_drain_lets_them_
         await stopping
 
 
-async def test_a_deadline_that_cannot_be_met_is_refused_before_it_costs_a_run(
+async def test_a_deadline_that_cannot_be_met_is_refused_before_a_run(
     run_server: RunServer, open_paced: OpenPaced
 ) -> None:
     open_model, sessions = open_paced(run_ms=3000)
     async with browsing(run_server, open_model=open_model, max_batch_size=1, http_ready_faces=0) as (_, web):
         runs = len(sessions[0].sizes)
-        # Longer than a request takes to be read, even here, and shorter than a run.
+        # Longer than reading a request takes, even here, and shorter than a run.
         late = await call(web, f"{GENERATION}/Generate", {}, connect_timeout_ms="2000")
         assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
-        assert "the deadline passed before the answer was made" not in late.json()["message"]
+        assert "the deadline passed before the response was ready" not in late.json()["message"]
         assert len(sessions[0].sizes) == runs
 
 
-async def test_a_call_is_in_the_log_and_the_metrics_as_grpcs_are_and_an_inner_failure_shows_an_id_alone(
+async def test_calls_are_logged_and_counted_and_an_internal_error_shows_only_an_id(
     run_server: RunServer,
 ) -> None:
     async with browsing(run_server) as (server, web):
@@ -204,7 +204,7 @@ async def test_a_call_is_in_the_log_and_the_metrics_as_grpcs_are_and_an_inner_fa
         assert f'code="OK",method="{GENERATION}/Generate"' in metrics
 
 
-async def test_pages_of_other_origins_may_call_only_where_that_is_wanted(run_server: RunServer) -> None:
+async def test_pages_of_other_origins_may_call_only_with_cors_on(run_server: RunServer) -> None:
     asking = {
         "origin": "http://elsewhere.example",
         "access-control-request-method": "POST",

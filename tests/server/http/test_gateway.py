@@ -1,4 +1,4 @@
-"""The gateway around its pages: health, headers, keys, limits, drain, visitors by the hundred."""
+"""The gateway: health, headers, keys, limits, drain, hundreds of visitors."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ async def test_health_models_and_metrics(run_server: RunServer) -> None:
         assert (model["name"], model["resolution"], model["num_ws"]) == ("tiny", 32, 8)
         await web.get("/face/1.jpg", follow_redirects=True)
         metrics = (await web.get("/metrics")).text
-        assert 'method="GET /face/{seed}.{extension}"' in metrics  # the route, and nothing that a caller wrote
+        assert 'method="GET /face/{seed}.{extension}"' in metrics  # the route, not the caller's path
         server.registry.draining = True
         answer = await web.get("/readyz")
         assert (answer.status_code, answer.text) == (503, "draining\n")
         server.registry.draining = False
 
 
-async def test_every_answer_says_that_nothing_of_it_is_to_be_run_framed_or_indexed(run_server: RunServer) -> None:
+async def test_every_answer_has_the_security_headers(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         for path in ("/face", "/face/1.jpg", "/models", "/healthz", "/nothing", "/face/1.gif"):
             headers = (await web.get(path)).headers
@@ -58,7 +58,7 @@ async def test_other_pages_and_methods_are_problems(run_server: RunServer) -> No
         assert posted.headers["content-type"] == "application/problem+json"
 
 
-async def test_pages_of_other_origins_may_read_only_where_that_is_wanted(run_server: RunServer) -> None:
+async def test_pages_of_other_origins_may_read_only_with_cors_on(run_server: RunServer) -> None:
     origin = {"Origin": "http://elsewhere.example"}
     async with browsing(run_server) as (_, web):
         assert "access-control-allow-origin" not in (await web.get("/models", headers=origin)).headers
@@ -68,7 +68,7 @@ async def test_pages_of_other_origins_may_read_only_where_that_is_wanted(run_ser
         assert "Server-Timing" in answer.headers["access-control-expose-headers"]
 
 
-async def test_keys_are_wanted_here_as_they_are_over_grpc(run_server: RunServer) -> None:
+async def test_keys_are_required_as_over_grpc(run_server: RunServer) -> None:
     key = new_key()
     keys = ({"name": "alice", "sha256": hash_of_key(key)},)
     async with browsing(run_server, keys=keys) as (_, web):
@@ -83,7 +83,7 @@ async def test_keys_are_wanted_here_as_they_are_over_grpc(run_server: RunServer)
         assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_a_limit_of_rate_is_429_with_the_time_to_come_back(run_server: RunServer) -> None:
+async def test_the_rate_limit_is_429_with_retry_after(run_server: RunServer) -> None:
     async with browsing(run_server, images_per_s=0.01, burst_images=1) as (_, web):
         assert (await web.get("/face/1.jpg", follow_redirects=True)).status_code == 200
         refused = await web.get("/face/2.jpg", follow_redirects=True)
@@ -92,7 +92,7 @@ async def test_a_limit_of_rate_is_429_with_the_time_to_come_back(run_server: Run
         assert refused.headers["cache-control"] == "no-store"
 
 
-async def test_a_draining_server_answers_what_it_took_and_refuses_the_rest(
+async def test_a_draining_server_finishes_accepted_requests_and_refuses_new_ones(
     run_server: RunServer, open_paced: OpenPaced
 ) -> None:
     open_model, sessions = open_paced()
@@ -112,7 +112,7 @@ async def test_a_draining_server_answers_what_it_took_and_refuses_the_rest(
         await stopping
 
 
-async def test_an_address_that_is_taken_is_one_line(run_server: RunServer) -> None:
+async def test_an_address_in_use_is_a_one_line_error(run_server: RunServer) -> None:
     async with browsing(run_server) as (server, _):
         models = server.settings.models
         other = Server(ServerSettings(grpc="127.0.0.1:0", http=server.addresses["http"], models=models))
@@ -121,7 +121,7 @@ async def test_an_address_that_is_taken_is_one_line(run_server: RunServer) -> No
         await other.stop()
 
 
-async def test_faces_that_are_made_ahead_are_each_given_to_one_visitor(run_server: RunServer) -> None:
+async def test_each_face_rendered_ahead_goes_to_one_visitor(run_server: RunServer) -> None:
     async with browsing(run_server, http_ready_faces=3) as (server, web):
         faces = gateway_of(server)._faces
         await until(lambda: faces.ready >= 3)
@@ -130,15 +130,15 @@ async def test_faces_that_are_made_ahead_are_each_given_to_one_visitor(run_serve
         assert len({one["seed"] for one in given}) == 3
         for one in given:
             first, again = await web.get(one["image"]), await web.get(one["image"])
-            assert first.content == again.content  # made ahead, and made for this request
+            assert first.content == again.content  # rendered ahead, and rendered for this request
         await until(lambda: faces.ready >= 3)
-        for query in ("psi=0.7", "model=tiny", "psi=0.70&model=tiny"):  # what is meant without it, too
+        for query in ("psi=0.7", "model=tiny", "psi=0.70&model=tiny"):  # the defaults, spelled out
             assert (await web.get(f"/next?{query}")).json()["ready"], query
         other = (await web.get("/next?psi=0.5")).json()
         assert (other["ready"], other["psi"]) == (False, 0.5)
 
 
-async def test_a_model_that_was_replaced_leaves_no_faces_of_its_own(run_server: RunServer) -> None:
+async def test_faces_of_a_replaced_model_are_dropped(run_server: RunServer) -> None:
     async with run_server() as server:
         faces = FreshFaces(server.service, 2)
         faces.refill()
@@ -152,7 +152,7 @@ async def test_a_model_that_was_replaced_leaves_no_faces_of_its_own(run_server: 
         await faces.stop()
 
 
-async def test_a_caller_over_grpc_goes_before_a_crowd_of_visitors(run_server: RunServer, open_paced: OpenPaced) -> None:
+async def test_a_grpc_caller_has_priority_over_visitors(run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, sessions = open_paced()
     settings = {"http_ready_faces": 0, "max_batch_size": 1, "queue_limit": 16}
     async with (
@@ -169,7 +169,7 @@ async def test_a_caller_over_grpc_goes_before_a_crowd_of_visitors(run_server: Ru
         await until(lambda: batcher.in_flight == 1)
         crowd += [asyncio.create_task(web.get(location.replace("1.png", f"{seed}.png"))) for seed in range(15)]
         crowd += [asyncio.create_task(web.post(f"/{_GENERATE}", json={"source": {"seed": seed}})) for seed in range(15)]
-        # Visitors may have three quarters of the queue; the rest of them is refused at once.
+        # Visitors may use three quarters of the queue; more are refused at once.
         refused = [await _first(crowd) for _ in range(30 - 12)]
         assert {answer.status_code for answer in refused} == {429}
         caller = asyncio.create_task(client.generate(w=[77.0] * 12, psi=1, format="png"))
@@ -178,12 +178,12 @@ async def test_a_caller_over_grpc_goes_before_a_crowd_of_visitors(run_server: Ru
         await caller
         answers = await asyncio.gather(*crowd)
         assert [answer.status_code for answer in answers] == [200] * 13
-        assert order.index(77.0) == 1  # next behind what ran when it came
+        assert order.index(77.0) == 1  # right after the run in progress
         assert len(order) == 14
 
 
 async def _first(tasks: list[asyncio.Task[httpx.Response]]) -> httpx.Response:
-    """Take the first that is answered out of them."""
+    """Remove the first finished task and return its response."""
     async with asyncio.timeout(LONG_S):
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     first = done.pop()
@@ -191,7 +191,7 @@ async def _first(tasks: list[asyncio.Task[httpx.Response]]) -> httpx.Response:
     return first.result()
 
 
-async def test_two_hundred_visitors_at_once_are_served_or_told_when_to_come_back(
+async def test_two_hundred_visitors_at_once_are_served_or_told_to_retry(
     run_server: RunServer, open_paced: OpenPaced
 ) -> None:
     open_model, _ = open_paced(image_ms=5)

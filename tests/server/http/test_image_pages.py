@@ -1,4 +1,4 @@
-"""Pictures over HTTP: addresses, redirects, bytes that stay, conditional requests, refusals."""
+"""Pictures over HTTP: addresses, redirects, permanent bytes, conditional requests, errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..conftest import OpenPaced
 from .browsing import browsing
 
 
-async def test_a_fresh_face_is_another_each_time_and_its_address_stays(run_server: RunServer) -> None:
+async def test_each_fresh_face_differs_and_its_address_is_permanent(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         first, second = await web.get("/face"), await web.get("/face")
         assert (first.status_code, first.headers["cache-control"]) == (303, "no-store")
@@ -30,7 +30,7 @@ async def test_a_fresh_face_is_another_each_time_and_its_address_stays(run_serve
         assert (await web.get(second.headers["location"])).content != shown.content
 
 
-async def test_a_seed_leads_to_the_address_of_todays_build(run_server: RunServer) -> None:
+async def test_a_seed_redirects_to_the_current_build(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         for extension, kind in (("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP"), ("jpeg", "JPEG")):
             await check_seed(web, extension, kind)
@@ -48,14 +48,14 @@ async def check_seed(web: httpx.AsyncClient, extension: str, kind: str) -> None:
     assert shown.headers["server-timing"].startswith("queue;dur=")
 
 
-async def test_the_bytes_are_those_that_grpc_gives(run_server: RunServer) -> None:
+async def test_the_bytes_are_those_of_grpc(run_server: RunServer) -> None:
     async with browsing(run_server) as (server, web), AsyncClient(server.address) as client:
         shown = await web.get("/face/7.png?psi=0.6&size=16", follow_redirects=True)
         made = await client.generate(seed=7, psi=0.6, format="png", size=16)
         assert shown.content == made.data
 
 
-async def test_what_is_known_is_not_made_again(run_server: RunServer) -> None:
+async def test_a_known_etag_is_304_without_rendering(run_server: RunServer) -> None:
     async with browsing(run_server, http_ready_faces=0) as (server, web):
         location = (await web.get("/face/1.jpg")).headers["location"]
         head = await web.head(location)
@@ -72,16 +72,16 @@ async def test_what_is_known_is_not_made_again(run_server: RunServer) -> None:
         assert other.headers["etag"] != head.headers["etag"]
 
 
-async def test_a_build_that_is_gone_says_where_the_seed_is_today(run_server: RunServer) -> None:
+async def test_the_error_for_a_gone_build_names_the_current_address(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         answer = await web.get("/face/tiny@00000000/42.jpg?psi=0.5")
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
-        assert "'00000000' of model 'tiny' is not here any more" in answer.json()["detail"]
+        assert "'00000000' of model 'tiny' is gone" in answer.json()["detail"]
         assert answer.json()["detail"].endswith("/face/42.jpg?model=tiny&psi=0.5")
 
 
-async def test_what_a_picture_is_can_be_asked_without_making_it(run_server: RunServer) -> None:
+async def test_json_describes_a_picture_without_rendering_it(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         said = (await web.get("/face/42.json?psi=0.5&size=16")).json()
         assert (said["seed"], said["psi"], said["model"], said["width"]) == (42, 0.5, "tiny", 16)
@@ -112,7 +112,7 @@ REFUSED = [
 ]
 
 
-async def test_what_cannot_be_is_a_problem_that_names_the_field(run_server: RunServer) -> None:
+async def test_an_invalid_value_is_a_problem_that_names_the_field(run_server: RunServer) -> None:
     async with browsing(run_server) as (_, web):
         for address, field in REFUSED:
             answer = await web.get(address, follow_redirects=True)
@@ -138,7 +138,7 @@ async def test_mixing_and_an_unknown_model(run_server: RunServer) -> None:
         assert (lost.status_code, lost.json()["title"]) == (404, "NOT_FOUND")
 
 
-async def test_a_reader_who_goes_takes_the_work_along(run_server: RunServer, open_paced: OpenPaced) -> None:
+async def test_a_disconnect_cancels_the_work(run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, sessions = open_paced()
     async with browsing(run_server, open_model=open_model, http_ready_faces=0, max_batch_size=1) as (server, web):
         location = (await web.get("/face/1.png")).headers["location"]
@@ -152,12 +152,10 @@ async def test_a_reader_who_goes_takes_the_work_along(run_server: RunServer, ope
         await until(lambda: not batcher.waiting)
         sessions[0].gate.set()
         assert (await web.get(location)).status_code == 200
-        assert len(sessions[0].sizes) - before <= 2  # the one that ran, and the last
+        assert len(sessions[0].sizes) - before <= 2  # the one in progress, and the last
 
 
-async def test_nine_small_faces_are_nine_runs_that_let_others_go_first(
-    run_server: RunServer, open_paced: OpenPaced
-) -> None:
+async def test_nine_small_faces_run_at_bulk_priority(run_server: RunServer, open_paced: OpenPaced) -> None:
     open_model, sessions = open_paced()
     async with browsing(run_server, open_model=open_model, http_ready_faces=0, max_batch_size=1) as (server, web):
         batcher = server.registry.loaded[0].batcher

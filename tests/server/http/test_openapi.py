@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the routes are and what an address may hold."""
+"""The OpenAPI document matches the routes and the query parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .browsing import browsing, gateway_of
 POSTED = "/nonesuch.v1."  # described by the protos
 
 
-async def test_the_document_has_every_page_and_no_other(run_server: RunServer) -> None:
+async def test_the_document_has_exactly_the_pages(run_server: RunServer) -> None:
     async with browsing(run_server) as (server, web):
         assert (await web.get("/openapi.json")).json() == openapi_document()
         routes = {route.path for route in gateway_of(server)._app.routes if isinstance(route, Route)}
@@ -36,5 +36,5 @@ async def test_pages_answer_as_described(run_server: RunServer) -> None:
             assert str(answer.status_code) in item["get"]["responses"], path
 
 
-def test_what_an_address_may_hold_is_described() -> None:
+def test_every_query_parameter_is_described() -> None:
     assert {one["name"] for one in PICTURE_PARAMETERS} == set(image_address._READERS)

@@ -1,4 +1,4 @@
-"""The curl recipes of docs/web.md, run as they stand there against a real server."""
+"""Runs the curl recipes of docs/web.md against a real server."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How many images a client may ask for: a bucket of tokens for each, an image a token.
+"""A rate limit on images: a token bucket for each client, one token per image.
 
-A request for more than is in the bucket is refused with the time after which it would be taken. One that is larger than
-the bucket can ever hold is taken when the bucket is full, and leaves a debt.
+A request for more tokens than the bucket has is refused, with the time to wait. A request larger than a full bucket is
+accepted when the bucket is full, and leaves a debt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nonesuch.engine.errors import OverloadedError
 
 from .caller import Caller
 
-_MAX_CLIENTS = 10_000  # the one that was silent for longest is forgotten; its bucket is full or close to it
+_MAX_CLIENTS = 10_000  # the least recently active is dropped; its bucket is nearly full
 
 
 @dataclass
@@ -26,22 +26,22 @@ class _Bucket:
 
 
 class RateLimiter:
-    """Buckets of all clients; used on the event loop alone."""
+    """The buckets of all clients; for the event loop only."""
 
     def __init__(
         self, images_per_s: float | None, burst_images: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`images_per_s` None: only callers with a limit of their own are limited."""
+        """With `images_per_s` None, only callers with their own limit are limited."""
         self._rate = images_per_s
         self._burst = burst_images
         self._clock = clock
         self._buckets: LRUCache[str, _Bucket] = LRUCache(_MAX_CLIENTS)
 
     def charge(self, caller: Caller, images: int) -> None:
-        """Take so many tokens out of the caller's bucket.
+        """Take one token per image from the caller's bucket.
 
         Raises:
-            OverloadedError: there are not enough; `retry_after_ms` says when there will be.
+            OverloadedError: there are too few tokens; `retry_after_ms` is the time to wait.
         """
         rate = caller.images_per_s or self._rate
         if rate is None:
@@ -62,7 +62,7 @@ class RateLimiter:
         bucket.tokens -= images
 
     def refund(self, caller: Caller, images: int) -> None:
-        """Put tokens back that were taken for images that were not made."""
+        """Return the tokens of images that were not made."""
         bucket = self._buckets.get(caller.name)
         if bucket is not None:
-            bucket.tokens += images  # the next charge bounds them by the burst
+            bucket.tokens += images  # the next charge limits them to the burst

@@ -1,6 +1,6 @@
-"""Encoded images of earlier requests, for equal requests: bounded in bytes, the least recently used leave first.
+"""A cache of encoded images, bounded in bytes, that evicts the least recently used.
 
-An image is decided by its request and the build, so what is found here is what would be made again, byte for byte.
+Request and build determine an image, so a cached one equals a new one byte for byte.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from cachetools import LRUCache
 
 from .image_request import ImageTiming, MadeImage
 
-_OVERHEAD_BYTES = 1024  # of an entry besides its image: key, record, dictionary
+_OVERHEAD_BYTES = 1024  # per entry besides its image: key, record, dictionary
 _NO_TIME = ImageTiming(0.0, 0.0, 0.0, 0.0)
 
 
 class ImageCache:
-    """Images by the fingerprint of their request; used on the event loop alone. With no bytes it keeps nothing."""
+    """Images by the fingerprint of their request; for the event loop only. With 0 bytes it is off."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -28,16 +28,16 @@ class ImageCache:
 
     @property
     def enabled(self) -> bool:
-        """Whether it keeps anything."""
+        """Whether it stores images."""
         return self.max_bytes > 0
 
     @property
     def size_bytes(self) -> int:
-        """What the images take, with what keeps them."""
+        """The size of all entries, with overhead."""
         return int(self._images.currsize)
 
     def get(self, key: bytes) -> MadeImage | None:
-        """The image of that fingerprint, marked as cached; it cost nothing now."""
+        """The image of that fingerprint, marked as cached and with zero timing; else None."""
         made = self._images.get(key)
         if made is None:
             self.misses += 1
@@ -46,7 +46,7 @@ class ImageCache:
         return replace(made, cached=True, timing=_NO_TIME)
 
     def put(self, key: bytes, made: MadeImage) -> None:
-        """Keep an image; one that is larger than all that may be kept is passed over."""
+        """Store an image; one larger than the whole cache is skipped."""
         if key not in self._images and _size_bytes(made) <= self.max_bytes:
             self._images[key] = made
 

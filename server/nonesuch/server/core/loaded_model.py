@@ -1,4 +1,4 @@
-"""One model on its device, and the way of one image through it.
+"""One model on its device, and the steps of a request.
 
 ImageRequest -> check -> cache -> place in the queue -> styles (CPU) -> batch (device) -> encode (threads) -> MadeImage
 """
@@ -38,12 +38,12 @@ from .image_request import ImageRequest, ImageTiming, MadeImage
 from .observer import Observer
 
 _R = TypeVar("_R")
-_MAX_KEPT_STYLES = 4096  # 8 MiB for a w of 512 values
-_WEIGHT = 0.1  # of a new image in the average time behind the run
+_MAX_CACHED_STYLES = 4096  # 8 MiB for a w of 512 values
+_WEIGHT = 0.1  # of a new image in the average time after the run
 
 
 class LoadedModel:
-    """A model behind its batcher; `start` makes it ready, `close` finishes what was accepted."""
+    """A model and its batcher; `start` loads it, `close` finishes accepted requests."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class LoadedModel:
         self.name = name
         self.generator = generator
         self.last_used = time.monotonic()
-        self.memory_mib = 0.0  # what loading it took, as far as that could be seen
+        self.memory_mib = 0.0  # taken by loading it, as far as known
         self._settings = settings
         self._encoders = encoders
         self._cache = cache
@@ -68,7 +68,7 @@ class LoadedModel:
         self._users = 0
         self._unused = asyncio.Event()
         self._mappers = ThreadPoolExecutor(1, thread_name_prefix="nonesuch-mapping")
-        self._styles: LRUCache[tuple[int, int | None], NDArray[np.float32]] = LRUCache(_MAX_KEPT_STYLES)
+        self._styles: LRUCache[tuple[int, int | None], NDArray[np.float32]] = LRUCache(_MAX_CACHED_STYLES)
 
     @property
     def manifest(self) -> Manifest:
@@ -77,20 +77,20 @@ class LoadedModel:
 
     @property
     def batcher(self) -> Batcher:
-        """The queue in front of the device; there once it has started."""
+        """The queue in front of the device; available after `start`."""
         assert self._batcher is not None  # noqa: S101  # the registry hands out started models only
         return self._batcher
 
     @property
     def in_use(self) -> bool:
-        """Whether a call holds it."""
+        """Whether a call holds the model."""
         return self._users > 0
 
     async def start(self) -> None:
-        """Load the model, warm it up and measure how far batches pay.
+        """Load the model, warm it up and measure which batch sizes pay off.
 
         Raises:
-            BackendError: the runtime refuses the graph or the device.
+            BackendError: the runtime rejects the graph or the device.
         """
         await self.on_mapping_thread(self.generator.load)
         growth = await self.on_mapping_thread(self._warm_up)
@@ -111,7 +111,7 @@ class LoadedModel:
 
     @contextmanager
     def use(self) -> Iterator[LoadedModel]:
-        """Hold the model for a call: it is not taken off its device before the block ends."""
+        """Hold the model for a call: it stays on its device until the block ends."""
         self._users += 1
         try:
             yield self
@@ -122,9 +122,9 @@ class LoadedModel:
                 self._unused.set()
 
     async def close(self, keep_session: Callable[[], bool] = lambda: False) -> None:
-        """Finish what was accepted, then give the device and the threads back.
+        """Finish accepted requests, then release the device and the threads.
 
-        `keep_session` says in the end whether the device must not be touched any more.
+        If `keep_session` is true then, the device is not touched.
         """
         while self._users:
             self._unused.clear()
@@ -134,15 +134,15 @@ class LoadedModel:
             self._observer.queue_closed(self._batcher)
         if not keep_session():
             await asyncio.get_running_loop().run_in_executor(None, self.generator.close)
-        # What still maps belongs to calls that are gone; a thread that is busy must not hold up the exit.
+        # Mappings still running belong to cancelled calls; a busy thread must not delay the exit.
         self._mappers.shutdown(wait=False, cancel_futures=True)
 
     def fitted(self, request: ImageRequest, where: str = "source.") -> ImageRequest:
-        """The request as this model takes it; what it could never make is refused, before it takes a place.
+        """The request adapted to this model; an invalid one is refused before it takes a place.
 
         Args:
-            request: what is asked for.
-            where: stands before the name of the request's source in a refusal.
+            request: the request.
+            where: prefix of the source's field name in errors.
 
         Raises:
             InvalidRequestError: a value does not fit the model.
@@ -161,7 +161,7 @@ class LoadedModel:
         return request if source is request.source else replace(request, source=source)
 
     def build_id(self, encode: EncodeOptions | None = None) -> str:
-        """16 hex digits over model, variant, backend and, where given, encoder: what decides an image's bytes."""
+        """16 hex digits over all that decides an image's bytes: model, variant, backend and, if given, encoder."""
         if encode is None:
             return self.generator.build_id
         parts = (self.generator.build_id, self.name, encode.identity)  # the name is written into the images
@@ -171,38 +171,38 @@ class LoadedModel:
         """Make one image, or find it in the cache.
 
         Args:
-            request: what to make.
-            deadline: `time.monotonic()` after which the image is of no use; None is never.
+            request: the request.
+            deadline: in `time.monotonic()`, after which the image is useless; None is no deadline.
 
         Raises:
             NonesuchError: as `fitted`, `Batcher.admit` and `make_admitted`.
         """
         request = self.fitted(request)
         key = self._key(request)
-        if (kept := self._kept(key)) is not None:
-            return kept
+        if (cached := self._cached(key)) is not None:
+            return cached
         return await self._make(request, self.batcher.admit(deadline, request.priority), key)
 
     async def make_admitted(self, request: ImageRequest, queued: QueuedImage) -> MadeImage:
-        """Make one image that was checked and has its place, or find it in the cache and give the place back.
+        """Make one image that is checked and admitted, or find it in the cache and release its place.
 
         Raises:
-            NonesuchError: as `QueuedImage.render`, or its values are out of range.
+            NonesuchError: as `QueuedImage.render`, or the values are out of range.
         """
         key = self._key(request)
-        if (kept := self._kept(key)) is not None:
+        if (cached := self._cached(key)) is not None:
             queued.leave()
-            return kept
+            return cached
         return await self._make(request, queued, key)
 
     async def on_mapping_thread(self, function: Callable[[], _R]) -> _R:
-        """Call a function where latents are mapped, one after another."""
+        """Run a function on the mapping thread."""
         return await asyncio.get_running_loop().run_in_executor(self._mappers, function)
 
     def _key(self, request: ImageRequest) -> bytes | None:
         return request.fingerprint(self.build_id(request.encode)) if self._cache.enabled else None
 
-    def _kept(self, key: bytes | None) -> MadeImage | None:
+    def _cached(self, key: bytes | None) -> MadeImage | None:
         return None if key is None else self._cache.get(key)
 
     async def _make(self, request: ImageRequest, queued: QueuedImage, key: bytes | None) -> MadeImage:
@@ -249,7 +249,7 @@ class LoadedModel:
         latents.warm_up()
 
         def make_batch(size: int) -> Batch:
-            # Different rows, so that no runtime can profit from equal ones.
+            # Different rows, so that equal ones cannot speed up a runtime.
             return latents.batch(W(np.random.RandomState(0).randn(size, w_dim)), PictureOptions())
 
         settings = self._settings
@@ -258,17 +258,17 @@ class LoadedModel:
         )
 
     def _prepare(self, request: ImageRequest) -> Batch:
-        """The inputs of the run; on the mapping thread."""
+        """The inputs of the run; called on the mapping thread."""
         latents, picture, source = self.generator.latents, request.picture, request.source
         if isinstance(source, Seeds) and not picture.mixing:
-            # The same as from the seed, with its w at hand.
+            # Same result as from the seed, but with its cached w.
             noise_seed = source.seeds[0] if picture.noise_seed is None else picture.noise_seed
             known = replace(picture, psi=request.psi, noise_seed=noise_seed)
             return latents.batch(W(self._mapped(source, picture)), known)
         return latents.batch(source, picture)
 
     def _mapped(self, source: Seeds, picture: PictureOptions) -> NDArray[np.float32]:
-        """The untruncated w of a seed, float32 [1, w_dim]; those of the seeds used last are kept."""
+        """The untruncated w of a seed, float32 [1, w_dim]; those of recent seeds are cached."""
         key = (source.seeds[0], picture.class_index)
         w = self._styles.get(key)
         if w is None:

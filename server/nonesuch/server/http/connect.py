@@ -1,7 +1,7 @@
 """Our gRPC methods for browsers, curl and Connect clients: the Connect protocol and gRPC-Web over HTTP/1.1.
 
-connectrpc speaks the protocols and our servicers answer, those that gRPC's calls have too. In between stands what any
-wire of ours has: the gate, our errors, and bounds on who sends or reads too slowly.
+connectrpc implements the protocols; the servicers are those of our gRPC server. This module adds the gate, our errors,
+and timeouts for clients that send or read too slowly.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ from .connect_errors import connect_error, our_error
 from .http_calls import peer_of
 from .problems import advice
 
-__all__ = ["ALLOWED_HEADERS", "EXPOSED_HEADERS", "ConnectRoutes"]
-
 ALLOWED_HEADERS = (
     "Authorization",
     "Connect-Protocol-Version",
@@ -55,9 +53,9 @@ ALLOWED_HEADERS = (
     "X-Request-Id",
     "X-User-Agent",
 )
-"""What pages of other origins may send, where they may call at all."""
+"""Request headers that pages of other origins may send, if CORS is on."""
 EXPOSED_HEADERS = ("Grpc-Message", "Grpc-Status", "Grpc-Status-Details-Bin", "Trailer-Grpc-Retry-Pushback-Ms")
-"""And what they may read, beside the headers of every page."""
+"""Response headers that they may read, besides those of every page."""
 
 _GRPC_WEB = ("application/grpc-web", "application/grpc-web+proto", "application/grpc-web+json")
 _UNARY = ("application/json", "application/proto", *_GRPC_WEB)
@@ -67,7 +65,7 @@ _Wire = RequestContext[Any, Any]
 
 @dataclass
 class _Call:
-    """One call on its way; `entered` is the gate that it has passed and must leave."""
+    """A call in progress; `entered` is the gate's context, to exit at the end."""
 
     record: CallRecord
     peer: str
@@ -78,7 +76,7 @@ _CALL: ContextVar[_Call] = ContextVar("_CALL")
 
 
 class ConnectRoutes:
-    """An application, and the routes that lead to it: POST /nonesuch.v1.GenerationService/Generate and so on."""
+    """An ASGI application and its routes: POST /nonesuch.v1.GenerationService/Generate and so on."""
 
     def __init__(self, service: ImageService, limiter: RateLimiter, gate: CallGate) -> None:
         self._gate = gate
@@ -94,7 +92,7 @@ class ConnectRoutes:
             endpoints=lambda _: self._endpoints,
             interceptors=(_Gatekeeper(gate),),
             read_max_bytes=MAX_REQUEST_BYTES,
-            compressions=(),  # images are compressed already, and it would be done on the loop
+            compressions=(),  # images are compressed already, and compressing would block the event loop
             codecs=CODECS,
         )
 
@@ -112,17 +110,16 @@ class ConnectRoutes:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        # The library wants UTF-8, which a header's bytes need not be.
+        # The library requires UTF-8; a header may have any bytes.
         headers = [(name.encode(), value.encode()) for name, value in request.headers.items() if name != "content-type"]
         record = self._gate.record(path, dict(request.headers))
         _CALL.set(_Call(record, peer_of(request)))
-        with suppress(
-            ConnectError, SlowReaderError
-        ):  # one that could not be said any more; the record has it, and the connection ends
+        # An error that can no longer be sent is in the record, and the connection ends.
+        with suppress(ConnectError, SlowReaderError):
             await self._app(
                 {**scope, "headers": [*headers, (b"content-type", kind.encode())]},
-                _in_time(receive, self._limit_s),
-                _taken_in_time(send, self._limit_s),
+                _receive_within(receive, self._limit_s),
+                _send_within(send, self._limit_s),
             )
 
 
@@ -133,7 +130,7 @@ class _Application(ConnectASGIApplication[None]):
 
 
 class _Gatekeeper:
-    """Passes every call through the gate, before anything of its body is read."""
+    """Passes every call through the gate before its body is read."""
 
     def __init__(self, gate: CallGate) -> None:
         self._gate = gate
@@ -152,7 +149,7 @@ class _Gatekeeper:
                 error = error.renamed(FIELD_PATHS)
             failure = record.failed(error)
             if failure is None:
-                raise ConnectError(Code.CANCELED, "the client has gone")
+                raise ConnectError(Code.CANCELED, "the client disconnected")
             status = wire_status(failure)
             ctx.response_headers.update(advice(failure))
             for key, value in status.trailing_metadata:
@@ -170,7 +167,7 @@ class _Gatekeeper:
         """Leave.
 
         Raises:
-            ConnectError: what the caller is told of the error.
+            ConnectError: the error as the caller sees it.
         """
         assert token.entered is not None  # noqa: S101 - on_start did
         cause = None if error is None else our_error(error)
@@ -179,12 +176,12 @@ class _Gatekeeper:
 
 @dataclass(frozen=True)
 class _Context:
-    """A call as our servicers want it."""
+    """The part of gRPC's call context that our servicers use."""
 
-    of: _Wire
+    wire: _Wire
 
     def time_remaining(self) -> float | None:
-        remaining_ms = self.of.timeout_ms
+        remaining_ms = self.wire.timeout_ms
         return None if remaining_ms is None else remaining_ms / 1e3
 
 
@@ -221,46 +218,45 @@ def _endpoint(method: MethodDescriptor, handler: Callable[..., Any]) -> Any:
 
 
 def _refusal(http_method: str, kind: str, kinds: Sequence[str]) -> Response | None:
-    """The answer to what is no call of these protocols; None where it is one."""
+    """The error response to a request that is not a call of these protocols; else None."""
     if http_method != "POST":
-        status, headers, problem = 405, {"Allow": "POST"}, "a method is called with POST"
+        status, headers, problem = 405, {"Allow": "POST"}, "methods are called with POST"
     elif kind not in kinds:
         status, headers = 415, {"Accept-Post": ", ".join(kinds)}
-        problem = f"this method is called with a content-type of {', '.join(kinds)}"
+        problem = f"use one of these content types: {', '.join(kinds)}"
     else:
         return None
     answer = {"status": status, "title": "UNIMPLEMENTED", "detail": problem}
     return JSONResponse(answer, status, {**headers, "Cache-Control": "no-store"}, "application/problem+json")
 
 
-def _in_time(receive: Receive, limit_s: float) -> Receive:
-    """A bound on the time in which a request must be here: one that trickles in holds the place of a call."""
+def _receive_within(receive: Receive, limit_s: float) -> Receive:
+    """Limit the time to receive a whole request: a slow one occupies the place of a call."""
     until = asyncio.get_running_loop().time() + limit_s
-    here = False
+    complete = False
 
     async def receiving() -> Message:
-        nonlocal here
+        nonlocal complete
         try:
-            async with asyncio.timeout_at(None if here else until):
+            async with asyncio.timeout_at(None if complete else until):
                 message = await receive()
         except TimeoutError as error:
-            raise DeadlineError(f"the request was not here in full after {limit_s:g} s; send it faster") from error
-        here = here or not message.get("more_body", False)
+            raise DeadlineError(f"the request was incomplete after {limit_s:g} s; send it faster") from error
+        complete = complete or not message.get("more_body", False)
         return message
 
     return receiving
 
 
-def _taken_in_time(send: Send, limit_s: float) -> Send:
-    """A bound on the time for which a reader may take nothing; the server waits when what it has sent is not taken."""
+def _send_within(send: Send, limit_s: float) -> Send:
+    """Limit the time that a send may wait for a reader that reads nothing."""
 
     async def sending(message: Message) -> None:
         try:
             async with asyncio.timeout(limit_s):
                 await send(message)
         except TimeoutError as error:
-            raise SlowReaderError(
-                f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
-            ) from error
+            text = f"nothing was read from the stream for {limit_s:g} s; read faster, or request less"
+            raise SlowReaderError(text) from error
 
     return sending

@@ -1,4 +1,4 @@
-"""How messages are read and written over Connect and gRPC-Web: as bytes of protobuf, or as its JSON."""
+"""Codecs of messages over Connect and gRPC-Web: protobuf's bytes and its JSON."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from google.protobuf.message import DecodeError, Message
 
 from nonesuch.engine.errors import InvalidRequestError
 
-__all__ = ["CODECS", "MAX_JSON_BYTES", "BinaryCodec", "JsonCodec"]
-
 MAX_JSON_BYTES = 256 << 10
-"""Of a request in JSON. Python reads it on the event loop, and takes more than 1 ms for 1 KiB of many small values."""
+"""Limit of a request in JSON. Parsing blocks the event loop, and 1 KiB of many small values takes more than 1 ms."""
 
 _M = TypeVar("_M", bound=Message)
 
@@ -21,7 +19,7 @@ class BinaryCodec:
     """Protobuf's bytes."""
 
     def name(self) -> str:
-        """As it stands in a content-type."""
+        """Its name in a content type."""
         return "proto"
 
     def encode(self, message: Message) -> bytes:
@@ -29,22 +27,24 @@ class BinaryCodec:
         return message.SerializeToString()
 
     def decode(self, data: bytes | bytearray, message_class: type[_M]) -> _M:
-        """The message of bytes.
+        """The message in these bytes.
 
         Raises:
-            InvalidRequestError: they are none.
+            InvalidRequestError: they are not a message of this class.
         """
         try:
             return message_class.FromString(bytes(data))
         except DecodeError as error:
-            raise InvalidRequestError.of("request", f"its {len(data)} bytes are no message of this method") from error
+            raise InvalidRequestError.of(
+                "request", f"its {len(data)} bytes are not a message of this method"
+            ) from error
 
 
 class JsonCodec:
-    """The JSON of protobuf. A name that is not known is a mistake, not a wish: JSON is what people write by hand."""
+    """Protobuf's JSON. An unknown field is an error, because people write JSON by hand."""
 
     def name(self) -> str:
-        """As it stands in a content-type."""
+        """Its name in a content type."""
         return "json"
 
     def encode(self, message: Message) -> bytes:
@@ -52,14 +52,14 @@ class JsonCodec:
         return MessageToJson(message, indent=None).encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[_M]) -> _M:
-        """The message of a JSON object.
+        """The message in a JSON object.
 
         Raises:
-            InvalidRequestError: it is none of this method, or too long.
+            InvalidRequestError: it does not fit this method, or is too long.
         """
         if len(data) > MAX_JSON_BYTES:
             raise InvalidRequestError.of(
-                "request", f"{len(data)} bytes of JSON; it may have {MAX_JSON_BYTES}, and more as application/proto"
+                "request", f"its JSON has {len(data)} bytes, at most {MAX_JSON_BYTES}; send more as application/proto"
             )
         try:
             return Parse(bytes(data), message_class())
@@ -68,4 +68,4 @@ class JsonCodec:
 
 
 CODECS: tuple[Any, ...] = (BinaryCodec(), JsonCodec())
-"""Those that a server speaks."""
+"""The codecs of a server."""

@@ -1,4 +1,4 @@
-"""Between our errors and those of the Connect library, in both directions."""
+"""Translates between our errors and those of the Connect library."""
 
 from __future__ import annotations
 
@@ -18,19 +18,17 @@ from nonesuch.engine.errors import (
 
 from ..rpc.status import WireStatus
 
-__all__ = ["TooLargeError", "connect_error", "our_error"]
-
 _DETAILS = "grpc-status-details-bin"
 
 
 class TooLargeError(NonesuchError):
-    """A request beyond the bound on its size. gRPC has this code for it too; trying again does not help."""
+    """A request over the size limit, with gRPC's code for it. A retry does not help."""
 
     code = "RESOURCE_EXHAUSTED"
 
 
 def connect_error(status: WireStatus) -> ConnectError:
-    """A status as the library sends it: the code, the one line, and the details of google.rpc."""
+    """A status as the library sends it: code, message, and the details of google.rpc."""
     packed = next((value for key, value in status.trailing_metadata if key == _DETAILS), b"")
     details = status_pb2.Status.FromString(packed).details if isinstance(packed, bytes) else ()
     return ConnectError(
@@ -41,19 +39,19 @@ def connect_error(status: WireStatus) -> ConnectError:
 
 
 def our_error(error: Exception) -> BaseException:
-    """What is behind an error that ends a call: one of ours as it is, and what the library found in our terms."""
+    """The cause of a failed call: our own error as it is, or the library's as one of ours."""
     if not isinstance(error, ConnectError):
         return error
-    if isinstance(error.__cause__, NonesuchError):  # of a codec
+    if isinstance(error.__cause__, NonesuchError):  # from a codec
         return error.__cause__
     if error.code is Code.CANCELED:
         return asyncio.CancelledError()
     if error.code is Code.DEADLINE_EXCEEDED:
-        return DeadlineError("the deadline passed before the answer was made; give the call more time")
+        return DeadlineError("the deadline passed before the response was ready; give the call more time")
     if error.code is Code.RESOURCE_EXHAUSTED:
         return TooLargeError(error.message)
     if error.code is Code.UNIMPLEMENTED:
         return UnsupportedError(error.message)
-    if error.code is Code.UNKNOWN and error.__cause__ is not None:  # a failure that is our own
+    if error.code is Code.UNKNOWN and error.__cause__ is not None:  # a bug in our code
         return error.__cause__
     return InvalidRequestError.of("request", error.message)

@@ -1,4 +1,4 @@
-"""The page for people who want to verify a picture, or to call the HTTP API: /docs, made from the OpenAPI document."""
+"""/docs, the page on verifying pictures and on the HTTP API, made from the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .web_files import WebFile, WebFiles
 
 
 class DocsPage:
-    """Handler of requests for the page, which is the same for everybody."""
+    """Serves the page, which is the same for everybody."""
 
     def __init__(self, files: WebFiles, calls: Sequence[str], source: str | None) -> None:
-        """`calls` are the paths of the methods that may be called; `source` is where the program's source is."""
+        """`calls` are the paths of the methods; `source` is the URL of the program's source."""
         text = files.template("docs.html").render(
             pages={path: item["get"]["summary"] for path, item in openapi_document()["paths"].items()},
             queries={one["name"]: f"{one['description']} {_values(one)}".strip() for one in FRESH_PARAMETERS},
@@ -31,17 +31,17 @@ class DocsPage:
 
 
 def _values(parameter: Mapping[str, Any]) -> str:
-    """What a query may hold, in words."""
+    """The allowed values of a parameter, as text."""
     schema: Mapping[str, Any] = parameter["schema"]
-    said = []
+    parts = []
     if "enum" in schema:
-        said.append(_listed(schema["enum"]))
+        parts.append(_listed(schema["enum"]))
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None:
-        said.append(f"{low:g} to {high:g}" if high is not None else f"{low:g} or more")
+        parts.append(f"{low:g} to {high:g}" if high is not None else f"{low:g} or more")
     if "default" in schema:
-        said.append(f"{schema['default']} where none is given")
-    text = ", ".join(said)
+        parts.append(f"{schema['default']} where none is given")
+    text = ", ".join(parts)
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 

@@ -1,9 +1,9 @@
-"""A few faces that nobody has seen yet, made ahead, so that a visitor need not wait; each is given to one visitor only.
+"""Renders a few faces ahead, so that visitors need not wait. Each face goes to one visitor only.
 
     refill -> ready -> take (a seed for a visitor) -> promised -> claim (its picture, once)
 
-Only plain faces are made ahead: the default model and psi, as JPEG of full size. They are bulk work, so that nobody who
-waits for a picture waits for one that nobody asked for.
+Only default faces are rendered ahead: the default model and psi, as JPEG of full size. They run at bulk priority, so
+they never delay a real request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..core.image_request import ImageRequest, MadeImage, fresh_seed
 from ..core.service import ImageService
 from .image_address import BUILD_DIGITS, ImageAddress
 
-_MAX_PROMISED = 64  # a visitor who never fetches the picture; the oldest is forgotten, and would be made again
+_MAX_PROMISED = 64  # pictures that visitors have not fetched yet; the oldest is dropped, and rendered again if fetched
 
 
 class FreshFaces:
@@ -39,13 +39,13 @@ class FreshFaces:
 
     @property
     def ready(self) -> int:
-        """How many wait for a visitor."""
+        """The number of faces that wait for a visitor."""
         return len(self._ready)
 
     def take(self, address: ImageAddress) -> tuple[ImageAddress, bool]:
-        """A fresh address for a visitor, and whether its picture is there already.
+        """A fresh address for a visitor, and whether its picture is ready.
 
-        `address` says what the visitor wants and has a fresh seed, which it keeps where nothing of the kind is ready.
+        `address` holds the visitor's options and a fresh seed, which it keeps if no such picture is ready.
         """
         default = self._service.registry.names[0]
         plain = replace(
@@ -63,15 +63,15 @@ class FreshFaces:
         return address, True
 
     def claim(self, path: str) -> MadeImage | None:
-        """The picture of an address that was promised; the second time it is made like any other.
+        """The picture of a promised address, once; later requests render it like any other.
 
-        Only whoever fetches a picture, and is charged for it, has another made ahead.
+        Only this call, which is charged to the caller, starts a refill.
         """
         self.refill()
         return self._promised.pop(path, None)
 
     def refill(self) -> None:
-        """Make what is missing, in the background."""
+        """Render the missing faces in the background."""
         registry = self._service.registry
         if (
             len(self._ready) < self._count
@@ -81,14 +81,14 @@ class FreshFaces:
             self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
     async def stop(self) -> None:
-        """Make nothing more."""
+        """Stop rendering."""
         self._stopped = True
         if self._refilling is not None:
             self._refilling.cancel()
             await asyncio.gather(self._refilling, return_exceptions=True)
 
     def _next(self) -> MadeImage | None:
-        """The next that today's build has made; a model that was replaced leaves old ones behind."""
+        """The next face of the current build; faces of a replaced model are dropped."""
         while self._ready:
             made = self._ready.popleft()
             model = self._service.registry.peek("")
@@ -98,7 +98,7 @@ class FreshFaces:
 
     async def _refill(self) -> None:
         try:
-            # A server that is busy, draining or without its device has no faces to spare; the next visitor asks again.
+            # A server that is busy, draining or without its device stops here; the next claim tries again.
             with contextlib.suppress(NonesuchError):
                 while len(self._ready) < self._count and not self._service.registry.draining:
                     request = ImageRequest(Seeds([fresh_seed()]), priority=Priority.BULK)

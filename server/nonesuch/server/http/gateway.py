@@ -1,4 +1,4 @@
-"""The HTTP API of a server: routes over the service object, in the server's own process and loop."""
+"""The HTTP API: routes over the service object, in the server's own process and event loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KEEP_ALIVE_S = 15
 _LINGER_S = 5
 _MAX_HEADER_BYTES = 16 * 1024
 _EXPOSED = ("ETag", "Nonesuch-Seed", "Nonesuch-Psi", "Nonesuch-Build", "Retry-After", "Server-Timing", "X-Request-Id")
-# On every answer: nothing of it is run, framed, guessed at or indexed.
+# On every response: no foreign scripts, no framing, no content sniffing, no indexing.
 _HEADERS = (
     (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'; base-uri 'none'"),
     (b"x-content-type-options", b"nosniff"),
@@ -46,7 +46,7 @@ _HEADERS = (
 
 
 class HttpGateway:
-    """One address over HTTP/1.1: a listener, as `server.Listener` says."""
+    """A `server.Listener` for one HTTP/1.1 address."""
 
     setting = "http"
 
@@ -86,7 +86,7 @@ class HttpGateway:
                 *methods,
             ],
             middleware=[
-                Middleware(_PlainHeaders),
+                Middleware(_SecurityHeaders),
                 *(
                     [
                         Middleware(
@@ -106,7 +106,7 @@ class HttpGateway:
                 405: _on_error(calls.endpoint("no such method", _no_method)),
             },
         )
-        # It would answer with the Host that the caller wrote.
+        # Such a redirect would repeat the caller's Host header.
         self._app.router.redirect_slashes = False
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -139,7 +139,7 @@ class HttpGateway:
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                access_log=False,  # the gate has the log
+                access_log=False,  # the gate logs calls
                 server_header=False,
                 proxy_headers=self._settings.http_proxies is not None,
                 forwarded_allow_ips=self._settings.http_proxies or "",
@@ -156,11 +156,11 @@ class HttpGateway:
             self._serving.result()
 
     def models_loaded(self) -> None:
-        """Make the first faces ahead."""
+        """Render the first faces ahead."""
         self._faces.refill()
 
     async def stop(self, *, hurry: bool = False) -> None:
-        """Take no more connections, and end those that are open when their answers are out; `hurry` waits for none.
+        """Accept no more connections, and close each open one after its response; with `hurry` at once.
 
         A second call waits for the same end.
         """
@@ -168,19 +168,19 @@ class HttpGateway:
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             self._server.force_exit = self._server.force_exit or hurry
-            await asyncio.shield(self._serving)  # also where the wait is cut short, it closes its sockets
+            await asyncio.shield(self._serving)  # the server closes its sockets even if this wait is cancelled
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to the program around it."""
+    """Leaves signals to the main program."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-class _PlainHeaders:
-    """Adds `_HEADERS` to every answer."""
+class _SecurityHeaders:
+    """Adds `_HEADERS` to every response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -202,12 +202,10 @@ def _on_error(handler: Handler) -> Callable[[Request, Exception], Awaitable[Resp
 
 
 async def _no_page(request: Request) -> Response:
-    raise ModelNotFoundError(
-        "there is no such page; there are /face, /face/SEED.jpg, /models and others, which /docs lists"
-    )
+    raise ModelNotFoundError("page not found; try /face, /face/SEED.jpg or /models, or see /docs for all")
 
 
 async def _no_method(request: Request) -> Response:
-    answer = {"status": 405, "title": "UNIMPLEMENTED", "detail": "this page is read with GET or HEAD"}
+    answer = {"status": 405, "title": "UNIMPLEMENTED", "detail": "use GET or HEAD for this page"}
     headers = {"Allow": "GET, HEAD", "Cache-Control": "no-store"}
     return JSONResponse(answer, 405, headers, media_type="application/problem+json")

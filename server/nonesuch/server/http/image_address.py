@@ -1,11 +1,11 @@
-"""The address of a picture: what is in it, how it is read, and how it is written again.
+"""The address (URL path and query) of a picture: its parts, reading and writing.
 
-    /face                                          a fresh one each time
-    /face/{seed}.{jpg,png,webp}?psi=0.7            the seed on today's build
-    /face/{model}@{build}/{seed}.jpg?psi=0.7       the same bytes for ever, or 404 when that build is gone
+    /face                                          a fresh picture each time
+    /face/{seed}.{jpg,png,webp}?psi=0.7            the seed on the current build
+    /face/{model}@{build}/{seed}.jpg?psi=0.7       the same bytes for ever, or 404 once the build is gone
 
-The build of an address is 8 hex digits of all that decides the bytes but what stands in the address itself: model,
-variant, backend and its version, encoder and its settings.
+The build is 8 hex digits over everything else that decides the bytes: model, variant, backend and its version, encoder
+and its settings.
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ from nonesuch.engine.style_mix import LayerGroup, StyleMix
 from ..core.batching.request_queue import Priority
 from ..core.image_request import ImageRequest, fresh_seed
 
-__all__ = ["BUILD_DIGITS", "FORMATS", "ImageAddress", "psi_text"]
-
 BUILD_DIGITS = 8
 FORMATS = {"jpg": ImageFormat.JPEG, "jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG, "webp": ImageFormat.WEBP}
-_MOST_DIGITS = 10  # a seed is an unsigned 32-bit number; what is longer is not even converted
-_LONGEST_TEXT = 64
+_MAX_DIGITS = 10  # of an unsigned 32-bit seed; longer text is not converted
+_MAX_TEXT_LENGTH = 64
 
 
 @dataclass(frozen=True)
 class ImageAddress:
-    """A picture by its address; what is None is the server's default."""
+    """The options of a picture; None is the server's default."""
 
     seed: int
     format: ImageFormat = ImageFormat.JPEG
@@ -52,10 +50,10 @@ class ImageAddress:
 
     @classmethod
     def fresh(cls, query: Iterable[tuple[str, str]]) -> ImageAddress:
-        """A seed that nobody had before; `format` may be in the query.
+        """An address with a fresh seed; `format` may be in the query.
 
         Raises:
-            InvalidRequestError: the query has a name that is not known, or a value that cannot be.
+            InvalidRequestError: the query has an unknown name or an invalid value.
         """
         pairs = list(query)
         extension = next((value for name, value in pairs if name == "format"), "jpg")
@@ -69,22 +67,22 @@ class ImageAddress:
         """Read the parts of an address; `build` is MODEL@BUILD.
 
         Raises:
-            InvalidRequestError: a part that cannot be, or a name in the query that is not known.
+            InvalidRequestError: a part is invalid, or the query has an unknown name.
         """
         if extension not in FORMATS:
-            raise InvalidRequestError.of("format", f"{_short(extension)!r} is none of {', '.join(FORMATS)}")
+            raise InvalidRequestError.of("format", f"{_short(extension)!r} is not one of {', '.join(FORMATS)}")
         address = cls(check_seed(_whole("seed", seed)), FORMATS[extension])
         if build is not None:
             model, at, digits = build.rpartition("@")
             if not at:
                 raise InvalidRequestError.of(
-                    "build", f"{_short(build)!r} is no MODEL@BUILD; {address.short_path()} leads to today's"
+                    "build", f"{_short(build)!r} is not MODEL@BUILD; {address.short_path()} has the current one"
                 )
             address = replace(address, model=model, build=digits)
         seen: set[str] = set()
         for name, value in query:
             if name not in _READERS:
-                raise InvalidRequestError.of(_short(name), f"is not known; there are {', '.join(_READERS)}")
+                raise InvalidRequestError.of(_short(name), f"is unknown; use {', '.join(_READERS)}")
             if name in seen and name != "mix":
                 raise InvalidRequestError.of(name, "is given more than once")
             seen.add(name)
@@ -93,10 +91,10 @@ class ImageAddress:
 
     @property
     def request(self) -> ImageRequest:
-        """What the service is asked for.
+        """The request to the service.
 
         Raises:
-            InvalidRequestError: the quality or the size cannot be.
+            InvalidRequestError: the quality or the size is invalid.
         """
         return ImageRequest(
             Seeds([self.seed]),
@@ -111,17 +109,17 @@ class ImageAddress:
         )
 
     def path(self, model: str, build: str) -> str:
-        """The address that carries the build; psi is always in it, because the default may change."""
+        """The address with the build. It always has psi, because the default may change."""
         return f"/face/{quote(model, safe='')}@{build}/{self.seed}.{self._extension}?{_encoded(self._query(True))}"
 
     def short_path(self) -> str:
-        """The address of the same picture on whatever build there is."""
+        """The address of the same picture on the current build."""
         query = _encoded(([("model", self.model)] if self.model else []) + self._query(self.psi is not None))
         return f"/face/{self.seed}.{self._extension}" + (f"?{query}" if query else "")
 
     @property
     def file_name(self) -> str:
-        """What the picture is called when it is kept."""
+        """The picture's file name when it is saved."""
         mixes = "".join(f"-{group}{seed}" for seed, group in self.mixing)
         return f"nonesuch-{self.seed}-psi{psi_text(self._psi)}{mixes}.{self._extension}"
 
@@ -134,7 +132,7 @@ class ImageAddress:
         return Seeds.default_psi if self.psi is None else self.psi
 
     def _query(self, psi: bool) -> list[tuple[str, str]]:
-        """In one order, so that a picture has one address."""
+        """The query in a fixed order, so that a picture has one address."""
         pairs = [("psi", psi_text(self._psi))] if psi else []
         for name, value in (("size", self.size), ("quality", self.quality), ("class", self.class_index)):
             if value is not None:
@@ -148,25 +146,25 @@ def _encoded(pairs: list[tuple[str, str]]) -> str:
 
 
 def psi_text(value: float) -> str:
-    """The shortest text that is the same float32, as which it is multiplied: 0.7, not 0.699999988."""
+    """The shortest text of the float32 that is applied: 0.7, not 0.699999988."""
     return np.format_float_positional(np.float32(value), trim="-")
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+    return text if len(text) <= _MAX_TEXT_LENGTH else f"{text[:_MAX_TEXT_LENGTH]}…"
 
 
 def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
-        raise InvalidRequestError.of(name, f"{_short(text)!r} is no whole number")
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
+        raise InvalidRequestError.of(name, f"{_short(text)!r} is not a whole number")
     return int(text)
 
 
 def _real(name: str, text: str) -> float:
     try:
-        return float(text[:_LONGEST_TEXT])
+        return float(text[:_MAX_TEXT_LENGTH])
     except ValueError as error:
-        raise InvalidRequestError.of(name, f"{_short(text)!r} is no number") from error
+        raise InvalidRequestError.of(name, f"{_short(text)!r} is not a number") from error
 
 
 def _psi(address: ImageAddress, text: str) -> ImageAddress:
@@ -179,10 +177,10 @@ def _mix(address: ImageAddress, text: str) -> ImageAddress:
     seed, colon, group = text.partition(":")
     if not colon or group not in set(LayerGroup):
         raise InvalidRequestError.of(
-            "mix", f"{_short(text)!r} is no SEED:GROUP, with one of the groups {', '.join(LayerGroup)}"
+            "mix", f"{_short(text)!r} is not SEED:GROUP with GROUP one of {', '.join(LayerGroup)}"
         )
     if len(address.mixing) == MAX_MIXES:
-        raise InvalidRequestError.of("mix", f"a picture takes at most {MAX_MIXES}")
+        raise InvalidRequestError.of("mix", f"may be given at most {MAX_MIXES} times")
     return replace(address, mixing=(*address.mixing, (check_seed(_whole("mix", seed), "mix"), LayerGroup(group))))
 
 
@@ -194,7 +192,7 @@ def _priority(address: ImageAddress, text: str) -> ImageAddress:
 
 def _model(address: ImageAddress, text: str) -> ImageAddress:
     if address.build is not None and text != address.model:
-        raise InvalidRequestError.of("model", "is in the path already")
+        raise InvalidRequestError.of("model", "is already in the path")
     return replace(address, model=text)
 
 

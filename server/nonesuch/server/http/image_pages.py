@@ -1,4 +1,4 @@
-"""Pictures over HTTP: a fresh one, the one of a seed, and the one that stays the same for ever."""
+"""Pictures over HTTP: a fresh one, that of a seed, and that of a seed and a build, which never changes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from .fresh_faces import FreshFaces
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
 from .request_headers import is_known
 
-__all__ = ["ImagePages"]
-
 _MEDIA_TYPES = {ImageFormat.JPEG: "image/jpeg", ImageFormat.PNG: "image/png", ImageFormat.WEBP: "image/webp"}
 _FOREVER = "public, max-age=31536000, immutable"
 _ETAG_DIGITS = 32
@@ -35,7 +33,7 @@ class ImagePages:
         self._faces = faces
 
     async def fresh(self, request: Request) -> Response:
-        """303 to the picture of a seed that nobody had before; the answer is never kept."""
+        """303 to the picture of a fresh seed; the response is not cached."""
         address = ImageAddress.fresh(request.query_params.multi_items())
         if request.method != "HEAD":
             address, _ = self._faces.take(address)
@@ -43,13 +41,13 @@ class ImagePages:
         return RedirectResponse(location, 303, {"Cache-Control": "no-store"})
 
     async def next(self, request: Request) -> Response:
-        """What the picture of a seed that nobody had before is, as .json says it, and whether it is made already."""
+        """The description (as .json) of the picture of a fresh seed, and whether it is ready."""
         address, ready = self._faces.take(ImageAddress.fresh(request.query_params.multi_items()))
         answer = {**await self._description(address), "ready": ready}
         return JSONResponse(answer, headers={"Cache-Control": "no-store"})
 
     async def seed(self, request: Request) -> Response:
-        """302 to the address that carries the build; with .json what that address is, without making the picture."""
+        """302 to the address with the build; with .json a description, without rendering."""
         seed, extension = request.path_params["seed"], request.path_params["extension"]
         query = request.query_params.multi_items()
         if extension == "json":
@@ -58,7 +56,7 @@ class ImagePages:
         return RedirectResponse(location, 302, {"Cache-Control": "no-cache"})
 
     async def lasting(self, request: Request) -> Response:
-        """The picture itself, whose bytes never change: to be kept for ever, and known by its ETag."""
+        """The picture itself. Its bytes never change, so it is cached for ever and has an ETag."""
         parts, query = request.path_params, request.query_params.multi_items()
         if parts["extension"] == "json":
             return _described(await self._description(ImageAddress.parse(parts["seed"], "jpg", query, parts["build"])))
@@ -70,17 +68,17 @@ class ImagePages:
             if address.build != build:
                 raise _gone(address, model.name)
             headers, name = _headers(address, model, wanted), model.name
-            if self._service.settings.keys:  # no proxy may show to one what another was allowed
+            if self._service.settings.keys:  # a proxy must not share it between callers
                 headers["Cache-Control"] = headers["Cache-Control"].replace("public", "private")
         if is_known(request.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
         if request.method == "HEAD":
             answer = Response(headers=headers, media_type=_MEDIA_TYPES[wanted.encode.format])
-            del answer.headers["content-length"]  # known only when the picture is made
+            del answer.headers["content-length"]  # unknown until the picture is rendered
             return answer
         with charged(self._limiter, 1, bulk=address.bulk):
             made = self._faces.claim(address.path(name, build)) or await self._service.make(wanted)
-            if not made.build_id.startswith(build):  # the model was replaced in this moment
+            if not made.build_id.startswith(build):  # the model was replaced meanwhile
                 raise _gone(address, made.model)
         return Response(made.data, headers={**headers, **_timing(made)}, media_type=_MEDIA_TYPES[wanted.encode.format])
 
@@ -122,8 +120,8 @@ def _build(model: LoadedModel, wanted: ImageRequest) -> str:
 
 def _gone(address: ImageAddress, model: str) -> ModelNotFoundError:
     return ModelNotFoundError(
-        f"build {str(address.build)[:16]!r} of model {model!r} is not here any more, so this picture cannot be made "
-        f"again; today's build shows the seed at {address.short_path()}"
+        f"build {str(address.build)[:16]!r} of model {model!r} is gone, so this picture cannot be rendered again; "
+        f"the current build has this seed at {address.short_path()}"
     )
 
 
@@ -140,7 +138,7 @@ def _headers(address: ImageAddress, model: LoadedModel, wanted: ImageRequest) ->
 
 
 def _timing(made: MadeImage) -> dict[str, str]:
-    """Where the time went (W3C Server Timing), which a page of the same origin may read."""
+    """The Server-Timing header (W3C), which pages of the same origin may read."""
     timing = made.timing
     parts = (
         ("queue", timing.queue_ms),
@@ -148,6 +146,6 @@ def _timing(made: MadeImage) -> dict[str, str]:
         ("encode", timing.encode_ms),
         ("total", timing.total_ms),
     )
-    if made.cached:  # nothing was made for this answer
+    if made.cached:  # nothing was rendered
         return {"Server-Timing": "cached"}
     return {"Server-Timing": ", ".join(f"{name};dur={value:.1f}" for name, value in parts)}

@@ -11,8 +11,6 @@ from nonesuch.engine.style_mix import LayerGroup
 
 from .image_address import FORMATS
 
-__all__ = ["FRESH_PARAMETERS", "PICTURE_PARAMETERS", "openapi_document"]
-
 _SEED = {"type": "integer", "minimum": 0, "maximum": (1 << 32) - 1}
 _EXTENSION = {"type": "string", "enum": [*FORMATS, "json"]}
 
@@ -86,7 +84,7 @@ def _get(summary: str, answers: dict[str, Any], parameters: list[dict[str, Any]]
 
 
 def openapi_document() -> dict[str, Any]:
-    """The document."""
+    """The whole document."""
     seed, extension = _path("seed", _SEED, "The seed."), _path("extension", _EXTENSION, "Format, or json.")
     build = _path("build", {"type": "string", "pattern": "^.+@[0-9a-f]{8}$"}, "MODEL@BUILD.")
     moved = {"description": "The address that carries the build."}

@@ -1,4 +1,4 @@
-"""What operators and machines ask over HTTP: alive, ready, models, metrics."""
+"""HTTP endpoints for operators and monitoring: liveness, readiness, models, OpenAPI, metrics."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from ..rpc.model_servicers import model_message
 from .http_calls import peer_of
 from .openapi import openapi_document
 
-__all__ = ["Operations"]
-
 _NO_STORE = {"Cache-Control": "no-store"}
 _LOOPBACK = ("ipv4:127.", "ipv6:::1")
 
@@ -29,18 +27,18 @@ class Operations:
         self._metrics = metrics
 
     async def alive(self, request: Request) -> Response:
-        """200 as long as the process answers."""
+        """Always 200 while the process responds."""
         return PlainTextResponse("alive\n", headers=_NO_STORE)
 
     async def ready(self, request: Request) -> Response:
-        """200 where the models are loaded and calls are taken, else 503."""
+        """200 if the models are loaded and calls are accepted, else 503."""
         if self._registry.ready:
             return PlainTextResponse("ready\n", headers=_NO_STORE)
         reason = "draining" if self._registry.draining else "not ready: a model is being loaded, or its device is lost"
         return PlainTextResponse(f"{reason}\n", 503, {**_NO_STORE, "Retry-After": "2"})
 
     async def models(self, request: Request) -> Response:
-        """The models that are loaded, as nonesuch.v1.ModelService says them, the default first."""
+        """The loaded models in the JSON of nonesuch.v1.ModelService, the default first."""
         settings = self._registry.settings
         models = [
             MessageToDict(model_message(model, settings), preserving_proto_field_name=True)
@@ -49,19 +47,21 @@ class Operations:
         return JSONResponse({"models": models}, headers={"Cache-Control": "no-cache"})
 
     async def openapi(self, request: Request) -> Response:
-        """The HTTP API, described for machines."""
+        """The OpenAPI document."""
         return JSONResponse(openapi_document(), headers={"Cache-Control": "no-cache"})
 
     async def metrics(self, request: Request) -> Response:
-        """Prometheus' page; to callers on this machine only, or to keys that may administer.
+        """Prometheus metrics, for callers on this machine or, with keys, for those with scope admin.
 
         Raises:
-            PermissionDeniedError: neither.
+            PermissionDeniedError: neither applies.
         """
-        # Through a proxy everybody comes from this machine, and a page of anybody's can be open in its browser.
-        passed_on = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via", "origin"))
-        local = peer_of(request).startswith(_LOOPBACK) and not passed_on
+        # A proxied request seems local whoever sent it, and a local browser may have a foreign page open.
+        forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via", "origin"))
+        local = peer_of(request).startswith(_LOOPBACK) and not forwarded
         if not self._registry.settings.keys and not local:
-            raise PermissionDeniedError("metrics are shown to this machine only; give the server --metrics HOST:PORT")
+            raise PermissionDeniedError(
+                "metrics are for callers on this machine only; start the server with --metrics HOST:PORT"
+            )
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(self._metrics), media_type=content_type, headers=_NO_STORE)

@@ -1,4 +1,4 @@
-"""Errors as application/problem+json (RFC 9457), with the same one line that gRPC has."""
+"""Errors as application/problem+json (RFC 9457), with the same message as over gRPC."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 from starlette.responses import Response
 
 from ..access.call_record import Failure
-
-__all__ = ["HTTP_STATUS", "QUERY_NAMES", "advice", "problem"]
 
 HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
@@ -25,14 +23,14 @@ HTTP_STATUS = {
     "UNAVAILABLE": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-"""The engine's codes as google.rpc.Code maps them, but for FAILED_PRECONDITION: that fails here, not in the request."""
+"""As google.rpc.Code maps them, except FAILED_PRECONDITION: it is a fault of the server's state, not of the request."""
 QUERY_NAMES = {"class_index": "class", "mixing": "mix", "mixing.layers": "mix"}
-"""What the fields of the engine are called in an address, where that is something else."""
+"""The query names of the engine's fields, where they differ."""
 _UNAVAILABLE_RETRY_S = 2
 
 
 def problem(failure: Failure, request_id: str) -> Response:
-    """The answer for a call that failed."""
+    """The response to a failed call."""
     http_status = HTTP_STATUS.get(failure.code, 500)
     body: dict[str, Any] = {
         "status": http_status,
@@ -49,7 +47,7 @@ def problem(failure: Failure, request_id: str) -> Response:
 
 
 def advice(failure: Failure) -> dict[str, str]:
-    """Headers that tell a client how to go on after a failure: when to try again, or that a key is wanted."""
+    """Headers that tell a client when to try again, or that it needs a key."""
     if failure.retry_after_ms is not None:
         return {"Retry-After": str(math.ceil(failure.retry_after_ms / 1e3))}
     if failure.code == "UNAVAILABLE":

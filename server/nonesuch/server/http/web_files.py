@@ -1,10 +1,10 @@
-"""The files of the web pages, read once: what browsers load as it is and compressed, and the pages as Jinja templates.
+"""The files of the web pages, read once: static files, plain and compressed, and pages as Jinja templates.
 
-/style.css?v=HASH may be kept for ever, because the address has the hash of the file; /style.css alone is asked for
-again each time, and answered with 304 where it is the same.
+/style.css?v=HASH is cached for ever, because the address has the hash of the file. /style.css alone is requested each
+time, with 304 as the response if it is unchanged.
 
-Starlette's StaticFiles has no such addresses and one ETag for both forms of a file; its GZipMiddleware compresses also
-for a reader who refuses gzip with q=0, and would compress the messages of Connect.
+Starlette's StaticFiles has no such addresses, and one ETag for both forms of a file. Its GZipMiddleware compresses even
+for a client that refuses gzip with q=0, and would compress the messages of Connect.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from .request_headers import is_known, takes_gzip
 
+_PACKAGE = "nonesuch.server.http"
 _NAMES = ("style.css", "app.js", "icon.svg")
 _FOREVER = "public, max-age=31536000, immutable"
 _MEDIA_TYPES = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -29,7 +30,7 @@ _MEDIA_TYPES = {"css": "text/css", "html": "text/html", "js": "text/javascript",
 
 @dataclass(frozen=True)
 class WebFile:
-    """A file, as it is and compressed."""
+    """A file, plain and compressed."""
 
     data: bytes
     zipped: bytes
@@ -38,12 +39,12 @@ class WebFile:
 
     @classmethod
     def of(cls, name: str, data: bytes) -> WebFile:
-        """A file of that name, which says what it is."""
+        """A file; the ending of its name decides the media type."""
         tag = hashlib.sha256(data).hexdigest()[:16]
         return cls(data, gzip.compress(data, 9, mtime=0), tag, _MEDIA_TYPES[name.rpartition(".")[2]])
 
     def answer(self, request: Request) -> Response:
-        """The file: to be kept for ever where its hash is in the address, else to be asked for again each time."""
+        """The file, cached for ever if its hash is in the address, else checked each time."""
         zipped = takes_gzip(request.headers)
         tag = f'"{self.tag}{"-gzip" if zipped else ""}"'
         permanent = request.query_params.get("v") == self.tag
@@ -59,15 +60,15 @@ class WebFiles:
     """The files of the package.
 
     Attributes:
-        paths: where they are asked for.
+        paths: their URL paths.
     """
 
     def __init__(self) -> None:
-        folder = importlib.resources.files(__package__).joinpath("web")
+        folder = importlib.resources.files(_PACKAGE).joinpath("web")
         self._files = {f"/{name}": WebFile.of(name, folder.joinpath(name).read_bytes()) for name in _NAMES}
         self.paths = tuple(self._files)
         self._templates = Environment(
-            loader=PackageLoader(__package__, "web"),
+            loader=PackageLoader(_PACKAGE, "web"),
             autoescape=True,
             finalize=_escaped,
             undefined=StrictUndefined,
@@ -77,11 +78,11 @@ class WebFiles:
         self._templates.globals["address"] = self._permanent_address
 
     def template(self, name: str) -> Template:
-        """A page; `address(path)` in it is the address under which the file of that path may be kept for ever."""
+        """A page; `address(path)` in it gives the permanently cached address of a file."""
         return self._templates.get_template(name)
 
     async def file(self, request: Request) -> Response:
-        """The file of the request's path."""
+        """The file at the request's path."""
         return self._files[request.url.path].answer(request)
 
     def _permanent_address(self, path: str) -> str:
@@ -89,5 +90,5 @@ class WebFiles:
 
 
 def _escaped(value: object) -> object:
-    """A value as `html.escape` writes it; Jinja's own escape, which comes after it, spells the two quotes otherwise."""
+    """A value in the spelling of `html.escape`; Jinja's own escape, which would follow, spells quotes differently."""
     return value if isinstance(value, Markup) else Markup(html.escape(str(value)))  # noqa: S704  # it is escaped

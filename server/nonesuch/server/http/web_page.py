@@ -1,9 +1,9 @@
-"""The page that visitors see: one face of nobody, rendered by the server.
+"""The start page: one face, with HTML rendered by the server.
 
-    /                          a face that nobody had before
-    /?seed=42&psi=0.7          always that face
+    /                          a fresh face
+    /?seed=42&psi=0.7          always the same face
 
-The page works as it stands; app.js only saves it from being loaded again.
+The page works without JavaScript; app.js only saves reloading it.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ from .request_headers import takes_gzip
 from .web_files import WebFiles
 
 _DEFAULT_PSI = f"{Seeds.default_psi:g}"
-_KNOWN = ("psi", "model", "mix")  # anything else in the query is somebody's tracking, and none of ours
-# Back shows the page as it was, and a refresh asks again.
+_KNOWN = ("psi", "model", "mix")  # other parameters, such as tracking, are ignored
+# Back shows the page as it was; a refresh requests it again.
 _PAGE_HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
 _PROBLEM = "application/problem+json"
 
 
 @dataclass(frozen=True)
 class _Face:
-    """What the page has to know of its face; without a seed there is none."""
+    """The face on the page; an empty seed means none."""
 
     seed: str = ""
     psi: str = _DEFAULT_PSI
     model: str = ""
-    drawn: bool = False  # nobody has asked for this seed
+    drawn: bool = False  # the server chose the seed
     permalink: str = ""
     image: str = ""
     file_name: str = ""
     side: int = 0  # pixels
-    kept: tuple[tuple[str, str], ...] = ()  # what the form of the next face sends
+    kept: tuple[tuple[str, str], ...] = ()  # fields of the form for the next face
 
 
 class WebPage:
-    """Handlers of requests for the page."""
+    """Serves the page."""
 
     def __init__(self, service: ImageService, faces: FreshFaces, files: WebFiles) -> None:
         self._registry = service.registry
@@ -58,11 +58,11 @@ class WebPage:
         self._template = files.template("index.html")
 
     async def page(self, request: Request) -> Response:
-        """The page with the face that the query names, or else with a fresh one."""
+        """The page with the face of the query, by default a fresh one."""
         return self._rendered(request, await self._face(request))
 
     def readable(self, endpoint: Handler) -> Handler:
-        """An endpoint whose problems are said on the page, to people who came for a face."""
+        """An endpoint that shows problems on the page instead of as JSON."""
 
         async def answer(request: Request) -> Response:
             response = await endpoint(request)
@@ -119,6 +119,6 @@ class WebPage:
             image=path,
             file_name=address.file_name,
             side=side,
-            # `after` makes an address of its own, so that Back finds this page where there is no script.
+            # `after` makes the address unique, so that Back works without JavaScript.
             kept=(("after", str(address.seed)), *([("psi", psi)] if psi != _DEFAULT_PSI else []), *several),
         )
