@@ -1,4 +1,4 @@
-"""A file that is replaced in one step: written beside its place and renamed, so that readers see no half of it."""
+"""Writes a file in one step: beside its place, then renamed, so that readers never see half of it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 def staged_file(
     path: Path, *, prefix: str = ".writing-", suffix: str = "", mode: int = 0o666, sync: bool = False
 ) -> Iterator[Path]:
-    """A new file in the folder of `path`, empty at first, which is renamed to `path` when the block has ended.
+    """A new empty file in the folder of `path`, renamed to `path` at the end of the block.
 
-    Where the block raises, the new file is deleted, and what was at `path` stays.
+    If the block raises, the new file is deleted, and `path` stays as it was.
 
     Args:
-        path: where the file belongs; its folder is there already.
-        prefix: how the new file's name begins, by which others find what a killed process left.
-        suffix: how it ends; some writers choose a format by it.
+        path: the final path; its folder exists.
+        prefix: of the new file's name, to find the leftovers of killed processes.
+        suffix: of the new file's name; some writers choose a format by it.
         mode: its permissions, less the umask.
-        sync: bring it to the disk before it is renamed, so that no loss of power leaves an empty file at `path`.
+        sync: flush it to the disk before the rename, so that a power loss cannot leave an empty file at `path`.
 
     Raises:
         OSError: it cannot be written.

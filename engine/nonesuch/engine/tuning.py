@@ -1,9 +1,9 @@
-"""What `nonesuch tune` measured on this machine, and what the engine makes of it.
+"""The results of `nonesuch tune` on this machine, and how the engine applies them.
 
     $NONESUCH_HOME/cache/<model id>/<machine id>/tuning.json
 
-Never part of an artifact: another machine has another answer. A tuning is for the runtimes of the versions that it was
-measured with, and for graphs by their hashes; where either has changed it is passed over, and said to be.
+A tuning is not part of an artifact, because it depends on the machine. It is for the measured versions of the runtimes
+and hashes of the graphs; if either has changed, it is ignored, and this is reported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TUNING_FILE = "tuning.json"
 
 
 class TunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The fastest way to run one backend here.
+    """The fastest settings of one backend on this machine.
 
     Attributes:
         backend: its name.
@@ -49,7 +49,7 @@ class TunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_image_ms: float
 
     def apply(self, options: SessionOptions) -> SessionOptions:
-        """The options, with what the caller left open as it was measured."""
+        """The options, with the measured values for those that the caller left open."""
         return replace(
             options,
             threads=self.threads if options.threads is None else options.threads,
@@ -69,20 +69,20 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @staticmethod
     def path(artifact: Artifact, home: Home | None = None) -> Path:
-        """Where the tuning of a model on this machine is kept."""
+        """The file of a model's tuning on this machine."""
         return (home or Home.default()).machine_cache(artifact.manifest.model_id, machine_id()) / TUNING_FILE
 
     @classmethod
     def find(cls, artifact: Artifact, home: Home | None = None) -> Tuning | None:
-        """The tuning of a model on this machine, if there is one that this version can read."""
+        """The tuning of a model on this machine; None if there is none that this version can read."""
         try:
             tuning = msgspec.json.decode(cls.path(artifact, home).read_bytes(), type=cls)
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-            return None  # a cache: what cannot be used is as good as absent
+            return None  # a cache: unusable is as good as absent
         return tuning if tuning.format == FORMAT else None
 
     def save(self, artifact: Artifact, home: Home | None = None) -> Path:
-        """Keep it, in place of an older one; readers see the whole of either."""
+        """Write it in one step, replacing an older one; return its path."""
         path = self.path(artifact, home)
         path.parent.mkdir(parents=True, exist_ok=True)
         with staged_file(path) as staging:

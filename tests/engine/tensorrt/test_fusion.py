@@ -97,7 +97,7 @@ def test_every_plan_of_the_matrix_builds_with_no_more_kernels(
 ) -> None:
     if model == "faces":
         from nonesuch.export.catalogue import find_entry
-        from nonesuch.export.named import ExportJob, export_named
+        from nonesuch.export.export_job import ExportJob, export_named
 
         from .plan_matrix import variants
 

@@ -202,7 +202,7 @@ def test_the_limit_comes_from_the_environment(home: Home, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "8 GiB", "x", "²", "9" * 5000, " "], ids=lambda text: text[:8])
 def test_an_invalid_limit_is_rejected(home: Home, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(LIMIT_VARIABLE, text)
-    with pytest.raises(PlanError, match=f"{LIMIT_VARIABLE} is .*; set it to a number of MiB, or not at all"):
+    with pytest.raises(PlanError, match=f"{LIMIT_VARIABLE} is .*; set it to a number of MiB, or unset it"):
         PlanCache(home)
 
 

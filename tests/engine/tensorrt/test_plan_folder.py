@@ -76,7 +76,7 @@ def test_one_flipped_bit_is_detected(folder: PlanFolder, stored: StoredPlan, pla
 @pytest.mark.parametrize("data", [b"", PLAN[:-1], PLAN + b"\0", PLAN * 2], ids=len)
 def test_a_plan_of_another_length_is_detected(folder: PlanFolder, stored: StoredPlan, data: bytes) -> None:
     stored.path.write_bytes(data)
-    with pytest.raises(PlanError, match=f"it has {len(data)} bytes where its record has {len(PLAN)}, or another"):
+    with pytest.raises(PlanError, match=f"it has {len(data)} bytes, not {len(PLAN)}, or another"):
         found(folder).read()
 
 

@@ -1,9 +1,9 @@
-"""The plans of this machine, beside its artifacts: found by what they were built from, bounded, and built once.
+"""A bounded cache of this machine's plans, each built once for its `BuildSpec`.
 
     $NONESUCH_HOME/cache/<model id>/<machine id>/plans/<key>.plan  .json  .lock
 
-A key is the hash of a `BuildSpec`. Builds of one key wait for each other, also across processes, and the lock of a
-process that was killed is free at once. What was not used for longest goes when the bound is reached.
+A key is the hash of a `BuildSpec`. Builds of one key wait for each other, also across processes; the lock of a killed
+process is released at once. At the size limit, the least recently used plans are deleted.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from .plan_record import PlanRecord
 LIMIT_VARIABLE = "NONESUCH_PLAN_CACHE_MIB"
 _DEFAULT_LIMIT_MIB = 8192
 _LOCK_TIMEOUT_S = 3600.0
-_LOCK_STEP_S = 0.5  # between two looks at whether the wait was cancelled
-_FORGOTTEN_S = 86_400.0  # what is still unfinished after a day belongs to a process that was killed
+_LOCK_STEP_S = 0.5  # between checks for cancellation
+_LEFTOVER_S = 86_400.0  # an unfinished file this old is from a killed process
 _FOLDER = "plans"
 _MAX_TIMINGS_BYTES = 256 << 20
 _TIMINGS = "kernel-timings"
 
 
 class PlanCache:
-    """Plans of all models on this machine."""
+    """The plans of all models on this machine."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class PlanCache:
         lock_timeout_s: float = _LOCK_TIMEOUT_S,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """A cache; `cancelled` says that nobody wants a plan any more that another process is still building."""
+        """A cache; `cancelled` ends the wait for a plan that another process is building."""
         self._home = home or Home.default()
         self._limit_bytes = limit_bytes if limit_bytes is not None else _limit_mib() << 20
         self._lock_timeout_s = lock_timeout_s
@@ -56,10 +56,10 @@ class PlanCache:
         return PlanFolder(self._home.machine_cache(model_id, machine_id()) / _FOLDER)
 
     def find(self, spec: BuildSpec) -> StoredPlan | None:
-        """The plan of exactly this spec; None also where only its record is left.
+        """The plan of exactly this spec; None without it or with its record only.
 
         Raises:
-            PlanError: it is there and its record is damaged, or is that of another spec.
+            PlanError: its record is damaged, or is of another spec.
         """
         plan = self.folder(spec.model_id).get(spec.key)
         if plan is None or not plan.path.exists():
@@ -71,12 +71,12 @@ class PlanCache:
     def get(
         self, spec: BuildSpec, build: Callable[[], tuple[bytes, PlanRecord]], *, replace: bool = False
     ) -> StoredPlan:
-        """The plan of this spec, built if it is not there.
+        """The plan of this spec, built if it is missing.
 
         Args:
-            spec: what to find.
-            build: makes it; called by one process at a time for one spec.
-            replace: build it in any case.
+            spec: the plan to find or build.
+            build: builds it; called by one process at a time for each spec.
+            replace: always build it.
 
         Raises:
             PlanError: it cannot be read or written, or another process has been building it for too long.
@@ -88,7 +88,7 @@ class PlanCache:
         try:
             if not replace and (found := self.find(spec)) is not None:
                 return found  # another process built it while this one waited
-            folder.sweep(spec.key)  # with the lock, nobody else writes it
+            folder.sweep(spec.key)  # the lock excludes other writers
             data, record = build()
             plan = folder.put(spec.key, data, record)
         finally:
@@ -97,7 +97,7 @@ class PlanCache:
         return plan
 
     def read_timings(self, spec: BuildSpec) -> bytes | None:
-        """What earlier builds for this GPU by this version learnt of its kernels; None where there were none."""
+        """Kernel timings of earlier builds for this GPU and library version, else None."""
         path = self._timings(spec)
         with contextlib.suppress(OSError, PlanError):
             PlanFolder(path.parent).check_private()
@@ -106,7 +106,7 @@ class PlanCache:
         return None
 
     def write_timings(self, spec: BuildSpec, data: bytes) -> None:
-        """Keep it for the next build. It only saves time: where it cannot be written, nothing is lost but that."""
+        """Store kernel timings for the next build. They only save time, so errors are ignored."""
         path = self._timings(spec)
         with contextlib.suppress(OSError, PlanError):
             folder = PlanFolder(path.parent)
@@ -121,13 +121,13 @@ class PlanCache:
             lock = FileLock(folder / f"{spec.key}.lock")
             while not _acquired(lock, max(0.0, min(_LOCK_STEP_S, end - time.monotonic()))):
                 if self._cancelled():
-                    raise PlanError(f"the wait for another process, which builds {spec.graph}, was cancelled")
+                    raise PlanError(f"the wait for another process that builds {spec.graph} was cancelled")
                 if time.monotonic() >= end:
                     raise PlanError(
-                        f"another process has built {spec.graph} for {self._lock_timeout_s:.0f} s now; "
+                        f"another process is still building {spec.graph} after {self._lock_timeout_s:.0f} s; "
                         "wait for it, or end it"
                     )
-        except (OSError, NotImplementedError) as error:  # the latter where a file system has no locks
+        except (OSError, NotImplementedError) as error:  # the latter if the file system has no locks
             reason = getattr(error, "strerror", None) or error
             raise PlanError(f"{folder} cannot be written ({reason}); set NONESUCH_HOME") from error
         return lock
@@ -138,23 +138,23 @@ class PlanCache:
         return self._home.machine_cache(_TIMINGS, machine_id()) / name
 
     def _evict(self, kept: Path) -> None:
-        """Delete what was not used for longest until the rest fits, but never the plan that was just made."""
+        """Delete the least recently used plans until the rest fits, but never `kept`, the newest."""
         found = self._all()
         total = sum(one.size for one in found)
         for one in sorted(found, key=lambda one: one.used):
             if total <= self._limit_bytes:
                 return
             if one.path != kept:
-                with contextlib.suppress(OSError):  # what cannot be deleted is no reason to lose the new plan
+                with contextlib.suppress(OSError):  # a failed deletion must not lose the new plan
                     PlanFolder(one.path.parent).remove(one.path.stem)
                     total -= one.size
 
     def _all(self) -> list[_Used]:
         found = []
         for folder in self._home.machine_caches.glob(f"*/{machine_id()}/{_FOLDER}"):
-            PlanFolder(folder).sweep(older_than_s=_FORGOTTEN_S)
+            PlanFolder(folder).sweep(older_than_s=_LEFTOVER_S)
             for path in folder.glob("*.plan"):
-                with contextlib.suppress(OSError):  # another process deletes as well
+                with contextlib.suppress(OSError):  # another process may delete it
                     status = path.stat()
                     found.append(_Used(path, status.st_size, status.st_mtime_ns))
         return found
@@ -179,5 +179,5 @@ def _limit_mib() -> int:
     if not text:
         return _DEFAULT_LIMIT_MIB
     if not (text.isascii() and text.isdigit() and len(text) <= 12 and int(text) > 0):
-        raise PlanError(f"{LIMIT_VARIABLE} is {text[:32]!r}; set it to a number of MiB, or not at all")
+        raise PlanError(f"{LIMIT_VARIABLE} is {text[:32]!r}; set it to a number of MiB, or unset it")
     return int(text)

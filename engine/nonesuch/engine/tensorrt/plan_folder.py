@@ -1,9 +1,9 @@
-"""A folder of plans, each a file of the library's with a JSON record beside it.
+"""A folder of plans, each a file from the library with a JSON record beside it.
 
     NAME.plan  NAME.json
 
-The record is written last and read first: a plan without one is the rest of a build that was killed, and counts for
-nothing. Both are written beside their place and renamed, so a reader sees the whole of either.
+The record is written last and read first: a plan without a record is left from a killed build, and ignored. Each file
+is written in one step.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _PLAN, _RECORD, _STAGING = ".plan", ".json", ".writing-"
 
 @dataclass(frozen=True)
 class StoredPlan:
-    """A plan on disk: its file and its record. The bytes are read, and their hash checked, when they are needed."""
+    """A plan on disk: its file and its record. `read` reads and checks the bytes."""
 
     path: Path
     record: PlanRecord
 
     def read(self) -> bytes:
-        """The plan's bytes, after they were found to be those of the record; marks the plan as used.
+        """The plan's bytes, checked against the record; marks the plan as used.
 
         Raises:
-            PlanError: it is gone, truncated or altered.
+            PlanError: it is missing, truncated or altered.
         """
         try:
             size = self.path.stat().st_size
@@ -44,25 +44,25 @@ class StoredPlan:
             raise PlanError(f"{self.path} cannot be read ({error.strerror}); build the plan again") from error
         if hashlib.sha256(data).hexdigest() != self.record.plan_sha256:
             raise PlanError(
-                f"{self.path} is not the plan that was built: it has {size} bytes where its record has "
-                f"{self.record.plan_bytes}, or another sha256; delete it and build again"
+                f"{self.path} is not the plan that was built: it has {size} bytes, not {self.record.plan_bytes}, or "
+                "another sha256; delete it and build again"
             )
-        with contextlib.suppress(OSError):  # a folder that was shipped may be read-only
+        with contextlib.suppress(OSError):  # a shipped folder may be read-only
             os.utime(self.path)
         return data
 
 
 class PlanFolder:
-    """Plans in one folder; it is made, private to its owner, when the first is written."""
+    """Plans in one folder, which the first write creates, private to its owner."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def get(self, name: str) -> StoredPlan | None:
-        """The plan of that name, None where there is none.
+        """The plan of that name, else None.
 
         Raises:
-            PlanError: there is one whose record cannot be read, or the folder belongs to somebody else.
+            PlanError: its record cannot be read, or others can write to the folder.
         """
         path, record = self._paths(name)
         try:
@@ -93,10 +93,10 @@ class PlanFolder:
                 yield plan
 
     def put(self, name: str, data: bytes, record: PlanRecord) -> StoredPlan:
-        """Write a plan and its record, in place of what has the name.
+        """Write a plan and its record, replacing any of that name.
 
         Raises:
-            PlanError: it cannot be written; nothing is left of it.
+            PlanError: it cannot be written; no part of it is left.
         """
         path, record_path = self._paths(name)
         try:
@@ -105,7 +105,7 @@ class PlanFolder:
             self.write(path, data)
             self.write(record_path, record.encode())
         except OSError as error:
-            with contextlib.suppress(OSError):  # what forbids writing may forbid this too
+            with contextlib.suppress(OSError):  # may be forbidden too
                 path.unlink(missing_ok=True)
             raise PlanError(
                 f"the plan of {len(data) >> 20} MiB cannot be written to {self.folder} ({error.strerror}); make "
@@ -114,11 +114,11 @@ class PlanFolder:
         return StoredPlan(path, record)
 
     def make(self) -> None:
-        """Make the folder and those above it that are missing, their owner's alone.
+        """Create the folder and its missing parents, private to the owner.
 
         Raises:
-            PlanError: it is there, and others can write to it.
-            OSError: it cannot be made.
+            PlanError: it exists, and others can write to it.
+            OSError: it cannot be created.
         """
         missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
         for folder in reversed(missing):
@@ -126,19 +126,19 @@ class PlanFolder:
         self.check_private()
 
     def write(self, path: Path, data: bytes) -> None:
-        """Write one file of the folder as a whole: beside its place, to the disk, and renamed. Raises OSError."""
+        """Write one file of the folder in one step, flushed to the disk. Raises OSError."""
         with staged_file(path, prefix=f"{_STAGING}{path.stem}-", mode=0o600, sync=True) as staging:
             staging.write_bytes(data)
 
     def sweep(self, name: str = "", *, older_than_s: float = 0.0) -> None:
-        """Delete what writers of a name, or of any, left behind when they were killed; nobody may be writing it now."""
-        for rest in self.folder.glob(f"{_STAGING}{name}*"):
+        """Delete leftovers of killed writers of `name`, by default of all. No writer may be active now."""
+        for leftover in self.folder.glob(f"{_STAGING}{name}*"):
             with contextlib.suppress(OSError):
-                if time.time() - rest.stat().st_mtime > older_than_s:
-                    rest.unlink()
+                if time.time() - leftover.stat().st_mtime > older_than_s:
+                    leftover.unlink()
 
     def remove(self, name: str) -> None:
-        """Delete a plan; the record goes first, so that no reader finds half of it."""
+        """Delete a plan, its record first, so that readers never find half of it."""
         path, record = self._paths(name)
         record.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
@@ -147,13 +147,13 @@ class PlanFolder:
         return self.folder / f"{name}{_PLAN}", self.folder / f"{name}{_RECORD}"
 
     def check_private(self) -> None:
-        """Plans are code for a GPU: nobody else may put any here. Raises PlanError, and OSError without a folder."""
-        if not hasattr(os, "geteuid"):  # the folder of a user's data is private by its place on Windows
+        """Check that only the owner can write here: plans are GPU code. Raises PlanError; OSError without a folder."""
+        if not hasattr(os, "geteuid"):  # on Windows the user's data folder is private
             return
         found = self.folder.stat()
         owned = found.st_uid in {os.geteuid(), 0}
         if not owned or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise PlanError(
-                f"{self.folder} can be written by others, who could put plans there; "
-                f"make it your own and run: chmod go-w {self.folder}"
+                f"{self.folder} can be written by others, who could put plans there; own it and run: "
+                f"chmod go-w {self.folder}"
             )
