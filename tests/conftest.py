@@ -21,8 +21,8 @@ from nonesuch.engine.manifest import WeightsSource
 from nonesuch.engine.session import SessionOptions
 from nonesuch.export.catalogue import find_entry
 from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.export_job import ExportJob, export_named
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.named import ExportJob, export_named
 from nonesuch.server.core.open_model import OpenGenerator
 from nonesuch.server.server import Server
 from nonesuch.server.settings import ModelSettings, ServerSettings

@@ -1,4 +1,4 @@
-"""A real server of one file on loopback, which can be told to behave badly."""
+"""A real server of one file on loopback that can misbehave."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from unittest import mock
 
 
 class Shelf(ThreadingHTTPServer):
-    """Serves `content` at every path; each attribute is one way to behave."""
+    """Serves `content` at every path; the attributes configure its behaviour."""
 
     daemon_threads = True
 
@@ -28,18 +28,18 @@ class Shelf(ThreadingHTTPServer):
         self.last_modified: str | None = None
         self.ranges = True  # honours Range
         self.if_range = True  # and If-Range
-        self.length = True  # says Content-Length
+        self.length = True  # sends Content-Length
         self.chunked = False
         self.encoding: str | None = None
         self.kind: str | None = None  # Content-Type
-        self.moved = 0  # how far ranges are from what was asked
+        self.moved = 0  # offset of ranges from the request
         self.free = threading.Event()  # answers wait for it
         self.free.set()
         self.status: int | None = None
         self.location: str | None = None
-        self.endless_redirect = False  # whose body never comes
+        self.endless_redirect = False  # its body never comes
         self.cuts: list[int] = []  # bytes after which the next answers end early
-        self.stalls: list[int] = []  # bytes after which the next answers fall silent
+        self.stalls: list[int] = []  # bytes after which the next answers stall
         self.asked: list[Message] = []  # the headers of each request
         self.sent = 0
         self.ended = threading.Event()
@@ -53,7 +53,7 @@ class Shelf(ThreadingHTTPServer):
         return f"{self.scheme}://127.0.0.1:{self.server_port}/net.pkl"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away in the middle is what many tests are about."""
+        """Ignore errors: in many tests the client disconnects."""
 
     @contextmanager
     def running(self) -> Iterator[Shelf]:
@@ -88,9 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         if shelf.status is not None:
             return self._answer(shelf.status, {"Content-Length": "0"})
-        said = {"Content-Type": shelf.kind, "Content-Encoding": shelf.encoding}
-        said |= {"ETag": shelf.etag, "Last-Modified": shelf.last_modified}
-        headers = {key: value for key, value in said.items() if value is not None}
+        optional = {"Content-Type": shelf.kind, "Content-Encoding": shelf.encoding}
+        optional |= {"ETag": shelf.etag, "Last-Modified": shelf.last_modified}
+        headers = {key: value for key, value in optional.items() if value is not None}
         start, total = 0, len(shelf.content)
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         same = not shelf.if_range or self.headers.get("If-Range") in (None, shelf.etag, shelf.last_modified)

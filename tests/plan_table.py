@@ -15,7 +15,7 @@ from nonesuch.engine.home import Home
 from nonesuch.engine.machine import cpu_name, usable_cores
 from nonesuch.engine.tensorrt.library import load_library
 from nonesuch.export.catalogue import find_entry
-from nonesuch.export.named import ExportJob, export_named
+from nonesuch.export.export_job import ExportJob, export_named
 
 from .engine.tensorrt.plan_matrix import MODELS, PRECISIONS, TARGETS, Outcome, build, export, record_kernels, variants
 

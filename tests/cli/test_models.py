@@ -128,7 +128,7 @@ def test_an_unknown_name_is_answered_with_the_way_to_the_known_ones(
     call: Call, line_of: LineOf, command: list[str]
 ) -> None:
     line = line_of(call(*command, "nope"))
-    assert line == "nonesuch: no model 'nope' can be had by name; see nonesuch models list"
+    assert line == "nonesuch: no model 'nope' in the catalogue; see nonesuch models list"
 
 
 def test_pull_refuses_a_file_that_is_not_the_published_one(
@@ -165,13 +165,13 @@ def test_export_replaces_an_artifact_by_force_and_nothing_else(
     shutil.copytree(artifact.folder, out)
     copy = ("--from", faces_home.downloads / FACES.file.filename)
     line = line_of(call("export", "faces", "--out", out, *copy))
-    assert f"{out} is there already" in line
+    assert f"{out} exists, and artifacts never change" in line
     assert "--force" in line
     assert Artifact.open(out).manifest == artifact.manifest
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").touch()
     line = line_of(call("export", "faces", "--out", tmp_path / "letters", "--force"))
-    assert f"{tmp_path / 'letters'} is there and is no artifact" in line
+    assert f"{tmp_path / 'letters'} is not an artifact" in line
     assert (tmp_path / "letters" / "dear.txt").exists()
     done = run("export", "faces", "--out", out, "--force", *copy)
     assert (done.returncode, done.stdout) == (0, f"{out}\n"), done.stderr

@@ -16,7 +16,7 @@ from nonesuch.engine.interpolation import lerp_path, slerp_path
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.engine.session import SessionOptions
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
-from nonesuch.export.named import ExportJob, export_file
+from nonesuch.export.export_job import ExportJob, export_file
 
 from ..conftest import REPOSITORY, RunServer
 

@@ -20,7 +20,7 @@ INFO = "nonesuch_test_file-1.dist-info"
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
-    """A wheel that pip takes, in a folder of its own."""
+    """A wheel that pip accepts, in its own folder."""
     path = tmp_path / "shelf" / "nonesuch_test_file-1-py3-none-any.whl"
     path.parent.mkdir()
     with zipfile.ZipFile(path, "w") as archive:
@@ -32,7 +32,7 @@ def wheel(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def file(wheel: Path) -> PackageFile:
-    """The catalogue's view of it."""
+    """Its catalogue entry's file."""
     data = wheel.read_bytes()
     return PackageFile(
         wheel.name,
@@ -50,14 +50,14 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def pip_finds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wheel: Path) -> None:
-    """The user's pip knows no index but that folder."""
+    """pip finds only the wheel's folder."""
     monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
 
 
 def kept(home: Home) -> list[str]:
-    """What is in the downloads, but for the locks."""
+    """The names in the downloads, without locks."""
     return sorted(path.name for path in home.downloads.iterdir() if path.suffix != ".lock")
 
 
@@ -68,7 +68,7 @@ def refusal(file: PackageFile, home: Home, source: Path | None = None) -> str:
     return caught.value.message
 
 
-def test_a_copy_at_hand_is_taken_over(file: PackageFile, home: Home, wheel: Path) -> None:
+def test_a_local_copy_is_used(file: PackageFile, home: Home, wheel: Path) -> None:
     assert file.at_hand(home) is None
     path = file.fetch(home, wheel)
     assert path == home.downloads / file.filename == file.at_hand(home)
@@ -82,9 +82,9 @@ def test_the_copy_may_have_any_name(file: PackageFile, home: Home, wheel: Path) 
     assert file.fetch(home, renamed).name == file.filename
 
 
-def test_what_is_there_is_not_fetched_again(file: PackageFile, home: Home, wheel: Path) -> None:
+def test_an_existing_file_is_not_fetched_again(file: PackageFile, home: Home, wheel: Path) -> None:
     first = file.fetch(home, wheel).stat()
-    # With a source that could not be read, so any try to fetch would fail.
+    # The source does not exist, so a fetch would fail.
     assert file.fetch(home, Path("/nonexistent")).stat() == first
 
 
@@ -92,7 +92,7 @@ def test_another_file_is_refused_and_not_kept(file: PackageFile, home: Home, tmp
     (tmp_path / "other").write_bytes(b"other")
     message = refusal(file, home, tmp_path / "other")
     assert f"is not the published {file.filename}" in message
-    assert file.sha256[:12] in message
+    assert str(file.sha256)[:12] in message
     assert hashlib.sha256(b"other").hexdigest()[:12] in message
     assert kept(home) == []
     assert file.at_hand(home) is None
@@ -115,7 +115,7 @@ def test_a_damaged_file_in_the_home_is_replaced(file: PackageFile, home: Home, w
 
 
 @pytest.mark.usefixtures("pip_finds")
-def test_pip_gets_it(file: PackageFile, home: Home, wheel: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_pip_downloads_it(file: PackageFile, home: Home, wheel: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = file.fetch(home)
     assert path.read_bytes() == wheel.read_bytes()
     assert kept(home) == [file.filename]
@@ -126,7 +126,7 @@ def test_pip_gets_it(file: PackageFile, home: Home, wheel: Path, capfd: pytest.C
 def test_pips_progress_never_reaches_standard_output(
     file: PackageFile, home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # File descriptors, because pip is a process of its own.
+    # File descriptors, because pip is another process.
     file.fetch(home, show_progress=True)
     found = capfd.readouterr()
     assert found.out == ""
@@ -134,16 +134,16 @@ def test_pips_progress_never_reaches_standard_output(
 
 
 @pytest.mark.usefixtures("pip_finds")
-def test_pip_that_finds_nothing_is_one_line_with_a_way_out(file: PackageFile, home: Home, wheel: Path) -> None:
+def test_an_error_of_pip_is_one_line_with_advice(file: PackageFile, home: Home, wheel: Path) -> None:
     wheel.unlink()
     message = refusal(file, home)
     assert "No matching distribution found for nonesuch-test-file==1" in message
-    assert f"name it with --from {file.filename}" in message
+    assert f"pass --from {file.filename}" in message
     assert kept(home) == []
 
 
 @pytest.mark.usefixtures("pip_finds")
-def test_a_release_that_was_exchanged_is_refused(file: PackageFile, home: Home, wheel: Path) -> None:
+def test_a_replaced_release_is_refused(file: PackageFile, home: Home, wheel: Path) -> None:
     with zipfile.ZipFile(wheel, "a") as archive:
         archive.writestr("extra", "more")
     message = refusal(file, home)
@@ -151,7 +151,7 @@ def test_a_release_that_was_exchanged_is_refused(file: PackageFile, home: Home, 
     assert kept(home) == []
 
 
-def test_without_pip_the_way_out_is_named(
+def test_without_pip_the_error_names_the_from_option(
     file: PackageFile, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pip.py").write_text("raise SystemExit('No module named pip')\n")
@@ -161,7 +161,7 @@ def test_without_pip_the_way_out_is_named(
     assert "--from" in message
 
 
-def test_one_waits_while_another_has_the_lock(file: PackageFile, home: Home, wheel: Path) -> None:
+def test_a_fetch_waits_for_the_lock(file: PackageFile, home: Home, wheel: Path) -> None:
     home.downloads.mkdir(parents=True)
     with ThreadPoolExecutor(1) as pool:
         with FileLock(home.downloads / f"{file.filename}.lock"):
@@ -173,7 +173,7 @@ def test_one_waits_while_another_has_the_lock(file: PackageFile, home: Home, whe
 
             fetched = pool.submit(fetch)
             assert started.wait(timeout=30)
-            # Nothing tells from outside that a thread waits; half a second is ample for one that does not.
+            # A waiting thread cannot be detected from outside; half a second is ample for one that does not wait.
             with pytest.raises(TimeoutError):
                 fetched.result(timeout=0.5)
             assert kept(home) == []
@@ -192,9 +192,9 @@ print(file.fetch(Home(Path(home)), Path(source)))
 """
 
 
-def test_two_processes_at_once_both_have_it(file: PackageFile, home: Home, wheel: Path) -> None:
+def test_two_processes_at_once_both_get_it(file: PackageFile, home: Home, wheel: Path) -> None:
     command = [sys.executable, "-c", FETCH, str(home.root), str(wheel), file.filename]
-    command += [str(file.size_bytes), file.sha256]
+    command += [str(file.size_bytes), str(file.sha256)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)

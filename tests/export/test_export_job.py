@@ -16,8 +16,8 @@ from nonesuch.engine.home import Home
 from nonesuch.export import mean_w
 from nonesuch.export.catalogue_entry import CatalogueEntry
 from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.export_job import ExportJob, export_named
 from nonesuch.export.formats.random_face import read_random_face_wheel
-from nonesuch.export.named import ExportJob, export_named
 from nonesuch.export.pip_download import PackageFile
 
 WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
@@ -25,7 +25,7 @@ WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    """An empty home, the user's; w_avg takes fewer seeds, for speed."""
+    """An empty user's home; w_avg takes fewer seeds, for speed."""
     monkeypatch.setenv("NONESUCH_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(mean_w, "W_AVG_SAMPLES", 500)
     return Home.default()
@@ -38,7 +38,7 @@ def wheel(tmp_path: Path, wheel_members: dict[str, bytes], write_wheel: WriteWhe
 
 @pytest.fixture
 def entry(wheel: Path) -> CatalogueEntry:
-    """The tiny model as the catalogue would have it."""
+    """A catalogue entry of the tiny model."""
     data = wheel.read_bytes()
     return CatalogueEntry(
         name="tiny",
@@ -56,7 +56,7 @@ def entry(wheel: Path) -> CatalogueEntry:
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder, but for the locks."""
+    """The names in a folder, without locks."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock") if folder.exists() else []
 
 
@@ -71,42 +71,42 @@ def test_a_name_becomes_an_artifact_that_generates(
     assert names(home.downloads) == [wheel.name]
     assert names(home.checkpoints) == [checkpoint.model_id]
     assert names(home.artifacts) == ["tiny"]
-    # By name from now on, and on the PyTorch reference as well, whose weights were kept.
+    # It can be opened by name, also on the PyTorch reference, whose weights were saved.
     expected = generator.generate([1, 2], psi=1.0)
     with Generator.open("tiny") as other:
         np.testing.assert_array_equal(other.generate([1, 2], psi=1.0), expected)
     with Generator.open("tiny", backend="torch") as other:
         found = other.generate([1, 2], psi=1.0)
-    # A value on the border between two grey levels may fall to either side.
+    # A value between two grey levels may round to either.
     assert np.abs(found.astype(int) - expected.astype(int)).max() <= 1
 
 
-def test_a_second_time_takes_what_is_there(entry: CatalogueEntry, home: Home, wheel: Path) -> None:
+def test_a_second_export_reuses_the_artifact(entry: CatalogueEntry, home: Home, wheel: Path) -> None:
     first = export_named(entry, home, source=wheel)
     before = first.folder.stat()
 
     def never(_: Path) -> Checkpoint:
-        raise AssertionError("the file is read again")
+        raise AssertionError("the file was read again")
 
     again = export_named(replace(entry, read=never), home)
     assert again == first
     assert first.folder.stat() == before
 
 
-def test_replace_makes_it_again_without_fetching(entry: CatalogueEntry, home: Home, wheel: Path) -> None:
+def test_replace_exports_again_without_fetching(entry: CatalogueEntry, home: Home, wheel: Path) -> None:
     first = export_named(entry, home, source=wheel).folder.stat()
     wheel.unlink()
     assert export_named(entry, home, ExportJob(replace=True)).folder.stat().st_ino != first.st_ino
     assert names(home.artifacts) == ["tiny"]
 
 
-def test_a_folder_of_ones_own_leaves_the_home_without_an_artifact(
+def test_an_export_to_another_folder_leaves_no_artifact_in_the_home(
     entry: CatalogueEntry, home: Home, wheel: Path, tmp_path: Path
 ) -> None:
     made = export_named(entry, home, ExportJob(out=tmp_path / "mine"), source=wheel)
     assert find_artifact(tmp_path / "mine").manifest == made.manifest
     assert names(home.artifacts) == []
-    with pytest.raises(ExportMismatchError, match="is there already"):
+    with pytest.raises(ExportMismatchError, match="exists, and artifacts never change"):
         export_named(entry, home, ExportJob(out=tmp_path / "mine"), source=wheel)
 
 
@@ -118,7 +118,7 @@ def test_a_wrong_file_leaves_nothing(entry: CatalogueEntry, home: Home, tmp_path
         assert names(folder) == []
 
 
-def test_a_file_of_something_else_leaves_no_artifact(entry: CatalogueEntry, home: Home, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_leaves_no_artifact(entry: CatalogueEntry, home: Home, tmp_path: Path) -> None:
     other = tmp_path / "other.whl"
     other.write_bytes(b"as published, but no wheel")
     assert isinstance(entry.file, PackageFile)

@@ -51,13 +51,13 @@ def export(checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """The folder that `export` writes to; its parent is there and empty."""
+    """The folder that `export` writes to; its parent exists and is empty."""
     (tmp_path / "out").mkdir()
     return tmp_path / "out" / "model"
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, and folders as well."""
+    """All files and folders below a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"/"
         for path in sorted(folder.rglob("*"))
@@ -69,24 +69,24 @@ def changed(checkpoint: Checkpoint, name: str, by: float) -> Checkpoint:
 
 
 def refer_to(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the reference network have that checkpoint's weights, whatever is exported."""
+    """Make the reference network use that checkpoint's weights."""
     reference = Family.reference
     monkeypatch.setattr(Family, "reference", lambda self, _: reference(self, checkpoint))
 
 
 @pytest.fixture
 def wrong_reference(checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reference's pictures are a little different: by 4 of 255 grey levels, in one colour."""
+    """The reference's pictures differ by 4 of 255 grey levels in one colour."""
     bias = checkpoint.tensors["synthesis.to_img.bias"].copy()
     bias[1] += 8 / 127.5
     other = replace(checkpoint, tensors={**checkpoint.tensors, "synthesis.to_img.bias": bias})
     refer_to(other, monkeypatch)
 
 
-# What is written.
+# Contents of the artifact.
 
 
-def test_the_manifest_tells_the_truth_about_the_files(artifact: Artifact, checkpoint: Checkpoint) -> None:
+def test_the_manifest_matches_the_files(artifact: Artifact, checkpoint: Checkpoint) -> None:
     manifest = artifact.manifest
     files = {path.name: path.read_bytes() for path in artifact.folder.iterdir() if path.name != "manifest.json"}
     assert manifest.files == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -102,8 +102,8 @@ def test_the_manifest_tells_the_truth_about_the_files(artifact: Artifact, checkp
 def test_w_avg_is_the_mean_of_the_mapped_seeds(artifact: Artifact) -> None:
     assert artifact.manifest.w_avg == f"mean of {W_AVG_SAMPLES} mapped seeds, 0 to {W_AVG_SAMPLES - 1}"
     mapped = Mapper(artifact, load_mapping)(z_from_seeds(range(W_AVG_SAMPLES), 10))
-    # Rows are mapped singly here and by the hundreds there, which may round differently: 2^-22 of values around 1, and
-    # the mean rounds once more, to float32.
+    # Rows are mapped singly here and by the hundreds in the export, which may round differently: 2^-22 of values around
+    # 1, and the mean rounds once more, to float32.
     np.testing.assert_allclose(artifact.w_avg(), mapped.astype(np.float64).mean(axis=0), rtol=0, atol=1e-6)
     assert np.abs(artifact.w_avg()).max() > 0.1
 
@@ -114,7 +114,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Checkpoint, artifa
     assert snapshot(tmp_path / "again") == snapshot(artifact.folder)
 
 
-def test_the_card_tells_terms_origin_and_id(export: Export, checkpoint: Checkpoint, out: Path) -> None:
+def test_the_card_has_terms_origin_and_id(export: Export, checkpoint: Checkpoint, out: Path) -> None:
     card = (export(name="my <model>").folder / "README.md").read_text()
     assert card.startswith("# my <model>\n")
     for words in (SOURCE.licence, SOURCE.name, SOURCE.sha256, checkpoint.model_id, "PyTorch reference"):
@@ -124,12 +124,12 @@ def test_the_card_tells_terms_origin_and_id(export: Export, checkpoint: Checkpoi
     assert "| 1 | 8 | blocks.0.up, blocks.0.conv1 |" in card
 
 
-def test_nothing_but_the_artifact_is_left(export: Export, tmp_path: Path) -> None:
-    export()  # into a folder that is not there yet
+def test_only_the_artifact_is_left(export: Export, tmp_path: Path) -> None:
+    export()  # into a new folder
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["model"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows permissions differ")
 def test_others_may_read_the_artifact(export: Export) -> None:
     assert stat.S_IMODE(export().folder.stat().st_mode) == 0o755
 
@@ -147,18 +147,18 @@ def test_progress_is_reported_for_all_of_w_avg(export: Export) -> None:
     assert seen == [("w_avg", [0])]
 
 
-# What is there already.
+# Existing targets.
 
 
-def test_an_artifact_that_is_there_is_not_touched(export: Export, out: Path) -> None:
+def test_an_existing_artifact_is_not_touched(export: Export, out: Path) -> None:
     export()
     before = snapshot(out.parent)
-    with pytest.raises(ExportMismatchError, match="is there already, and artifacts never change"):
+    with pytest.raises(ExportMismatchError, match="exists, and artifacts never change"):
         export()
     assert snapshot(out.parent) == before
 
 
-def test_replace_puts_the_new_one_in_its_place(export: Export, checkpoint: Checkpoint, out: Path) -> None:
+def test_replace_replaces_an_existing_artifact(export: Export, checkpoint: Checkpoint, out: Path) -> None:
     first = export().manifest
     (out / "left by the old one").touch()
     other = changed(checkpoint, "synthesis.to_img.bias", 0.25)
@@ -168,13 +168,13 @@ def test_replace_puts_the_new_one_in_its_place(export: Export, checkpoint: Check
     assert set(snapshot(out)) == {"manifest.json", *second.manifest.files}
 
 
-def test_replace_needs_nothing_to_replace(export: Export, out: Path) -> None:
+def test_replace_also_works_without_an_existing_artifact(export: Export, out: Path) -> None:
     assert export(replace=True).folder == out
     assert [path.name for path in out.parent.iterdir()] == ["model"]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_replace_of_a_link_leaves_what_it_points_to(export: Export, out: Path, artifact: Artifact) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_replace_of_a_link_leaves_its_target(export: Export, out: Path, artifact: Artifact) -> None:
     out.symlink_to(artifact.folder)
     before = snapshot(artifact.folder)
     assert not export(replace=True).folder.is_symlink()
@@ -182,27 +182,27 @@ def test_replace_of_a_link_leaves_what_it_points_to(export: Export, out: Path, a
     assert [path.name for path in out.parent.iterdir()] == ["model"]
 
 
-def test_replace_takes_an_empty_folder(export: Export, out: Path) -> None:
+def test_replace_accepts_an_empty_folder(export: Export, out: Path) -> None:
     out.mkdir()
     assert export(replace=True).folder == out
 
 
-def test_replace_never_deletes_what_is_no_artifact(export: Export, out: Path) -> None:
+def test_replace_never_deletes_anything_but_an_artifact(export: Export, out: Path) -> None:
     out.mkdir()
     (out / "holiday.jpg").write_text("precious")
     before = snapshot(out.parent)
-    with pytest.raises(ExportMismatchError, match="is no artifact, so it is not replaced"):
+    with pytest.raises(ExportMismatchError, match="is not an artifact, so it is not replaced"):
         export(replace=True)
     assert snapshot(out.parent) == before
     (out / "holiday.jpg").unlink()
     out.rmdir()
     out.write_text("a file")
-    with pytest.raises(ExportMismatchError, match="is no artifact, so it is not replaced"):
+    with pytest.raises(ExportMismatchError, match="is not an artifact, so it is not replaced"):
         export(replace=True)
     assert snapshot(out.parent) == {"model": b"a file"}
 
 
-def test_a_failed_exchange_brings_the_old_one_back(export: Export, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rename_restores_the_old_artifact(export: Export, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export()
     before = snapshot(out.parent)
     rename = os.replace
@@ -218,7 +218,7 @@ def test_a_failed_exchange_brings_the_old_one_back(export: Export, out: Path, mo
     assert snapshot(out.parent) == before
 
 
-# What must not be written.
+# Failed exports.
 
 
 @pytest.mark.usefixtures("wrong_reference")
@@ -249,7 +249,7 @@ def digest_of(artifact: Artifact, seeds: tuple[int, ...]) -> Digest:
     return Digest(seeds, np.stack([means for means, _ in samples]), np.stack([pixels for _, pixels in samples]))
 
 
-def test_a_known_digest_is_what_counts(
+def test_a_known_digest_takes_precedence(
     export: Export, artifact: Artifact, monkeypatch: pytest.MonkeyPatch, wrong_reference: None
 ) -> None:
     digest = digest_of(artifact, (4, 2))
@@ -277,7 +277,7 @@ def test_a_graph_that_disagrees_with_the_digest_is_not_written(
     assert snapshot(out.parent) == {}
 
 
-def test_without_digest_and_torch_the_card_admits_it(
+def test_without_digest_and_torch_the_card_says_not_compared(
     export: Export, monkeypatch: pytest.MonkeyPatch, wrong_reference: None
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -310,7 +310,7 @@ def test_an_unknown_family_is_not_written(export: Export, checkpoint: Checkpoint
 
 
 @pytest.mark.parametrize("name", ["", "two\nlines", "x" * 129])
-def test_a_name_that_no_manifest_may_have_is_not_written(export: Export, out: Path, name: str) -> None:
+def test_a_name_that_is_invalid_in_a_manifest_is_not_written(export: Export, out: Path, name: str) -> None:
     with pytest.raises(NonesuchError):
         export(name=name)
     assert snapshot(out.parent) == {}
@@ -328,7 +328,7 @@ def test_an_interrupted_export_leaves_nothing(export: Export, out: Path, monkeyp
 
 
 def graph_of(inputs: list[int], op: str, domain: str = "") -> bytes:
-    """A graph of one node that reads inputs of those element types, and one more of the last type."""
+    """A graph with one node, and an input of each given element type."""
     values = [onnx.helper.make_tensor_value_info(f"x{i}", kind, ["N"]) for i, kind in enumerate(inputs)]
     node = onnx.helper.make_node(op, ["x0", "x1"], ["y"], name="y", domain=domain)
     result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N"])
@@ -357,13 +357,13 @@ def test_a_valid_graph_passes() -> None:
     ],
     ids=["missing input", "mixed types", "wrong output type", "unknown operator", "unknown domain", "empty", "junk"],
 )
-def test_what_is_no_valid_onnx_is_refused_in_one_line(model: bytes) -> None:
+def test_invalid_onnx_is_refused_in_one_line(model: bytes) -> None:
     with pytest.raises(ExportMismatchError, match=r"thing\.onnx is not valid ONNX") as caught:
         check_graph(model, "thing.onnx")
     assert "\n" not in caught.value.message
 
 
-def test_psnr_is_that_of_8_bits() -> None:
+def test_psnr_is_for_8_bit_images() -> None:
     a = np.zeros((2, 2), np.uint8)
     assert psnr_db(a, a) == float("inf")
     assert psnr_db(a, a + np.uint8(255)) == 0
@@ -371,7 +371,7 @@ def test_psnr_is_that_of_8_bits() -> None:
 
 
 @pytest.mark.parametrize("name", ["rosinality_64.pt", "sg2ada_cond_32.pkl", "sg2ada_resnet_32.pkl", "sg3t_64.pkl"])
-def test_every_variant_of_a_real_checkpoint_is_compared_and_says_so(name: str, tmp_path: Path) -> None:
+def test_every_variant_of_a_real_checkpoint_is_compared(name: str, tmp_path: Path) -> None:
     checkpoint = read_checkpoint(REPOSITORY / "tests" / "fixtures" / name)
     noises: tuple[Literal["const", "none", "random"], ...]
     noises = ("const", "none") if name.startswith("sg3") else ("const", "none", "random")
@@ -385,5 +385,5 @@ def test_every_variant_of_a_real_checkpoint_is_compared_and_says_so(name: str, t
     assert len({entry.file for entry in entries}) == len(variants)
     assert len(checked) == len(variants) + 1
     for entry, line in zip(entries, checked[1:], strict=True):
-        told = "float16 simulated, PSNR" if entry.precision == "fp16" else f"{entry.file} against PyTorch"
-        assert told in line, line
+        expected = "float16 simulated, PSNR" if entry.precision == "fp16" else f"{entry.file} against PyTorch"
+        assert expected in line, line

@@ -1,4 +1,4 @@
-"""HTTPS itself, with a certificate made on the spot."""
+"""TLS, with a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 that nobody has signed but itself, and its key, in one file."""
+    """A self-signed certificate for 127.0.0.1 and its key, in one file."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     command += ["-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
@@ -33,9 +33,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(
-    home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_untrusted_certificate_is_refused(home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     with (
@@ -47,13 +45,13 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
     assert [path.suffix for path in home.downloads.iterdir()] == [".lock"]
 
 
-def test_https_is_spoken_and_never_left(home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_must_stay_on_https(home: Home, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with Shelf(CONTENT, certificate).running() as shelf, Shelf(CONTENT).running() as plain:
         file = HttpsFile("net.pkl", url=shelf.url)
         shelf.location = plain.url
-        with pytest.raises(DownloadError, match=f"leads to {plain.url}, which is not https"):
+        with pytest.raises(DownloadError, match=f"redirects to {plain.url}, which is not https"):
             file.fetch(home)
         assert plain.asked == []
         shelf.location = "/elsewhere"

@@ -37,12 +37,12 @@ def shelf() -> Iterator[Shelf]:
 
 @pytest.fixture
 def file(shelf: Shelf) -> HttpsFile:
-    """The file as the catalogue would have it, if its publisher named neither size nor hash."""
+    """A catalogue file without a published size and hash."""
     return HttpsFile("net.pkl", url=shelf.url, allow_loopback=True)
 
 
 def kept(home: Home) -> list[str]:
-    """What is in the downloads, but for the locks."""
+    """The names in the downloads, without locks."""
     return sorted(path.name for path in home.downloads.iterdir() if path.suffix != ".lock")
 
 
@@ -57,7 +57,7 @@ def refusal(file: HttpsFile, home: Home, source: Path | None = None) -> str:
     "url",
     ["http://example.org/net.pkl", "http://127.0.0.1/net.pkl", "ftp://example.org/", "file:///net.pkl", "https:///"],
 )
-def test_an_address_that_is_not_https_is_no_entry(url: str) -> None:
+def test_an_address_that_is_not_https_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="is not an https address"):
         HttpsFile("net.pkl", url=url)
 
@@ -65,18 +65,18 @@ def test_an_address_that_is_not_https_is_no_entry(url: str) -> None:
 @pytest.mark.parametrize(
     "url", ["http://example.org/", "http://127.0.0.1.example.org/", "http://127.0.0.1@example.org/"]
 )
-def test_loopback_for_tests_is_loopback(url: str) -> None:
+def test_allow_loopback_allows_loopback_only(url: str) -> None:
     with pytest.raises(ValueError, match="is not an https address"):
         HttpsFile("net.pkl", url=url, allow_loopback=True)
 
 
 @pytest.mark.parametrize("name", ["../net.pkl", "/net.pkl", "", "..", "a/b"])
-def test_a_name_that_leads_out_of_the_downloads_is_no_entry(name: str) -> None:
+def test_a_name_with_a_folder_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is not a plain file name"):
         HttpsFile(name, url="https://example.org/net.pkl")
 
 
-def test_it_comes_whole_and_is_not_fetched_again(file: HttpsFile, home: Home, shelf: Shelf) -> None:
+def test_a_complete_file_is_not_fetched_again(file: HttpsFile, home: Home, shelf: Shelf) -> None:
     published = replace(file, sha256=SHA256, size_bytes=len(CONTENT))
     assert published.at_hand(home) is None
     path = published.fetch(home)
@@ -87,7 +87,7 @@ def test_it_comes_whole_and_is_not_fetched_again(file: HttpsFile, home: Home, sh
     assert kept(home) == ["net.pkl"]
 
 
-def test_a_file_without_a_published_hash_is_recorded_and_checked_ever_after(
+def test_the_hash_of_a_file_without_a_published_one_is_recorded_and_checked(
     file: HttpsFile, home: Home, shelf: Shelf
 ) -> None:
     assert file.expected_sha256(home) is None
@@ -103,13 +103,13 @@ def test_a_file_without_a_published_hash_is_recorded_and_checked_ever_after(
     message = refusal(file, home)
     assert f"{shelf.url} is not the net.pkl that was first used here" in message
     assert SHA256[:12] in message
-    assert f"take its entry out of {record}" in message
+    assert f"remove its entry from {record}" in message
     assert kept(home) == ["known_hashes.json"]
     record.write_text("{}")
     assert file.fetch(home).read_bytes() == OTHER
 
 
-def test_a_file_that_nobody_recorded_is_not_trusted(file: HttpsFile, home: Home) -> None:
+def test_an_unrecorded_file_is_not_trusted(file: HttpsFile, home: Home) -> None:
     home.downloads.mkdir(parents=True)
     (home.downloads / "net.pkl").write_bytes(OTHER)
     assert file.at_hand(home) is None
@@ -117,7 +117,7 @@ def test_a_file_that_nobody_recorded_is_not_trusted(file: HttpsFile, home: Home)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"net.pkl": 1}', '{"net.pkl": {"sha256": "abc"}}', "[" * 100_000])
-def test_a_damaged_record_is_one_line_and_no_excuse(file: HttpsFile, home: Home, text: str) -> None:
+def test_a_damaged_record_is_refused_in_one_line(file: HttpsFile, home: Home, text: str) -> None:
     home.downloads.mkdir(parents=True)
     record = home.downloads / "known_hashes.json"
     record.write_text(text)
@@ -126,7 +126,7 @@ def test_a_damaged_record_is_one_line_and_no_excuse(file: HttpsFile, home: Home,
     assert kept(home) == ["known_hashes.json"]
 
 
-def test_records_of_others_stay(file: HttpsFile, home: Home) -> None:
+def test_records_of_other_files_stay(file: HttpsFile, home: Home) -> None:
     file.fetch(home)
     replace(file, filename="second.pkl").fetch(home)
     assert set(json.loads((home.downloads / "known_hashes.json").read_text())) == {"net.pkl", "second.pkl"}
@@ -139,7 +139,7 @@ def test_a_wrong_hash_is_refused_and_nothing_is_kept(file: HttpsFile, home: Home
     assert kept(home) == []
 
 
-def test_a_copy_at_hand_is_taken_over_and_recorded(file: HttpsFile, home: Home, shelf: Shelf, tmp_path: Path) -> None:
+def test_a_local_copy_is_used_and_recorded(file: HttpsFile, home: Home, shelf: Shelf, tmp_path: Path) -> None:
     copy = tmp_path / "download (1)"
     copy.write_bytes(CONTENT)
     assert file.fetch(home, copy).read_bytes() == CONTENT
@@ -155,10 +155,10 @@ def test_a_copy_at_hand_is_taken_over_and_recorded(file: HttpsFile, home: Home, 
     [
         ({"sha256": "0" * 64}, "its sha256 is"),
         ({"size_bytes": 5}, "it has 300000 bytes, not 5"),
-        ({"max_bytes": 5}, "is larger than the 5 bytes"),
+        ({"max_bytes": 5}, "is larger than the limit of 5 bytes"),
     ],
 )
-def test_a_wrong_copy_at_hand_is_refused(
+def test_a_wrong_local_copy_is_refused(
     file: HttpsFile, home: Home, tmp_path: Path, published: dict[str, object], words: str
 ) -> None:
     copy = tmp_path / "copy"
@@ -168,7 +168,7 @@ def test_a_wrong_copy_at_hand_is_refused(
 
 
 @pytest.mark.parametrize("source", ["/dev/zero", "/nonexistent", "/"])
-def test_a_copy_that_is_no_file_is_one_line(file: HttpsFile, home: Home, source: str) -> None:
+def test_a_source_that_is_not_a_file_is_refused(file: HttpsFile, home: Home, source: str) -> None:
     assert f"{source} cannot be read" in refusal(file, home, Path(source))
 
 
@@ -198,7 +198,7 @@ def test_two_processes_at_once_fetch_once(file: HttpsFile, home: Home, shelf: Sh
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    # Nothing tells from outside that a process waits; half a second is ample for one that does not.
+    # A waiting process cannot be detected from outside; half a second is ample for one that does not wait.
     time.sleep(0.5)
     shelf.free.set()
     for process in processes:
@@ -209,7 +209,7 @@ def test_two_processes_at_once_fetch_once(file: HttpsFile, home: Home, shelf: Sh
     assert kept(home) == ["known_hashes.json", "net.pkl"]
 
 
-def test_a_manifest_gets_the_hash_of_the_file_that_was_read(file: HttpsFile, home: Home) -> None:
+def test_the_weights_source_has_the_hash_of_the_file(file: HttpsFile, home: Home) -> None:
     def read(path: Path) -> Checkpoint:
         raise NotImplementedError
 

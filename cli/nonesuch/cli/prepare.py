@@ -47,7 +47,7 @@ def _export(model: str) -> None:
             f"model {model!r} is not exported on this machine, and exporting needs {', '.join(missing)}; "
             "pip install 'nonesuch[cpu,export]', or name an artifact's folder with --model"
         )
-    from nonesuch.export.named import ExportJob, export_named
+    from nonesuch.export.export_job import ExportJob, export_named
 
     click.echo(f"Getting and exporting {entry.name}, once. Terms: {entry.terms}", err=True)
     try:

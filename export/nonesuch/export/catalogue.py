@@ -1,7 +1,6 @@
-"""The models that nonesuch knows by name: where each comes from, how big it is, its hash and its terms.
+"""The models that nonesuch knows by name: origin, size, hash and terms of each.
 
-A catalogue entry is a promise about one exact file; what is here, on this machine, is `nonesuch.engine.home`'s
-business.
+An entry describes one exact file. The models on this machine are in `nonesuch.engine.home`.
 """
 
 from __future__ import annotations
@@ -58,10 +57,10 @@ def find_entry(name: str) -> CatalogueEntry:
     """The entry of that name.
 
     Raises:
-        ModelNotFoundError: there is none; the message names those that look like it.
+        ModelNotFoundError: it does not exist; the message names similar ones.
     """
     if name not in CATALOGUE:
         close = get_close_matches(name, CATALOGUE, n=3, cutoff=0.6)
-        like = f"; perhaps {' or '.join(close)}" if close else ""
-        raise ModelNotFoundError(f"no model {name!r} can be had by name{like}; see nonesuch models list")
+        similar = f"; perhaps {' or '.join(close)}" if close else ""
+        raise ModelNotFoundError(f"no model {name!r} in the catalogue{similar}; see nonesuch models list")
     return CATALOGUE[name]

@@ -1,4 +1,4 @@
-"""What the catalogue says of one model: where its file is, who may use it for what, and how it is read."""
+"""A model in the catalogue: its file, its terms of use, and how to read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .download import ModelFile, sha256_of
 
 @dataclass(frozen=True)
 class CatalogueEntry:
-    """A model that can be had by name."""
+    """A model of the catalogue."""
 
     name: str
     summary: str
@@ -22,11 +22,11 @@ class CatalogueEntry:
     resolution: int
     file: ModelFile
     licence: str  # one line, for lists
-    terms: str  # what a user must know before using it
-    card: str  # where the makers describe it
+    terms: str  # to read before use
+    card: str  # the makers' description
     read: Callable[[Path], Checkpoint]
     tried: bool = True  # whether the project itself has fetched and exported it
 
     def weights_source(self, path: Path) -> WeightsSource:
-        """The origin as a manifest records it, with the hash of the file that is read."""
+        """The origin for the manifest, with the hash of the file at `path`."""
         return WeightsSource(name=self.file.describe(), licence=self.terms, sha256=sha256_of(path))

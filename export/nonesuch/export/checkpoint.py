@@ -1,8 +1,8 @@
-"""A converted checkpoint: tensors under our own names, and a config that says which network they are.
+"""A converted checkpoint: tensors under our own names, and a config that describes the network.
 
 Data flow: a foreign file -> `formats/*` -> `Checkpoint` -> `graphs/*` (ONNX) and `reference/*` (PyTorch).
-On disk it is `model.safetensors` + `config.json`, in a folder named by the model id, so a checkpoint is converted once
-and the PyTorch reference finds the weights behind an artifact.
+On disk it is `model.safetensors` + `config.json` in a folder named by the model id, so a checkpoint is converted once,
+and the PyTorch reference finds an artifact's weights.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from safetensors.numpy import save as safetensors_save
 from nonesuch.engine.errors import CheckpointError
 from nonesuch.engine.home import Home
 
-__all__ = ["Checkpoint"]
-
 TENSORS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 
@@ -46,7 +44,7 @@ class Checkpoint:
 
     @property
     def family(self) -> str:
-        """The network family, as `graphs` and `reference` know it."""
+        """The network family, as in `graphs` and `reference`."""
         return str(self.config["family"])
 
     @property
@@ -60,10 +58,10 @@ class Checkpoint:
         return digest.hexdigest()
 
     def tensor(self, name: str, *shape: int) -> NDArray[np.float32]:
-        """The tensor of that name, checked to have that shape.
+        """The tensor of that name and shape.
 
         Raises:
-            CheckpointError: there is none, or its shape is another.
+            CheckpointError: it does not exist, or has another shape.
         """
         array = self.tensors.get(name)
         if array is None:
@@ -73,7 +71,7 @@ class Checkpoint:
         return array
 
     def save(self, folder: Path) -> None:
-        """Write into `folder`, which appears whole or not at all; one that is there already is left as it is."""
+        """Write to `folder` in one step; an existing folder stays as it is."""
         if folder.exists():
             return
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +82,7 @@ class Checkpoint:
             (staging / CONFIG_FILE).write_text(json.dumps(dict(self.config), indent=2, sort_keys=True) + "\n")
             os.replace(staging, folder)
         except OSError:
-            if not folder.exists():  # lost a race otherwise: the other writer's copy is the same
+            if not folder.exists():  # else another writer was first, with the same content
                 raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -99,10 +97,16 @@ class Checkpoint:
         try:
             config = json.loads((folder / CONFIG_FILE).read_text())
             tensors = safetensors_load((folder / TENSORS_FILE).read_bytes())
-        except (OSError, ValueError, RecursionError, SafetensorError, KeyError) as error:  # KeyError: dtypes of ML only
+        except (
+            OSError,
+            ValueError,
+            RecursionError,
+            SafetensorError,
+            KeyError,
+        ) as error:  # KeyError: dtypes that NumPy lacks
             raise CheckpointError(f"no readable converted checkpoint in {folder} ({error})") from error
         if not isinstance(config, dict) or "family" not in config:
-            raise CheckpointError(f"{folder / CONFIG_FILE} names no network family")
+            raise CheckpointError(f"{folder / CONFIG_FILE} does not name a network family")
         for name, array in tensors.items():
             if array.dtype != np.float32:
                 raise CheckpointError(f"{folder / TENSORS_FILE}: tensor {name!r} is {array.dtype}, expected float32")
@@ -110,5 +114,5 @@ class Checkpoint:
 
     @staticmethod
     def folder(home: Home, model_id: str) -> Path:
-        """Where the converted checkpoint of that model id is kept."""
+        """The folder of the converted checkpoint of that model id."""
         return home.checkpoints / model_id

@@ -1,4 +1,4 @@
-"""A catalogue name, or a checkpoint file, -> an artifact: fetch, convert, export; what is there is not made again."""
+"""Exports a catalogue name or a checkpoint file to an artifact: download, convert, export, unless it exists."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _UNKNOWN_TERMS = (
 
 @dataclass(frozen=True)
 class ExportJob:
-    """How an export is done, whatever its source."""
+    """The options of an export from any source."""
 
     out: Path | None = None  # None: in the user's home, under the model's name
     variants: Sequence[VariantOptions] = (VariantOptions(),)
@@ -45,16 +45,16 @@ def export_named(
     source: Path | None = None,
     show_progress: bool = False,
 ) -> Artifact:
-    """Export a model by name; `source` is a copy of its file at hand.
+    """Export a model by name; `source` is a local copy of its file.
 
-    In the user's home a second process waits for the first and takes its result; what is there from another file, or
-    with other variants, is not passed off as what was asked for.
+    In the user's home a second process waits for the first and takes its result. An existing artifact of another file,
+    or without the requested variants, is an error.
 
     Raises:
-        DownloadError: the file cannot be had.
-        CheckpointError: it is not the network that it should be.
+        DownloadError: the file cannot be fetched.
+        CheckpointError: it is not the expected network.
         UnsupportedError: the family has no such variant.
-        ExportMismatchError: the graphs disagree with the reference, or `out` is taken.
+        ExportMismatchError: the graphs disagree with the reference, or `out` exists.
         BackendUnavailableError: ONNX Runtime, which the checks need, is not installed.
     """
 
@@ -66,10 +66,10 @@ def export_named(
 
 
 def export_file(path: Path, home: Home, job: ExportJob | None = None, *, name: str | None = None) -> Artifact:
-    """Export a checkpoint file of any format that `formats.detect` reads, under `name` or the file's own.
+    """Export a checkpoint file of any format that `formats.detect` reads; `name` defaults to the file's.
 
     Raises:
-        CheckpointError: the file is not readable, not safe, or of no supported format; the rest as `export_named`.
+        CheckpointError: the file is not readable, not safe, or not in a supported format; the rest as `export_named`.
     """
     from .formats.detect import read_checkpoint
 
@@ -81,26 +81,26 @@ def export_file(path: Path, home: Home, job: ExportJob | None = None, *, name: s
 
 
 def model_name(path: Path) -> str:
-    """A model's name out of a file's: letters, digits, dots, dashes and underscores of its stem.
+    """A model name from a file's stem: its letters, digits, dots, dashes and underscores.
 
     Raises:
-        CheckpointError: nothing is left of it.
+        CheckpointError: no characters are left.
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")
     if not name:
-        raise CheckpointError(f"{path.name!r} gives no name for a model; choose one with --name")
+        raise CheckpointError(f"{path.name!r} does not yield a model name; choose one with --name")
     return name
 
 
 def _export(
     name: str, read: Callable[[], tuple[Checkpoint, WeightsSource]], sha256: str | None, home: Home, job: ExportJob
 ) -> Artifact:
-    """Export what `read` gives, unless it is there; `sha256` is of its file, where that is known beforehand."""
+    """Export the result of `read` unless the artifact exists; `sha256` is of its file, if known beforehand."""
     target = job.out or home.artifacts / name
     home.artifacts.mkdir(parents=True, exist_ok=True)
     with FileLock(home.artifacts / f".{name}.lock"):
         if job.out is None and not job.replace and (target / MANIFEST_FILE).is_file():
-            return _same(Artifact.open(target), sha256, job.variants)
+            return _matching(Artifact.open(target), sha256, job.variants)
         checkpoint, source = read()
         checkpoint.save(Checkpoint.folder(home, checkpoint.model_id))
         return export_checkpoint(
@@ -114,11 +114,11 @@ def _export(
         )
 
 
-def _same(artifact: Artifact, sha256: str | None, variants: Sequence[VariantOptions]) -> Artifact:
-    """The artifact that is there, if it is what was asked for.
+def _matching(artifact: Artifact, sha256: str | None, variants: Sequence[VariantOptions]) -> Artifact:
+    """The existing artifact, if it matches the request.
 
     Raises:
-        ExportMismatchError: it was made from another file, or has not all of the variants.
+        ExportMismatchError: it was made from another file, or lacks a variant.
     """
     manifest = artifact.manifest
     if sha256 not in {None, manifest.source.sha256}:
@@ -127,15 +127,15 @@ def _same(artifact: Artifact, sha256: str | None, variants: Sequence[VariantOpti
             "choose another --name, or --force to replace it"
         )
     for wanted in variants:
-        if not any(_fits(wanted, there) for there in manifest.variants):
+        if not any(_fits(wanted, existing) for existing in manifest.variants):
             raise ExportMismatchError(
-                f"{manifest.name!r} is exported already, without the {wanted.precision} variant with {wanted.noise} "
-                "noise that was asked for; --force replaces it"
+                f"{manifest.name!r} is exported already, without a {wanted.precision} variant with {wanted.noise} "
+                "noise; --force replaces it"
             )
     return artifact
 
 
-def _fits(wanted: VariantOptions, there: Variant) -> bool:
+def _fits(wanted: VariantOptions, existing: Variant) -> bool:
     options = (wanted.precision, wanted.noise, wanted.linear, wanted.output)
-    upsampling = wanted.upsampling in {"default", there.upsampling}
-    return upsampling and options == (there.precision, there.noise, there.linear, there.output)
+    upsampling = wanted.upsampling in {"default", existing.upsampling}
+    return upsampling and options == (existing.precision, existing.noise, existing.linear, existing.output)

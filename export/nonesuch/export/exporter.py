@@ -1,7 +1,6 @@
 """Checkpoint -> artifact: builds the graphs, measures w_avg, checks the result, writes it in one step.
 
-Everything is written to a folder beside the target and checked there; the rename at the end is the only thing that a
-reader of the target can see.
+The artifact is written to a folder beside the target and checked there; readers see only the rename at the end.
 """
 
 from __future__ import annotations
@@ -32,10 +31,8 @@ from .graphs.mapping import build_mapping
 from .graphs.variant_options import VariantOptions
 from .mean_w import Progress, mean_w
 
-__all__ = ["export_checkpoint"]
-
 CARD_FILE = "README.md"
-_NOT_YET = "being checked"
+_CHECK_PENDING = "being checked"
 
 
 def export_checkpoint(
@@ -52,27 +49,25 @@ def export_checkpoint(
 
     Args:
         checkpoint: the weights.
-        out: the artifact's folder; it appears whole or not at all.
-        name: what the model is called in answers and file names.
-        source: where the weights came from.
-        variants: the synthesis graphs to build; a runtime takes the first that is meant for it.
-        replace: put the new artifact in the place of one that is there.
+        out: the artifact's folder; it appears in one step.
+        name: the model's name in answers and file names.
+        source: the origin of the weights.
+        variants: the synthesis graphs to build; a runtime takes the first that is for it.
+        replace: replace an existing artifact.
         progress: wraps the steps of the long loop, as tqdm does.
 
     Raises:
-        CheckpointError: a tensor is missing or has another shape than the network needs.
+        CheckpointError: a tensor is missing or has the wrong shape.
         UnsupportedError: the family has no such variant.
-        ExportMismatchError: the graphs are not valid, disagree with the reference, or `out` is taken.
+        ExportMismatchError: the graphs are not valid, disagree with the reference, or `out` exists.
         BackendUnavailableError: ONNX Runtime, which the checks need, is not installed.
     """
     if out.exists():
         if not replace:
-            raise ExportMismatchError(
-                f"{out} is there already, and artifacts never change; choose another --out, or --force"
-            )
-        # What is replaced is deleted, so a slip of the hand must not hit somebody's pictures.
+            raise ExportMismatchError(f"{out} exists, and artifacts never change; choose another --out, or --force")
+        # The old folder is deleted, so only an artifact may be replaced.
         if not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST_FILE).is_file()):
-            raise ExportMismatchError(f"{out} is there and is no artifact, so it is not replaced; choose another --out")
+            raise ExportMismatchError(f"{out} is not an artifact, so it is not replaced; choose another --out")
     built = [variant for options in variants for variant in build_variants(checkpoint, options)]
     mapping = serialize(build_mapping(checkpoint, variants[0].linear))
     check_graph(mapping, MAPPING_FILE)
@@ -108,7 +103,7 @@ def export_checkpoint(
     try:
         for file, data in files.items():
             (staging / file).write_bytes(data)
-        (staging / MANIFEST_FILE).write_bytes(manifest(_NOT_YET).encode())
+        (staging / MANIFEST_FILE).write_bytes(manifest(_CHECK_PENDING).encode())
         checked = check_pictures(checkpoint, Artifact.open(staging))
         files[CARD_FILE] = write_card(manifest(checked)).encode()
         (staging / CARD_FILE).write_bytes(files[CARD_FILE])
@@ -120,17 +115,17 @@ def export_checkpoint(
 
 
 def _publish(staging: Path, out: Path, replace: bool) -> None:
-    # mkdtemp makes folders private; an artifact is as readable as any file its owner makes.
+    # mkdtemp makes folders private; an artifact has the usual permissions.
     staging.chmod(0o755)
     if replace and out.exists():
-        old = staging.with_name(f"{staging.name}-replaced")  # as unique as the name of the staging folder
+        old = staging.with_name(f"{staging.name}-replaced")  # unique, as the staging folder is
         os.replace(out, old)
         try:
             os.replace(staging, out)
         except OSError:
             os.replace(old, out)
             raise
-        if old.is_symlink():  # what it points to is not ours
+        if old.is_symlink():  # leave its target alone
             old.unlink()
         else:
             shutil.rmtree(old, ignore_errors=True)

