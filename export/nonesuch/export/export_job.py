@@ -129,7 +129,7 @@ def _matching(artifact: Artifact, sha256: str | None, variants: Sequence[Variant
     for wanted in variants:
         if not any(_fits(wanted, existing) for existing in manifest.variants):
             raise ExportMismatchError(
-                f"{manifest.name!r} is exported already, without a {wanted.precision} variant with {wanted.noise} "
+                f"{manifest.name!r} is exported already, without the {wanted.precision} variant with {wanted.noise} "
                 "noise; --force replaces it"
             )
     return artifact
