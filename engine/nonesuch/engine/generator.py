@@ -25,7 +25,7 @@ from .manifest import Manifest
 from .session import Batch, BatchResult, Session, SessionOptions
 from .source import Source, source_of
 from .style_mix import StyleMix
-from .tuned_session import tuned_session
+from .tuning import tuned_session
 
 
 class Generator:
