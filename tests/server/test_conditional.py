@@ -21,7 +21,7 @@ def exported(name: str, folder: Path) -> Artifact:
     return export_checkpoint(checkpoint, folder / "made", name="made", source=TINY_SOURCE)
 
 
-async def test_a_class_is_asked_for_and_shown(run_server: RunServer, tmp_path: Path) -> None:
+async def test_a_requested_class_is_applied(run_server: RunServer, tmp_path: Path) -> None:
     artifact = exported("sg2ada_cond_32.pkl", tmp_path)
     async with run_server(artifact) as server, AsyncClient(server.address) as client:
         with pytest.raises(RequestError, match="needs a class, 0 to 4"):

@@ -132,7 +132,7 @@ def admin_channel(server: ServerProcess, admin_address: str) -> Iterator[grpc.Ch
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 @given(data=st.data())
-def test_whatever_is_sent_the_answer_is_a_documented_one(
+def test_every_payload_gets_a_documented_status(
     server: ServerProcess, channel: grpc.Channel, admin_channel: grpc.Channel, data: st.DataObject
 ) -> None:
     method = data.draw(st.sampled_from(sorted(METHODS)))

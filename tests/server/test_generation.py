@@ -109,7 +109,7 @@ async def test_an_answer_says_what_made_it(run_server: RunServer, artifact: Arti
         assert [entry.index for entry in model.ws_layout if not entry.consumers] == [3, 7]
 
 
-async def test_without_a_source_every_call_has_a_fresh_seed_that_makes_the_image_again(run_server: RunServer) -> None:
+async def test_without_a_source_the_answer_has_a_random_seed_that_reproduces_the_image(run_server: RunServer) -> None:
     async with run_server() as server, AsyncClient(server.address) as client:
         images = [await client.generate(format="raw") for _ in range(5)]
         seeds = [image.seed for image in images]
@@ -117,7 +117,7 @@ async def test_without_a_source_every_call_has_a_fresh_seed_that_makes_the_image
         assert (await client.generate(seed=seeds[0], format="raw")).data == images[0].data
 
 
-async def test_bad_values_name_their_field_and_the_server_lives_on(run_server: RunServer) -> None:
+async def test_invalid_values_name_their_field_and_the_server_keeps_serving(run_server: RunServer) -> None:
     cases: list[tuple[dict[str, object], str]] = [
         ({"psi": float("nan")}, "synthesis.psi"),
         ({"psi": -2.5}, "synthesis.psi"),
@@ -171,7 +171,7 @@ async def test_a_passed_deadline_is_answered_and_the_next_call_works(run_server:
         assert (await client.generate(seed=1)).data
 
 
-async def test_a_stream_that_is_left_early_frees_its_places(run_server: RunServer) -> None:
+async def test_a_stream_that_is_closed_early_releases_its_places(run_server: RunServer) -> None:
     async with run_server(queue_limit=4) as server, AsyncClient(server.address) as client:
         stream = client.stream(range(1000))
         async for _ in stream:
@@ -205,7 +205,7 @@ async def test_a_walk_yields_its_frames_in_order_from_key_frame_to_key_frame(
         assert "1201 frames in all; a stream has 1 to 1024" in str(caught.value.details())
 
 
-async def test_groups_noise_and_transforms_are_served_where_the_model_has_them_and_else_refused(
+async def test_groups_noise_and_transforms_work_only_if_the_model_supports_them(
     run_server: RunServer, generator: Generator
 ) -> None:
     source = synthesis_pb2.Source(seed=1)
@@ -269,7 +269,7 @@ async def test_a_request_cannot_make_others_wait_for_its_mixes(run_server: RunSe
             assert caught.value.details() == "synthesis.mixing: 33 mixes; a picture takes at most 32"
 
 
-async def test_long_names_are_answered_shortly_and_bad_sources_by_their_place(run_server: RunServer) -> None:
+async def test_long_names_are_cut_in_errors_and_invalid_sources_are_located(run_server: RunServer) -> None:
     def bad(size: int) -> synthesis_pb2.Source:
         return synthesis_pb2.Source(z=synthesis_pb2.Latent(values=[0.0] * size))
 

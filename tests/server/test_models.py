@@ -55,7 +55,7 @@ async def test_each_model_gives_its_own_pictures_and_the_first_is_the_default(
             await client.generate(seed=1, model="third")
 
 
-async def test_a_model_is_loaded_by_its_first_request_where_that_is_wanted(
+async def test_a_model_with_load_demand_is_loaded_by_its_first_request(
     run_server: RunServer, artifact: Artifact, other: Artifact
 ) -> None:
     models = ({"model": str(artifact.folder)}, {"model": str(other.folder), "load": "demand"})
@@ -69,7 +69,7 @@ async def test_a_model_is_loaded_by_its_first_request_where_that_is_wanted(
         assert all(taken_ms > 0 for taken_ms in info.run_ms.values())
 
 
-async def test_the_model_that_was_idle_longest_makes_room(
+async def test_the_longest_idle_model_is_unloaded_for_memory(
     run_server: RunServer, artifact: Artifact, other: Artifact
 ) -> None:
     folders = {"a": artifact, "b": other, "c": artifact}
@@ -99,7 +99,9 @@ async def test_the_model_that_was_idle_longest_makes_room(
         assert (await client.generate(seed=1, model="b")).data
 
 
-async def test_models_of_the_start_do_not_make_room(run_server: RunServer, artifact: Artifact, other: Artifact) -> None:
+async def test_models_loaded_at_the_start_are_never_unloaded_for_memory(
+    run_server: RunServer, artifact: Artifact, other: Artifact
+) -> None:
     models = ({"model": str(artifact.folder)}, {"model": str(other.folder), "load": "demand"})
     async with run_server(models=models, model_memory_mib=3) as server, AsyncClient(server.address) as client:
         first = server.registry.peek("tiny")
@@ -110,7 +112,7 @@ async def test_models_of_the_start_do_not_make_room(run_server: RunServer, artif
         assert (await client.generate(seed=1)).model == "tiny"
 
 
-async def test_a_load_goes_on_when_its_first_caller_goes_and_all_who_wait_share_it(
+async def test_a_load_survives_its_first_caller_and_is_shared_by_all_waiting_callers(
     run_server: RunServer, artifact: Artifact
 ) -> None:
     opened: list[str] = []
@@ -128,7 +130,7 @@ async def test_a_load_goes_on_when_its_first_caller_goes_and_all_who_wait_share_
             await until(lambda: opened)
             others = [asyncio.create_task(client.generate(seed=seed)) for seed in (2, 3)]
             await asyncio.sleep(0.05)
-            with pytest.raises(OverloadedError, match="3 calls wait for model 'tiny' to be loaded"):
+            with pytest.raises(OverloadedError, match="3 calls wait for model 'tiny' to load"):
                 await client.generate(seed=4)
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
@@ -137,7 +139,7 @@ async def test_a_load_goes_on_when_its_first_caller_goes_and_all_who_wait_share_
             assert len(opened) == 1
 
 
-async def test_why_a_model_cannot_be_loaded_is_for_the_log_and_its_operator(
+async def test_the_reason_of_a_failed_load_is_shown_only_to_the_operator(
     run_server: RunServer, artifact: Artifact, tmp_path: Path
 ) -> None:
     folder = tmp_path / "secret place"
@@ -154,7 +156,7 @@ async def test_why_a_model_cannot_be_loaded_is_for_the_log_and_its_operator(
             await in_thread(operator.load, "b")
 
 
-async def test_an_unload_that_its_caller_gives_up_is_finished(run_server: RunServer, artifact: Artifact) -> None:
+async def test_an_unload_continues_after_its_caller_is_cancelled(run_server: RunServer, artifact: Artifact) -> None:
     async with run_server() as server, AsyncClient(server.address) as client:
         model = server.registry.peek("tiny")
         assert model is not None
@@ -163,8 +165,8 @@ async def test_an_unload_that_its_caller_gives_up_is_finished(run_server: RunSer
             await asyncio.sleep(0.05)
             unloading.cancel()
             await asyncio.gather(unloading, return_exceptions=True)
-            assert server.registry._leaving
-        await until(lambda: not server.registry._leaving)
+            assert server.registry._closing
+        await until(lambda: not server.registry._closing)
         assert not model.generator.session.is_open
         await server.registry.load("tiny")
         assert (await client.generate(seed=1)).data
@@ -195,7 +197,7 @@ async def test_an_operator_loads_unloads_and_drains(run_server: RunServer, artif
         await asyncio.wait_for(server.ending.wait(), 5)
 
 
-async def test_reload_under_traffic_swaps_in_one_step_and_loses_nobody(
+async def test_reload_under_traffic_swaps_in_one_step_and_loses_no_call(
     run_server: RunServer, artifact: Artifact, other: Artifact, tmp_path: Path
 ) -> None:
     served = tmp_path / "served"
@@ -244,20 +246,18 @@ async def test_reload_under_traffic_swaps_in_one_step_and_loses_nobody(
             assert set(seen) == {old_id, new_id}
             # Calls that had begun when the swap was made may still answer with the old one: one for each caller.
             assert old_id not in seen[after + len(callers) :]
-            await until(lambda: not server.registry._leaving)
+            await until(lambda: not server.registry._closing)
 
 
-async def test_a_damaged_model_stops_the_start_and_two_of_one_name_are_refused(
-    artifact: Artifact, tmp_path: Path
-) -> None:
+async def test_a_damaged_model_and_a_duplicate_name_stop_the_start(artifact: Artifact, tmp_path: Path) -> None:
     twice = ({"model": str(artifact.folder)}, {"model": str(artifact.folder)})
-    with pytest.raises(InvalidRequestError, match="two models are called 'tiny'"):
+    with pytest.raises(InvalidRequestError, match="two models have the name 'tiny'"):
         Server(ServerSettings(grpc="127.0.0.1:0", models=twice))
     with pytest.raises(InvalidRequestError, match="a server has at least one"):
         Server(ServerSettings(grpc="127.0.0.1:0"))
 
 
-async def test_health_says_not_serving_until_the_models_are_loaded(artifact: Artifact) -> None:
+async def test_health_is_not_serving_until_the_models_are_loaded(artifact: Artifact) -> None:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     gate = asyncio.Event()

@@ -14,7 +14,7 @@ def fields(caught: pytest.ExceptionInfo[InvalidRequestError]) -> dict[str, str]:
     return {violation.field: violation.description for violation in caught.value.violations}
 
 
-def test_every_wrong_setting_is_named_at_once() -> None:
+def test_all_invalid_settings_are_listed() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         ServerSettings(max_batch_size=0, queue_limit=-1, queue_delay_ms=float("nan"), log_level="loud")
     found = fields(caught)
@@ -26,7 +26,7 @@ def test_the_defaults_are_valid_and_listen_on_loopback() -> None:
     assert ServerSettings().grpc.startswith("127.0.0.1:")
 
 
-def test_the_file_gives_way_to_the_environment_and_both_to_the_command_line(
+def test_the_command_line_overrides_the_environment_and_both_override_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "server.toml"
@@ -74,14 +74,14 @@ def test_the_file_gives_way_to_the_environment_and_both_to_the_command_line(
         (f"[[keys]]\nname = 'a'\nsha256 = '{HASH}'\nscopes = ['root']", "keys.0.scopes.0", "input should be"),
         (
             f"[[keys]]\nname = 'a'\nsha256 = '{HASH}'\n[[keys]]\nname = 'a'\nsha256 = '{HASH}'",
-            "keys", "two have the same name",
+            "keys", "a name is not unique",
         ),
-        ("admin = '0.0.0.0:7000'", "admin", "it listens on loopback or a unix socket only"),
+        ("admin = '0.0.0.0:7000'", "admin", "the address must be on loopback or a unix socket"),
         ("tls = 3", "tls", "3"),
-        ("queue_limit = ", "config", "is no TOML"),
+        ("queue_limit = ", "config", "is not TOML"),
     ],
 )  # fmt: skip
-def test_a_file_that_cannot_be_is_refused_by_the_place(tmp_path: Path, text: str, field: str, problem: str) -> None:
+def test_an_invalid_file_names_the_setting(tmp_path: Path, text: str, field: str, problem: str) -> None:
     file = tmp_path / "server.toml"
     file.write_text(text)
     with pytest.raises(InvalidRequestError) as caught:
@@ -91,11 +91,11 @@ def test_a_file_that_cannot_be_is_refused_by_the_place(tmp_path: Path, text: str
     assert problem in found[field]
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match=r"config: .*none\.toml cannot be read"):
         load_settings(tmp_path / "none.toml")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:1", "[::1]:1", "unix:/run/x"])
-def test_admin_listens_where_only_this_machine_comes(address: str) -> None:
+def test_admin_listens_only_on_local_addresses(address: str) -> None:
     assert ServerSettings(admin=address).admin == address

@@ -39,7 +39,7 @@ async def test_thousands_of_calls_leave_nothing_behind(run_server: RunServer) ->
         assert (await client.generate(seed=1)).data
 
 
-async def test_a_model_that_is_reloaded_again_and_again_leaves_nothing_behind(run_server: RunServer) -> None:
+async def test_repeated_reloads_leave_nothing_behind(run_server: RunServer) -> None:
     async with run_server(queue_limit=64) as server, AsyncClient(server.address) as client:
         ending = asyncio.Event()
 
@@ -52,7 +52,7 @@ async def test_a_model_that_is_reloaded_again_and_again_leaves_nothing_behind(ru
         async def reload(times: int) -> None:
             for _ in range(times):
                 await server.registry.reload("tiny")
-                await until(lambda: not server.registry._leaving)
+                await until(lambda: not server.registry._closing)
 
         callers = [asyncio.create_task(ask(first)) for first in range(4)]
         await reload(20)  # the first fill arenas and caches

@@ -50,7 +50,7 @@ async def settled(server: Server, tasks: int, files: int) -> None:
         )
     )
     assert len(os.listdir("/proc/self/fd")) <= files
-    assert not list(model.batcher.queue.waits())
+    assert not list(model.batcher.queue.all_images())
     assert not model.batcher._rooms
 
 
@@ -95,7 +95,9 @@ async def test_500_calls_with_deadlines_that_few_can_meet(run_server: RunServer,
             assert level_of(await ask(client, 200)) == 200
 
 
-async def test_poison_in_a_batch_harms_only_who_sent_it(run_server: RunServer, open_paced: OpenPaced) -> None:
+async def test_an_image_that_fails_its_batch_fails_only_its_own_request(
+    run_server: RunServer, open_paced: OpenPaced
+) -> None:
     open_model, sessions = open_paced(image_ms=1)
     async with run_server(open_model=open_model) as server, AsyncClient(server.address, retries=False) as client:
         sessions[0].failing = lambda ws: bool((ws[:, 0, 0] == 66).any())
@@ -121,7 +123,7 @@ async def test_answers_far_beyond_4_mib(run_server: RunServer, open_paced: OpenP
         assert len(images[0].data) == 3 * 2048 * 2048
 
 
-async def test_a_reader_that_takes_nothing_is_bounded_and_then_let_go(
+async def test_a_stalled_reader_is_disconnected_after_the_time_limit(
     run_server: RunServer, open_paced: OpenPaced, capsys: pytest.CaptureFixture[str]
 ) -> None:
     open_model, sessions = open_paced(resolution=1024)

@@ -46,9 +46,7 @@ async def address_of(process: asyncio.subprocess.Process) -> str:
     raise AssertionError("the server ended before it served")
 
 
-async def test_a_device_that_hangs_ends_the_process_after_everybody_was_told(
-    artifact: Artifact, tmp_path: Path
-) -> None:
+async def test_a_hanging_device_fails_all_calls_and_ends_the_process(artifact: Artifact, tmp_path: Path) -> None:
     switch = tmp_path / "hang"
     arguments = ["serve", "--grpc", "127.0.0.1:0", "--model", str(artifact.folder), "--backend", "onnxruntime"]
     process = await asyncio.create_subprocess_exec(
@@ -99,7 +97,7 @@ def starts(folder: Path) -> int:
     return len(list(folder.glob("start-*")))
 
 
-def test_a_server_that_ends_badly_is_started_again_and_one_that_ends_well_is_not(tmp_path: Path) -> None:
+def test_a_failed_server_is_restarted_and_a_finished_one_is_not(tmp_path: Path) -> None:
     assert Supervisor(counting(tmp_path, [1, 3, 0]), first_pause_s=0.01).run() == 0
     assert starts(tmp_path) == 3
     other = tmp_path / "other"
@@ -108,7 +106,7 @@ def test_a_server_that_ends_badly_is_started_again_and_one_that_ends_well_is_not
     assert starts(other) == 1
 
 
-async def test_a_signal_goes_on_to_the_server_and_ends_both(tmp_path: Path) -> None:
+async def test_a_signal_is_forwarded_to_the_server_and_ends_both(tmp_path: Path) -> None:
     command = f"Supervisor({counting(tmp_path, [1])!r}, first_pause_s=0.01)"
     run = f"from nonesuch.server.supervisor import Supervisor; raise SystemExit({command}.run())"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", run, stderr=asyncio.subprocess.PIPE)
@@ -142,7 +140,7 @@ async def test_a_signal_to_the_whole_group_reaches_the_server_once(tmp_path: Pat
 
 
 @pytest.mark.parametrize("killed", [signal.SIGKILL])
-async def test_a_killed_server_is_there_again_on_its_address(artifact: Artifact, killed: signal.Signals) -> None:
+async def test_a_killed_server_restarts_on_its_address(artifact: Artifact, killed: signal.Signals) -> None:
     import socket
 
     with socket.socket() as free:

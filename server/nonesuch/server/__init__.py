@@ -1,1 +1,1 @@
-"""A core that makes images, and wires round it: gRPC, HTTP and the Open Inference Protocol."""
+"""The server: a core that makes images, and its protocols gRPC, HTTP and Open Inference Protocol."""

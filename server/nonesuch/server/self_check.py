@@ -1,4 +1,4 @@
-"""What `nonesuch serve --check` does: a whole start on free ports, one image of each model, and the end."""
+"""`nonesuch serve --check`: start on free ports, make one image with each model, and stop."""
 
 from __future__ import annotations
 
@@ -13,28 +13,26 @@ from .core.open_model import OpenGenerator, open_generator
 from .server import Server
 from .settings import ServerSettings
 
-__all__ = ["self_check"]
-
 _ADDRESSES = ("grpc", "admin", "http", "metrics")
 
 
 async def self_check(settings: ServerSettings, open_model: OpenGenerator = open_generator) -> AsyncIterator[str]:
-    """Check settings, models and certificates; a line for each model, which is loaded, warmed up and asked for seed 0.
+    """Check settings, models and certificates; yield a line per model after it made the image of seed 0.
 
-    The server's own addresses are not touched, so a running one is not disturbed.
+    The configured addresses are not used, so a running server is not disturbed.
 
     Raises:
-        NonesuchError: something of it does not work.
+        NonesuchError: a check failed.
     """
     free = {name: "127.0.0.1:0" for name in _ADDRESSES if getattr(settings, name) is not None}
-    # Faces made ahead are for visitors, of whom there are none.
+    # The check has no visitors, so no faces are rendered ahead.
     changed = {**free, "drain_delay_s": 0.0, "http_ready_faces": 0}
     server = Server(settings.model_copy(update=changed), open_model)
     try:
         await server.start()
         for name in server.registry.names:
             model = await server.registry.load(name)
-            # A conditional model needs a class; any will do.
+            # A conditional model needs any class.
             picture = PictureOptions(class_index=0 if model.manifest.c_dim else None)
             made = await server.service.make(ImageRequest(Seeds([0]), name, picture=picture))
             if not made.data:
@@ -44,4 +42,4 @@ async def self_check(settings: ServerSettings, open_model: OpenGenerator = open_
                 f"{model.batcher.limits.most}, {model.memory_mib:.0f} MiB ({model.generator.session.identity})"
             )
     finally:
-        await server.stop(hurry=True)
+        await server.stop(force=True)

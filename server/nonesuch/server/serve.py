@@ -1,7 +1,4 @@
-"""Runs a server until it is told to stop: SIGTERM and SIGINT drain it, a second signal cuts the drain short.
-
-SIGHUP reads the API keys of the configuration again.
-"""
+"""Runs a server: SIGTERM and SIGINT drain it, a second signal ends the drain, SIGHUP reloads the API keys."""
 
 from __future__ import annotations
 
@@ -18,13 +15,11 @@ from .core.open_model import OpenGenerator, open_generator
 from .server import Server
 from .settings import ServerSettings
 
-__all__ = ["new_event_loop", "serve"]
-
 _log = structlog.get_logger("nonesuch.server")
 
 
 def new_event_loop(*, uvloop: bool = True) -> asyncio.AbstractEventLoop:
-    """A loop that is not running yet: uvloop's where it is installed and wanted, asyncio's own elsewhere."""
+    """A new event loop: from uvloop if `uvloop` is set and it is installed, otherwise from asyncio."""
     if uvloop:
         try:
             loop: asyncio.AbstractEventLoop = import_module("uvloop").new_event_loop()
@@ -42,25 +37,25 @@ async def serve(
     open_model: OpenGenerator = open_generator,
     read_again: Callable[[], ServerSettings] | None = None,
 ) -> None:
-    """Serve until SIGTERM, SIGINT or an operator's Drain, then finish what was accepted and return.
+    """Serve until SIGTERM, SIGINT or an operator's Drain, then finish all accepted calls and return.
 
     Args:
-        settings: models, addresses and bounds.
-        on_ready: called once, when the server takes calls.
-        open_model: finds a model and a backend for it.
-        read_again: gives the settings of which SIGHUP takes the keys.
+        settings: models, addresses and limits.
+        on_ready: called once, when the server accepts calls.
+        open_model: opens a model on a backend.
+        read_again: reloads the settings; SIGHUP applies their keys.
 
     Raises:
         UnavailableError: an address cannot be bound.
         BackendError: a model cannot be loaded.
-        DeviceLostError: the device hangs or is gone, or two signals came while a model was being loaded; the thread
-            that runs may never end, so the process should end by os._exit.
+        DeviceLostError: the device hangs or is lost, or two signals arrived while a model was loading. A thread may
+            still be blocked, so the process should end with os._exit.
     """
     server = Server(settings, open_model)
-    hurry = asyncio.Event()
+    second_signal = asyncio.Event()
 
     def on_signal() -> None:
-        (hurry if server.ending.is_set() else server.ending).set()
+        (second_signal if server.ending.is_set() else server.ending).set()
 
     def on_hangup() -> None:
         if read_again is not None:
@@ -74,36 +69,36 @@ async def serve(
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     starting = asyncio.ensure_future(server.start())
-    hurrying = asyncio.ensure_future(hurry.wait())
-    # Loading cannot be interrupted: a signal during it is honoured right after, a second one ends the process.
-    await asyncio.wait({starting, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-    hurrying.cancel()
+    interrupted = asyncio.ensure_future(second_signal.wait())
+    # Loading cannot be interrupted: the first signal takes effect after it, a second one ends the process.
+    await asyncio.wait({starting, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+    interrupted.cancel()
     if not starting.done():
         starting.cancel()
         raise DeviceLostError("stopped while a model was being loaded")
     try:
         starting.result()
     except BaseException:
-        await server.stop(hurry=True)
+        await server.stop(force=True)
         raise
     if not server.ending.is_set():
         on_ready(server)
     try:
         await server.ending.wait()
     finally:
-        await _stop(server, hurry)
+        await _stop(server, second_signal)
     if server.lost is not None:
         raise server.lost
 
 
-async def _stop(server: Server, hurry: asyncio.Event) -> None:
+async def _stop(server: Server, second_signal: asyncio.Event) -> None:
     draining = asyncio.ensure_future(server.stop())
-    hurrying = asyncio.ensure_future(hurry.wait())
-    await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
-    hurrying.cancel()
+    interrupted = asyncio.ensure_future(second_signal.wait())
+    await asyncio.wait({draining, interrupted}, return_when=asyncio.FIRST_COMPLETED)
+    interrupted.cancel()
     if draining.done():
         draining.result()
         return
     draining.cancel()
     await asyncio.gather(draining, return_exceptions=True)
-    await server.stop(hurry=True)
+    await server.stop(force=True)

@@ -1,7 +1,7 @@
-"""One server: a core, the listeners round it, and its life: listen, load, serve, drain.
+"""One server: a core and its listeners, through the stages listen, load, serve and drain.
 
 It listens before its models are loaded and answers UNAVAILABLE until then, so a supervisor sees a live process early.
-On stop it finishes every call that it has taken, and closes the sessions last.
+On stop it finishes every accepted call, and closes the sessions last.
 """
 
 from __future__ import annotations
@@ -44,9 +44,7 @@ from .rpc.status import FIELD_PATHS
 from .rpc.tls import server_credentials
 from .settings import KeySettings, ServerSettings
 
-__all__ = ["Listener", "Server"]
-
-_LOST_S = 2.0  # for the answers that say so
+_LOST_DRAIN_S = 2.0  # time to answer running calls after the device is lost
 _log = structlog.get_logger("nonesuch.server")
 
 
@@ -55,54 +53,54 @@ class Listener(Protocol):
 
     @property
     def setting(self) -> str:
-        """The name of the setting that has its address."""
+        """The name of the setting that holds its address."""
         ...
 
     @property
     def address(self) -> str:
-        """Where it listens, with the port that was really bound."""
+        """The address with the bound port."""
         ...
 
     async def start(self) -> None:
-        """Listen; no model is loaded yet. Raises UnavailableError where the address cannot be bound."""
+        """Listen, before models are loaded. Raises UnavailableError if the address cannot be bound."""
 
     def models_loaded(self) -> None:
-        """The models of the start are loaded."""
+        """Called once all models with `load = "start"` are loaded."""
 
-    async def stop(self, *, hurry: bool = False) -> None:
-        """Take no more, and end when the last answers are out; `hurry` waits for none. May be called again."""
+    async def stop(self, *, force: bool = False) -> None:
+        """Refuse new calls and stop after the last answer; `force` does not wait. May be called again."""
 
 
 class Server:
-    """The models of the settings on the addresses of the settings.
+    """Serves the configured models on the configured addresses.
 
     Attributes:
         settings: as given.
         registry: the models.
-        service: makes images on them.
-        gate: what every call passes.
+        service: makes images with the models.
+        gate: admits every call.
         metrics: its counters.
-        listeners: the addresses, the one for gRPC first.
-        ending: set where an operator, or the loss of the device, wants the end.
-        lost: why the device cannot be used any more, if it cannot.
+        listeners: the addresses, gRPC first.
+        ending: set by an operator's Drain, or when the device is lost.
+        lost: the error if the device is lost.
     """
 
     def __init__(self, settings: ServerSettings, open_model: OpenGenerator = open_generator) -> None:
-        """Nothing is bound or loaded yet.
+        """Create the parts; `start` binds addresses and loads models.
 
         Raises:
-            InvalidRequestError: there is no model, two have one name, or a certificate cannot be read.
-            NonesuchError: a model is not here, or an extra is not installed.
+            InvalidRequestError: no model is configured, a name is not unique, or a certificate cannot be read.
+            NonesuchError: a model is not found, or an extra is not installed.
         """
         if not settings.models:
-            raise InvalidRequestError.of("models", "there are none; a server has at least one")
+            raise InvalidRequestError.of("models", "no model is configured; add at least one")
         self.settings = settings
         self.ending = asyncio.Event()
         self.lost: DeviceLostError | None = None
         self._tracing = Tracing(settings.otlp)
         self.metrics = ServerMetrics()
         observer = ServerObserver(self.metrics, self._tracing)
-        self.registry = ModelRegistry(settings, observer=observer, open_model=open_model, on_lost=self._lose)
+        self.registry = ModelRegistry(settings, observer=observer, open_model=open_model, on_lost=self._on_device_lost)
         self.metrics.watch_cache(self.registry.cache)
         self.service = ImageService(self.registry)
         self.gate = CallGate(settings, observer)
@@ -115,66 +113,68 @@ class Server:
 
     @property
     def address(self) -> str:
-        """The address of gRPC, with the port that was really bound."""
+        """The gRPC address with the bound port."""
         return self.addresses["grpc"]
 
     @property
     def addresses(self) -> dict[str, str]:
-        """The addresses that it listens on, by the name of their setting: grpc, admin, http, metrics."""
+        """All addresses by the name of their setting: grpc, admin, http, metrics."""
         return {listener.setting: listener.address for listener in self.listeners}
 
     async def start(self) -> None:
-        """Listen, load the models and warm them up; on return the health of every service is SERVING.
+        """Listen, load and warm up the models, then set the health of every service to SERVING.
 
         Raises:
             UnavailableError: an address cannot be bound.
             BackendError: a model cannot be loaded.
         """
-        await self._health.say(serving=False)
+        await self._health.set(serving=False)
         try:
             for listener in self.listeners:
                 await listener.start()
         except BaseException:
-            await self._stop_listeners(hurry=True)  # those that listen already
+            await self._stop_listeners(force=True)  # stop those that listen already
             raise
         await self.registry.start()
         if self.lost is None:
-            await self._health.say(serving=True)
+            await self._health.set(serving=True)
             for listener in self.listeners:
                 listener.models_loaded()
         _log.info("serving", address=self.address, models=list(self.registry.names))
 
     def replace_keys(self, keys: tuple[KeySettings, ...]) -> None:
-        """Know these API keys from now on; calls that run already go on.
+        """Replace the API keys; running calls continue.
 
         Raises:
-            InvalidRequestError: the last key would go, and with it all protection, or the first would come.
+            InvalidRequestError: the change would turn authentication on or off.
         """
         if bool(keys) != bool(self.settings.keys):
-            raise InvalidRequestError.of("keys", "whether keys are wanted is not changed while running")
+            raise InvalidRequestError.of(
+                "keys", "authentication cannot be turned on or off while the server runs; restart it"
+            )
         self.gate.keys = KeyRing(keys)
         _log.info("keys replaced", keys=[key.name for key in keys])
 
-    async def stop(self, *, hurry: bool = False) -> None:
-        """Stop gracefully: say NOT_SERVING, keep serving for `drain_delay_s`, then finish what runs within `drain_s`.
+    async def stop(self, *, force: bool = False) -> None:
+        """Set NOT_SERVING, keep serving for `drain_delay_s`, then finish running calls within `drain_s`.
 
-        The delay is for balancers to look elsewhere. After it new calls get UNAVAILABLE from us, not a reset from the
-        transport. `hurry` skips both waits; a server that has lost its device has nothing to wait for.
+        The delay lets load balancers move their traffic. After it, new calls get UNAVAILABLE instead of a connection
+        reset. `force` skips both waits; after the loss of the device the delay is skipped too.
         """
         _log.info("draining", address=self.address)
         self.registry.draining = True
-        await self._health.say_ending()
-        gone = self.lost is not None
-        await asyncio.sleep(0 if hurry or gone else self.settings.drain_delay_s)
+        await self._health.shut_down()
+        lost = self.lost is not None
+        await asyncio.sleep(0 if force or lost else self.settings.drain_delay_s)
         self.gate.refuse()
-        finished = await self.gate.finish(0 if hurry else _LOST_S if gone else self.settings.drain_s)
-        await self._stop_listeners(hurry=hurry)
+        finished = await self.gate.finish(0 if force else _LOST_DRAIN_S if lost else self.settings.drain_s)
+        await self._stop_listeners(force=force)
         await self.service.drain()
         self._tracing.close()
         _log.info("stopped", address=self.address, finished=finished)
 
-    async def _stop_listeners(self, *, hurry: bool) -> None:
-        await asyncio.gather(*(listener.stop(hurry=hurry) for listener in self.listeners))
+    async def _stop_listeners(self, *, force: bool) -> None:
+        await asyncio.gather(*(listener.stop(force=force) for listener in self.listeners))
 
     def _rpc_listeners(self) -> Iterator[Listener]:
         settings, service, limiter = self.settings, self.service, self._limiter
@@ -215,15 +215,15 @@ class Server:
             from .http.gateway import HttpGateway
         except ImportError as error:
             raise BackendUnavailableError(
-                f"the web page and the HTTP API need more packages ({error}); pip install 'nonesuch[web]', or leave "
-                "http out"
+                f"the web page and the HTTP API need more packages ({error}); pip install 'nonesuch[web]', or "
+                "unset http"
             ) from error
         return HttpGateway(address, self.service, self.gate, self._limiter, self.metrics.registry)
 
-    def _lose(self, error: DeviceLostError) -> None:
-        """The device is gone: say so to whoever watches, and end, so that a supervisor starts anew."""
+    def _on_device_lost(self, error: DeviceLostError) -> None:
+        """Report NOT_SERVING and request the end of the process, so that a supervisor restarts it."""
         _log.error("device lost", reason=error.message)
         self.lost = error
         self.ending.set()
         self.registry.draining = True
-        self._saying = asyncio.get_running_loop().create_task(self._health.say_ending())
+        self._health_task = asyncio.get_running_loop().create_task(self._health.shut_down())

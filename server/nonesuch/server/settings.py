@@ -1,8 +1,8 @@
-"""Everything that a server can be told: one name for a setting in the file, the environment and on the command line.
+"""The settings of a server, with the same names in the file, the environment and on the command line.
 
     built-in default  <  TOML file  <  NONESUCH_<NAME> in the environment  <  --<name> on the command line
 
-The descriptions are those of the reference in docs/serving.md, which a test holds against them.
+docs/serving.md lists the descriptions, and a test compares both.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ from pydantic_settings import (
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
 from nonesuch.engine.session import SessionOptions
 
-__all__ = ["ENVIRONMENT_PREFIX", "KeySettings", "ModelSettings", "ServerSettings", "TlsSettings", "load_settings"]
-
 ENVIRONMENT_PREFIX = "NONESUCH_"
 _LOOPBACK = "127.0.0.1:50051"
 _FILE: ContextVar[dict[str, Any]] = ContextVar("_FILE", default={})  # noqa: B039 - never changed in place
@@ -39,7 +37,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class _Table(BaseModel):
-    """A table of the file; a name that is not known is a mistake, not a wish."""
+    """A table of the file; an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -47,22 +45,30 @@ class _Table(BaseModel):
 class ModelSettings(_Table):
     """One model: `[[models]]` in the file."""
 
-    model: str = Field(min_length=1, description="a name of `nonesuch models list`, or an artifact's folder")
-    name: Name | None = Field(None, description="what clients call it; unset: the artifact's own name")
-    backend: str = Field("auto", description="a backend's name; see `nonesuch doctor`")
-    device: str = Field("auto", description="the backend's device")
-    threads: int | None = Field(None, ge=1, le=1024, description="threads of the session; unset: as tuned")
-    lanes: int | None = Field(None, ge=1, le=1024, description="images of a batch side by side; unset: as tuned")
-    noise_mode: Literal["const", "none", "random"] | None = Field(None, description="choose a variant by its noise")
-    precision: Literal["fp32", "fp16"] | None = Field(None, description="choose a variant by its precision")
-    upsampling: str | None = Field(None, description="choose a variant by its up-sampling")
+    model: str = Field(min_length=1, description="name from `nonesuch models list`, or folder of an artifact")
+    name: Name | None = Field(None, description="name for clients; default: the artifact's name")
+    backend: str = Field("auto", description="name of the backend; see `nonesuch doctor`")
+    device: str = Field("auto", description="device of the backend")
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="threads of the session; default: from `nonesuch tune`"
+    )
+    lanes: int | None = Field(
+        None, ge=1, le=1024, description="images of a batch in parallel; default: from `nonesuch tune`"
+    )
+    noise_mode: Literal["const", "none", "random"] | None = Field(None, description="noise mode of the variant")
+    precision: Literal["fp32", "fp16"] | None = Field(None, description="precision of the variant")
+    upsampling: str | None = Field(None, description="up-sampling form of the variant")
     deterministic: bool = Field(False, description="pad every run to `max_batch_size`")
-    plans: str | None = Field(None, description="folder of TensorRT plans of `nonesuch build --into`; unset: the cache")
-    cuda_graphs: bool = Field(False, description="launch each batch of a TensorRT plan as a CUDA graph")
-    load: Literal["start", "demand"] = Field("start", description="load it at the start, or at its first request")
+    plans: str | None = Field(
+        None, description="folder of TensorRT plans from `nonesuch build --into`; default: the cache"
+    )
+    cuda_graphs: bool = Field(False, description="run each batch of a TensorRT plan as a CUDA graph")
+    load: Literal["start", "demand"] = Field(
+        "start", description="load the model at the start, or at its first request (demand)"
+    )
 
     def session_options(self, max_batch_size: int) -> SessionOptions:
-        """The options of its session. Idle threads sleep: busy ones would take cores from the loop and the encoders."""
+        """The options of its session. Idle threads sleep, which leaves cores to the event loop and the encoders."""
         return SessionOptions(
             device=self.device,
             max_batch_size=max_batch_size,
@@ -81,108 +87,139 @@ class ModelSettings(_Table):
 class KeySettings(_Table):
     """One API key: `[[keys]]` in the file; `nonesuch key` writes such a table."""
 
-    name: Name = Field(description="who it belongs to; in logs and limits")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="hash of the key; the key itself is kept nowhere")
-    scopes: tuple[Scope, ...] = Field(("generate",), description="what it allows: generate, bulk, admin")
-    images_per_s: float | None = Field(None, gt=0, le=1e6, description="its own rate instead of `images_per_s`")
-    burst_images: int | None = Field(None, ge=1, le=1_000_000, description="its own burst instead of `burst_images`")
+    name: Name = Field(description="name of the caller, for logs and limits")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hex")
+    scopes: tuple[Scope, ...] = Field(("generate",), description="scopes: generate, bulk, admin")
+    images_per_s: float | None = Field(
+        None, gt=0, le=1e6, description="rate limit; default: `images_per_s` of the server"
+    )
+    burst_images: int | None = Field(
+        None, ge=1, le=1_000_000, description="burst; default: `burst_images` of the server"
+    )
 
 
 class TlsSettings(_Table):
-    """TLS of the gRPC port: `[tls]` in the file. The files are read again when they change."""
+    """TLS of the gRPC port: `[tls]` in the file. The files are reloaded when they change."""
 
     certificate: Path = Field(description="certificate chain, PEM")
-    private_key: Path = Field(description="its key, PEM")
-    client_ca: Path | None = Field(None, description="with it clients must show a certificate that it signed (mTLS)")
+    private_key: Path = Field(description="private key, PEM")
+    client_ca: Path | None = Field(
+        None, description="CA that must have signed the client's certificate (mTLS); default: no client certificate"
+    )
 
 
 class ServerSettings(BaseSettings):
-    """Settings of one server; every wait and every size is bounded.
+    """The settings of a server; all waits and sizes have limits.
 
     Raises:
-        InvalidRequestError: values that cannot be, each under its name.
+        InvalidRequestError: invalid values, each under its name.
     """
 
     model_config = SettingsConfigDict(
         env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", protected_namespaces=(), validate_default=False
     )
 
-    grpc: str = Field(
-        _LOOPBACK, description="address of the gRPC port, HOST:PORT or unix:PATH; port 0 takes a free one"
+    grpc: str = Field(_LOOPBACK, description="address for gRPC, HOST:PORT or unix:PATH; port 0 selects a free one")
+    admin: str | None = Field(None, description="address for the admin service, on loopback or unix:PATH; default: off")
+    http: str | None = Field(
+        None, description="address for the web page and the HTTP API, HOST:PORT, without TLS; default: off"
     )
-    admin: str | None = Field(None, description="address of the admin service, loopback or unix:PATH; unset: none")
-    http: str | None = Field(None, description="address of the HTTP API, HOST:PORT, in clear; unset: none")
-    http_cors: bool = Field(False, description="let pages of other origins read the HTTP API")
+    http_cors: bool = Field(False, description="allow other origins to use the HTTP API (CORS)")
     http_proxies: str | None = Field(
-        None, description="addresses of proxies, with commas, whose X-Forwarded-For says who calls; unset: of none"
+        None, description="comma-separated addresses of proxies whose X-Forwarded-For is trusted; default: none"
     )
-    http_ready_faces: int = Field(4, ge=0, le=64, description="faces made ahead for visitors of the HTTP API")
+    http_ready_faces: int = Field(4, ge=0, le=64, description="faces rendered ahead for visitors of the web page")
     http_source: str | None = Field(
         None, pattern=r"^https?://[!-~]+$", max_length=2048,
-        description="URL of the program's source, linked at the foot of the page; unset: not linked",
+        description="URL of the program's source, linked from the web page; default: no link",
     )  # fmt: skip
-    metrics: str | None = Field(None, description="address of the Prometheus page /metrics; unset: none")
-    models: tuple[ModelSettings, ...] = Field((), description="the models, the default first")
+    metrics: str | None = Field(None, description="address for the Prometheus page /metrics; default: off")
+    models: tuple[ModelSettings, ...] = Field((), description="models, the default one first")
     model_memory_mib: int | None = Field(
-        None, ge=1, description="memory of loaded models; the one idle for longest makes room. Unset: no bound"
+        None,
+        ge=1,
+        description="max memory of loaded models; above it the least recently used is unloaded. Default: no limit",
     )
-    max_batch_size: int = Field(8, ge=1, le=1024, description="images in one run at most")
+    max_batch_size: int = Field(8, ge=1, le=1024, description="max images in one run")
     min_batch_gain: float = Field(
-        0.1, ge=0, le=0.9, description="grow a batch while doubling saves this share of the time per image; 0: always"
+        0.1, ge=0, le=0.9, description="min share of the time per image that doubling a batch must save; 0: always grow"
     )
     queue_delay_ms: float = Field(
-        0.0, ge=0, le=10_000, allow_inf_nan=False, description="how long a batch may wait for company on an idle device"
+        0.0, ge=0, le=10_000, allow_inf_nan=False, description="max wait for more images while the device is idle"
     )
     queue_limit: int = Field(
         128, ge=1, le=100_000,
-        description="images that may wait; three quarters of them may be of visitors and bulk, half of bulk",
+        description="max images in the queue; visitors and bulk together get at most 3/4 of it, bulk 1/2",
     )  # fmt: skip
     max_wait_ms: float = Field(
-        30_000.0, ge=1, le=3_600_000, allow_inf_nan=False, description="longest wait, by prediction, that is accepted"
+        30_000.0,
+        ge=1,
+        le=3_600_000,
+        allow_inf_nan=False,
+        description="requests with a longer predicted wait are refused",
     )
     run_timeout_s: float = Field(
-        120.0, ge=0.1, le=3600, allow_inf_nan=False, description="a run that takes longer: the device hangs; exit 1"
+        120.0,
+        ge=0.1,
+        le=3600,
+        allow_inf_nan=False,
+        description="max time of a run; after it the device counts as lost and the server exits with 1",
     )
-    max_images_per_stream: int = Field(1024, ge=1, le=1_000_000, description="longer streams are refused")
+    max_images_per_stream: int = Field(1024, ge=1, le=1_000_000, description="max images of a stream")
     stalled_reader_s: float = Field(
         30.0,
         ge=0.1,
         le=3600,
         allow_inf_nan=False,
-        description="a stream whose reader takes nothing so long is ended, as is a request that is not here after it",
+        description="time without a read after which a stream is ended; also the max time to receive a request",
     )
-    encode_threads: int | None = Field(None, ge=1, le=256, description="threads that encode; unset: one for each core")
-    cache_mib: int = Field(0, ge=0, le=1_000_000, description="encoded images kept for equal requests; 0: none")
-    images_per_s: float | None = Field(None, gt=0, le=1e6, description="images a second of one client; unset: no limit")
-    burst_images: int = Field(64, ge=1, le=1_000_000, description="images that a client may ask for at once, within it")
-    keys: tuple[KeySettings, ...] = Field((), description="API keys; with any, calls need one")
-    tls: TlsSettings | None = Field(None, description="certificate and key of the gRPC port; unset: plain text")
+    encode_threads: int | None = Field(None, ge=1, le=256, description="threads for encoding; default: one per core")
+    cache_mib: int = Field(0, ge=0, le=1_000_000, description="size of the cache of encoded images; 0: no cache")
+    images_per_s: float | None = Field(
+        None, gt=0, le=1e6, description="max images per second of one client; default: no limit"
+    )
+    burst_images: int = Field(
+        64, ge=1, le=1_000_000, description="max images of one client at once, within `images_per_s`"
+    )
+    keys: tuple[KeySettings, ...] = Field((), description="API keys; if there are any, calls need one")
+    tls: TlsSettings | None = Field(None, description="certificate and key for gRPC; default: no TLS")
     reflection: bool = Field(True, description="serve grpc.reflection")
-    max_connections: int | None = Field(None, ge=1, le=1_000_000, description="open connections; unset: no limit")
-    max_calls: int = Field(1024, ge=1, le=1_000_000, description="calls that run at once; one more is refused")
+    max_connections: int | None = Field(None, ge=1, le=1_000_000, description="max open connections; default: no limit")
+    max_calls: int = Field(1024, ge=1, le=1_000_000, description="max concurrent calls; more are refused")
     max_calls_per_connection: int = Field(
-        1000, ge=1, le=1_000_000, description="streams of one connection; one more is reset, or waits at the client"
+        1000,
+        ge=1,
+        le=1_000_000,
+        description="max concurrent calls of one connection; more are reset, or wait at the client",
     )
-    keepalive_s: Seconds = Field(60.0, description="ping a silent connection after so long; 0: never")
-    connection_age_s: Seconds = Field(0.0, description="end connections so old, so that balancers spread; 0: never")
-    connection_grace_s: Seconds = Field(60.0, description="and let their calls run on for so long")
+    keepalive_s: Seconds = Field(60.0, description="idle time before a connection is pinged; 0: never")
+    connection_age_s: Seconds = Field(0.0, description="max age of a connection, for load balancing; 0: no limit")
+    connection_grace_s: Seconds = Field(
+        60.0, description="time for the calls of a connection that has reached its max age"
+    )
     drain_delay_s: float = Field(
-        0.5, ge=0, le=600, allow_inf_nan=False, description="on SIGTERM: say NOT_SERVING, and still take calls"
+        0.5,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="on SIGTERM: time to report NOT_SERVING and still accept calls",
     )
     drain_s: float = Field(
-        60.0, ge=0, le=3600, allow_inf_nan=False, description="then: how long accepted calls may take to finish"
+        60.0, ge=0, le=3600, allow_inf_nan=False, description="after that: max time for accepted calls to finish"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level of the log")
-    log_json: bool | None = Field(None, description="JSON lines or text; unset: text on a terminal")
-    uvloop: bool = Field(True, description="use uvloop where it is installed")
-    otlp: str | None = Field(None, description="OTLP gRPC endpoint for traces, nonesuch[otel]; unset: none")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="min level of log messages")
+    log_json: bool | None = Field(
+        None, description="JSON lines instead of text; default: text on a terminal, otherwise JSON"
+    )
+    uvloop: bool = Field(True, description="use uvloop if it is installed")
+    otlp: str | None = Field(None, description="OTLP gRPC endpoint for traces, needs nonesuch[otel]; default: off")
 
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)
         except ValidationError as error:
             raise InvalidRequestError(_violations(error)) from error
-        except SettingsError as error:  # a list or a table in the environment that is no JSON
+        except SettingsError as error:  # a list or table in the environment is not JSON
             raise InvalidRequestError.of("environment", f"{error}; write it as JSON") from error
 
     @classmethod
@@ -194,24 +231,24 @@ class ServerSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then the environment, then the file; no .env file and no secrets folder is looked for."""
+        """The sources by precedence: arguments, environment, file; neither a .env file nor a secrets folder."""
         return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=_FILE.get())
 
     @model_validator(mode="after")
-    def _are_consistent(self) -> Self:
+    def _check_consistency(self) -> Self:
         names = [key.name for key in self.keys]
         if len(set(names)) != len(names):
-            raise ValueError("keys: two have the same name")
+            raise ValueError("keys: a name is not unique")
         if self.admin is not None and not _is_local(self.admin):
-            raise ValueError("admin: it listens on loopback or a unix socket only")
+            raise ValueError("admin: the address must be on loopback or a unix socket")
         return self
 
 
 def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> ServerSettings:
-    """The settings of a TOML file, the environment, and `overrides` from the command line, each over the former.
+    """The settings of a TOML file, the environment, and `overrides` from the command line; later ones take precedence.
 
     Raises:
-        InvalidRequestError: the file cannot be read or is no TOML; names or values that cannot be, all at once.
+        InvalidRequestError: the file cannot be read or is not TOML, or names or values are invalid; all are listed.
     """
     written: dict[str, Any] = {}
     if file is not None:
@@ -220,7 +257,7 @@ def load_settings(file: Path | None = None, overrides: Mapping[str, Any] | None 
         except OSError as error:
             raise InvalidRequestError.of("config", f"{file} cannot be read ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InvalidRequestError.of("config", f"{file} is no TOML: {error}") from error
+            raise InvalidRequestError.of("config", f"{file} is not TOML: {error}") from error
 
     token = _FILE.set(written)
     try:
@@ -236,22 +273,22 @@ def _violations(error: ValidationError) -> list[FieldViolation]:
 def _violation(problem: ErrorDetails) -> FieldViolation:
     path = ".".join(str(part) for part in problem["loc"])
     text, value = problem["msg"].removeprefix("Value error, "), problem.get("input")
-    if not path:  # of the settings as a whole; the text starts with a name
+    if not path:  # from `_check_consistency`; the text starts with a name
         name, _, text = text.partition(": ")
         return FieldViolation(name, text)
     if problem["type"] == "extra_forbidden":
-        return FieldViolation(path, "there is no such setting; docs/serving.md has them all")
+        return FieldViolation(path, "there is no such setting; docs/serving.md lists all settings")
     if problem["type"] == "missing":
         return FieldViolation(path, "is required")
     if isinstance(value, int | float) and (bounds := _bounds(path)):
         return FieldViolation(path, f"{_number(value)} is out of range; it is {bounds}")
-    # Of keys nothing is quoted: somebody may have written one where its hash belongs.
+    # Values of keys are never quoted: a user may have written the key instead of its hash.
     shown = "" if isinstance(value, dict | list) or path.startswith("keys") else f"{value!r}: "
     return FieldViolation(path, f"{shown}{text[:1].lower()}{text[1:]}")
 
 
 def _bounds(name: str) -> str:
-    """The range of a number, in words; empty where it has none."""
+    """The range of a number as text; empty without a range."""
     field = ServerSettings.model_fields.get(name)
     bounds = {key: value for rule in (field.metadata if field else ()) for key, value in _rule(rule)}
     if not bounds:

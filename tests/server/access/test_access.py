@@ -41,7 +41,7 @@ WORKER = key("worker", "generate", "bulk")
 OPERATOR = key("operator", "admin")
 
 
-async def test_a_key_is_wanted_known_and_can_be_revoked(run_server: RunServer) -> None:
+async def test_a_call_needs_a_known_key_and_a_key_can_be_revoked(run_server: RunServer) -> None:
     async with run_server(keys=(ALICE, WORKER)) as server:
         async with AsyncClient(server.address) as nobody, AsyncClient(server.address, api_key=new_key()) as stranger:
             for client, text in ((nobody, "wants an API key"), (stranger, "not known to this server")):
@@ -56,11 +56,11 @@ async def test_a_key_is_wanted_known_and_can_be_revoked(run_server: RunServer) -
             server.replace_keys((WORKER,))
             with pytest.raises(AccessError, match="may have been revoked"):
                 await alice.generate(seed=1)
-            with pytest.raises(InvalidRequestError, match="not changed while running"):
+            with pytest.raises(InvalidRequestError, match="cannot be turned on or off while the server runs"):
                 server.replace_keys(())
 
 
-async def test_a_scheme_that_is_no_bearer_token_is_said_to_be_none(run_server: RunServer) -> None:
+async def test_a_scheme_other_than_bearer_is_refused(run_server: RunServer) -> None:
     async with run_server(keys=(ALICE,)) as server, grpc.aio.insecure_channel(server.address) as channel:
         call: Any = channel.unary_unary("/nonesuch.v1.ModelService/ListModels")
         for value in ("Basic YWxpY2U6c2VjcmV0", KEYS["alice"], "Bearer", "Bearer "):
@@ -71,7 +71,7 @@ async def test_a_scheme_that_is_no_bearer_token_is_said_to_be_none(run_server: R
         assert await call(b"", metadata=(("authorization", f"bearer {KEYS['alice']}"),)) != b""
 
 
-async def test_a_key_allows_its_scopes_and_no_more(run_server: RunServer) -> None:
+async def test_a_key_allows_only_its_scopes(run_server: RunServer) -> None:
     settings = {"keys": (ALICE, WORKER, OPERATOR), "admin": "127.0.0.1:0"}
     async with run_server(**settings) as server:
         async with AsyncClient(server.address, api_key=KEYS["alice"]) as alice:
@@ -107,7 +107,7 @@ async def test_the_admin_service_is_not_on_the_public_address(run_server: RunSer
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_reflection_wants_a_key_too_and_can_be_switched_off(run_server: RunServer) -> None:
+async def test_reflection_needs_a_key_and_can_be_disabled(run_server: RunServer) -> None:
     listing = reflection_pb2.ServerReflectionRequest(list_services="")
 
     async def services(address: str, metadata: tuple[tuple[str, str], ...] = ()) -> list[str]:
@@ -129,7 +129,7 @@ async def test_reflection_wants_a_key_too_and_can_be_switched_off(run_server: Ru
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_rate_limit_is_of_one_client_and_grpcs_own_retry_obeys_the_pushback(run_server: RunServer) -> None:
+async def test_a_rate_limit_applies_per_client_and_grpcs_retry_waits_for_the_pushback(run_server: RunServer) -> None:
     limited = key("alice", "generate", images_per_s=5, burst_images=2)
     async with run_server(keys=(limited, WORKER)) as server:
         async with AsyncClient(server.address, api_key=KEYS["alice"], retries=False) as alice:
@@ -151,7 +151,7 @@ async def test_a_rate_limit_is_of_one_client_and_grpcs_own_retry_obeys_the_pushb
             assert time.monotonic() - began >= 0.4
 
 
-async def test_a_stream_larger_than_the_bucket_is_taken_when_it_is_full_and_leaves_a_debt(
+async def test_a_full_bucket_admits_a_larger_stream_and_goes_into_debt(
     run_server: RunServer,
 ) -> None:
     async with run_server(images_per_s=50.0, burst_images=4) as server:
@@ -163,7 +163,7 @@ async def test_a_stream_larger_than_the_bucket_is_taken_when_it_is_full_and_leav
             assert (await client.generate(seed=1)).data
 
 
-async def test_more_calls_than_may_run_are_refused_with_the_time_to_come_back(run_server: RunServer) -> None:
+async def test_calls_beyond_the_limit_are_refused_with_a_retry_time(run_server: RunServer) -> None:
     async with run_server(max_calls=2, queue_limit=100) as server:
         async with AsyncClient(server.address, retries=False) as client:
             streams = [client.stream(range(500)) for _ in range(2)]
@@ -183,7 +183,7 @@ async def test_more_calls_than_may_run_are_refused_with_the_time_to_come_back(ru
                         await asyncio.sleep(0.02)
 
 
-async def test_connections_beyond_the_limit_are_not_taken(run_server: RunServer) -> None:
+async def test_connections_beyond_the_limit_are_refused(run_server: RunServer) -> None:
     own = (("grpc.use_local_subchannel_pool", 1),)
     async with run_server(max_connections=1) as server:
         async with grpc.aio.insecure_channel(server.address, options=own) as first:
@@ -211,7 +211,7 @@ async def test_a_request_id_goes_into_the_log_and_comes_back(
 
 
 @pytest.mark.parametrize("json", [True, False])
-async def test_no_key_gets_into_the_log_not_even_by_a_traceback(
+async def test_keys_are_never_logged_even_in_tracebacks(
     run_server: RunServer, capsys: pytest.CaptureFixture[str], json: bool
 ) -> None:
     configure_logs(json=json)
@@ -231,7 +231,7 @@ async def test_no_key_gets_into_the_log_not_even_by_a_traceback(
     assert KEYS["alice"][:20] not in log
 
 
-async def test_what_was_refused_does_not_count_against_the_limit(run_server: RunServer) -> None:
+async def test_refused_calls_do_not_count_against_the_limit(run_server: RunServer) -> None:
     async with run_server(images_per_s=0.01, burst_images=2) as server:
         async with AsyncClient(server.address, retries=False) as client:
             for _ in range(5):
@@ -245,7 +245,7 @@ async def test_what_was_refused_does_not_count_against_the_limit(run_server: Run
                 await client.generate(seed=2)
 
 
-async def test_watches_of_health_are_bounded(run_server: RunServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_health_watches_are_limited(run_server: RunServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nonesuch.server.rpc.health.MAX_WATCHES", 3)
     async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
@@ -260,12 +260,12 @@ async def test_watches_of_health_are_bounded(run_server: RunServer, monkeypatch:
         assert (await stub.Watch(health_pb2.HealthCheckRequest()).read()).status == 1
 
 
-async def test_without_keys_everybody_may_do_everything(run_server: RunServer) -> None:
+async def test_without_keys_every_caller_has_all_scopes(run_server: RunServer) -> None:
     async with run_server() as server, AsyncClient(server.address, api_key="whatever") as client:
         assert (await client.generate(seed=1, priority="bulk")).data
 
 
-async def test_a_closed_server_is_unavailable_with_a_key_as_without(run_server: RunServer) -> None:
+async def test_a_closed_server_is_unavailable_with_and_without_a_key(run_server: RunServer) -> None:
     async with run_server(keys=(ALICE,)) as server:
         address = server.address
     async with AsyncClient(address, api_key=KEYS["alice"], retries=False) as client:

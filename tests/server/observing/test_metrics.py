@@ -69,14 +69,14 @@ async def test_the_page_counts_what_happened(run_server: RunServer) -> None:
     assert found["process_resident_memory_bytes", ()] > 0
 
 
-async def test_a_page_that_cannot_be_had_stops_the_start(run_server: RunServer) -> None:
+async def test_an_address_that_cannot_be_bound_stops_the_start(run_server: RunServer) -> None:
     async with run_server(metrics="127.0.0.1:0") as server:
         with pytest.raises(UnavailableError, match=r"cannot listen on .*--metrics HOST:PORT"):
             async with run_server(metrics=server.addresses["metrics"]):
                 pass
 
 
-async def test_a_collector_gets_a_span_a_call_and_where_the_time_went(run_server: RunServer) -> None:
+async def test_a_collector_gets_a_span_per_call_with_its_stages(run_server: RunServer) -> None:
     trace_service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc")
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 

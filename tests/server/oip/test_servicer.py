@@ -35,9 +35,7 @@ def triton_python() -> Path:
     return peer_python("tritonclient", (HERE / "triton_pins.txt").read_text().split(), home)
 
 
-async def test_tritonclient_finds_everything_as_it_expects_it(
-    run_server: RunServer, generator: Generator, triton_python: Path
-) -> None:
+async def test_tritonclient_works_unchanged(run_server: RunServer, generator: Generator, triton_python: Path) -> None:
     async with run_server() as server:
         process = await asyncio.create_subprocess_exec(
             str(triton_python), str(HERE / "triton_calls.py"), server.address,
@@ -101,7 +99,7 @@ def tensor(name: str, datatype: str, shape: list[int], **contents: list[Any]) ->
     return made
 
 
-async def test_typed_contents_are_answered_in_kind(run_server: RunServer, generator: Generator) -> None:
+async def test_typed_contents_are_answered_with_typed_contents(run_server: RunServer, generator: Generator) -> None:
     expected = generator.generate([7])
     async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = open_inference_service_pb2_grpc.GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]
@@ -130,45 +128,51 @@ async def test_typed_contents_are_answered_in_kind(run_server: RunServer, genera
             assert image.size == (32, 32)
 
 
-async def test_contents_that_cannot_be_are_refused_by_their_place(run_server: RunServer) -> None:
+async def test_invalid_contents_are_refused_with_their_location(run_server: RunServer) -> None:
     seed = tensor("seed", "UINT64", [1], uint64_contents=[7])
     raw_seed = tensor("seed", "UINT64", [1])
     eight = (7).to_bytes(8, "little")
     cases = [
-        (pb.ModelInferRequest(inputs=[seed], raw_input_contents=[eight]), "inputs[0].contents: is given beside raw"),
+        (pb.ModelInferRequest(inputs=[seed], raw_input_contents=[eight]), "inputs[0].contents: is set beside raw"),
         (
             pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[eight, eight]),
             "raw_input_contents: 2 for 1 inputs",
         ),
-        (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[b"123"]), "no whole number of UINT64"),
-        (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[eight * 2]), "does not hold the 2 values"),
-        (pb.ModelInferRequest(inputs=[raw_seed]), "does not hold the 0 values"),
-        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [-1], uint64_contents=[7])]), "[-1] does not hold"),
+        (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[b"123"]), "not a multiple of the size of UINT64"),
+        (pb.ModelInferRequest(inputs=[raw_seed], raw_input_contents=[eight * 2]), "does not match the 2 values"),
+        (pb.ModelInferRequest(inputs=[raw_seed]), "does not match the 0 values"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [-1], uint64_contents=[7])]), "[-1] does not match"),
         # Sides that would take minutes to multiply, and more of them than an array can have.
         (
             pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [2**62] * 50_000, uint64_contents=[7])]),
-            "does not hold",
+            "does not match",
         ),
-        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [1] * 70, uint64_contents=[7])]), "does not hold"),
-        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [0, 2**40, 2**40])]), "does not hold"),
-        (pb.ModelInferRequest(inputs=[seed, seed]), "'seed' is there twice"),
-        (pb.ModelInferRequest(), "none given; a request has exactly one of seed, z, w, ws"),
-        (pb.ModelInferRequest(inputs=[tensor("seed", "BYTES", [1], bytes_contents=[b"7"])]), "'BYTES' is not taken"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [1] * 70, uint64_contents=[7])]), "does not match"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "UINT64", [0, 2**40, 2**40])]), "does not match"),
+        (pb.ModelInferRequest(inputs=[seed, seed]), "'seed' is not unique"),
+        (pb.ModelInferRequest(), "none given; send exactly one of seed, z, w, ws"),
+        (
+            pb.ModelInferRequest(inputs=[tensor("seed", "BYTES", [1], bytes_contents=[b"7"])]),
+            "BYTES' is not supported",
+        ),
         (pb.ModelInferRequest(inputs=[tensor("seed", "INT64", [1], int64_contents=[-1])]), "-1 is out of range"),
-        (pb.ModelInferRequest(inputs=[tensor("seed", "FP32", [1], fp32_contents=[7])]), "it is UINT64"),
+        (pb.ModelInferRequest(inputs=[tensor("seed", "FP32", [1], fp32_contents=[7])]), "use UINT64"),
         (
             pb.ModelInferRequest(inputs=[seed], outputs=[{"name": "image"}, {"name": "encoded"}]),
-            "encoded comes alone",
+            "encoded must be the only output",
         ),
         (
             pb.ModelInferRequest(inputs=[seed], parameters={"format": pb.InferParameter(string_param="png")}),
-            "encoded only",
+            "applies only to the output encoded",
         ),
         (
             pb.ModelInferRequest(inputs=[seed], parameters={"size": pb.InferParameter(int64_param=48)}),
-            "size: 48 is no size",
+            "size: 48 is",
         ),
-        (pb.ModelInferRequest(inputs=[seed], parameters={"psi": pb.InferParameter(bool_param=True)}), "is no number"),
+        (
+            pb.ModelInferRequest(inputs=[seed], parameters={"psi": pb.InferParameter(bool_param=True)}),
+            "is not a number",
+        ),
     ]
     async with run_server() as server, grpc.aio.insecure_channel(server.address) as channel:
         stub = open_inference_service_pb2_grpc.GRPCInferenceServiceStub(channel)  # type: ignore[no-untyped-call]

@@ -43,7 +43,7 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "ours")
 
 
-async def test_tls_is_spoken_to_who_trusts_the_authority_and_to_nobody_else(
+async def test_only_clients_that_trust_the_authority_can_connect(
     run_server: RunServer, authority: Authority, tmp_path: Path
 ) -> None:
     certificate, key = authority.issue("server", "127.0.0.1")
@@ -58,7 +58,7 @@ async def test_tls_is_spoken_to_who_trusts_the_authority_and_to_nobody_else(
                     await client.generate(seed=1, deadline_s=10)
 
 
-async def test_with_mtls_a_client_shows_a_certificate_and_is_counted_by_its_name(
+async def test_with_mtls_a_client_needs_a_certificate_and_is_counted_by_its_name(
     run_server: RunServer, authority: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     certificate, key = authority.issue("server", "127.0.0.1")
@@ -79,7 +79,7 @@ async def test_with_mtls_a_client_shows_a_certificate_and_is_counted_by_its_name
                     await client.generate(seed=1, deadline_s=10)
 
 
-async def test_a_renewed_certificate_is_taken_without_a_restart(
+async def test_a_renewed_certificate_is_used_without_a_restart(
     run_server: RunServer, authority: Authority, tmp_path: Path
 ) -> None:
     certificate, key = authority.issue("server", "127.0.0.1")
@@ -110,12 +110,12 @@ async def test_a_renewed_certificate_is_taken_without_a_restart(
             assert (await running.generate(seed=1)).data  # connections that stand are not cut
 
 
-def test_files_that_cannot_be_are_named_and_never_quoted(authority: Authority, tmp_path: Path) -> None:
+def test_invalid_files_are_named_and_never_quoted(authority: Authority, tmp_path: Path) -> None:
     certificate, key = authority.issue("server", "127.0.0.1")
     with pytest.raises(InvalidRequestError, match=r"none\.pem cannot be read"):
         server_credentials(TlsSettings(certificate=tmp_path / "none.pem", private_key=key))
-    (tmp_path / "secret").write_text("a secret that is no PEM")
-    with pytest.raises(InvalidRequestError, match="secret is no PEM file") as caught:
+    (tmp_path / "secret").write_text("a secret, not PEM")
+    with pytest.raises(InvalidRequestError, match="secret is not a PEM file") as caught:
         server_credentials(TlsSettings(certificate=certificate, private_key=tmp_path / "secret"))
     assert "a secret" not in caught.value.message.replace(str(tmp_path), "")
     with pytest.raises(InvalidRequestError, match=r"tls\.private_key"):

@@ -13,7 +13,7 @@ from nonesuch.server.settings import ServerSettings
 from ...conftest import RunServer
 
 
-def test_the_settings_become_what_the_core_knows() -> None:
+def test_the_settings_become_channel_arguments() -> None:
     options = dict(transport_options(ServerSettings(keepalive_s=5, connection_age_s=1.5, max_connections=7)))
     assert options["grpc.keepalive_time_ms"] == 5000
     assert options["grpc.max_connection_age_ms"] == 1500

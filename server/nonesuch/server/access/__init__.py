@@ -1,1 +1,1 @@
-"""Who may call, how much, and what is known of each call: keys, limits, charging, the gate, call records."""
+"""Access control and accounting: keys, rate limits, charging, the call gate, call records."""

@@ -1,6 +1,6 @@
-"""API keys: only their hashes are kept, and they are compared in constant time.
+"""API keys: only hashes are stored, and they are compared in constant time.
 
-A key is 32 random bytes, so a plain SHA-256 of it cannot be guessed back; slow password hashes are for passwords.
+A key is 32 random bytes, so SHA-256 is enough; slow hashes are needed only for passwords, which can be guessed.
 """
 
 from __future__ import annotations
@@ -15,51 +15,49 @@ from nonesuch.engine.errors import UnauthenticatedError
 from ..settings import KeySettings
 from .caller import Caller
 
-__all__ = ["KeyRing", "hash_of_key", "new_key"]
-
-_PREFIX = "nsk_"  # so that scanners for leaked secrets can find them
+_PREFIX = "nsk_"  # lets secret scanners find leaked keys
 _BEARER = "bearer "
-_LONGEST_KEY = 256
+_MAX_KEY_LENGTH = 256
 _ALL_SCOPES = frozenset({"generate", "bulk", "admin"})
 
 
 def new_key() -> str:
-    """A fresh key."""
+    """A new random key."""
     return _PREFIX + secrets.token_urlsafe(32)
 
 
 def hash_of_key(key: str) -> str:
-    """What the settings keep of a key: its SHA-256, in hex."""
+    """The SHA-256 of a key in hex, as the settings store it."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 
 class KeyRing:
-    """The keys that a server knows; without any, everybody may do everything."""
+    """The keys of a server; without keys, every caller has all scopes."""
 
     def __init__(self, keys: Sequence[KeySettings]) -> None:
         self._keys = tuple(keys)
 
     def caller(self, authorization: str | None, peer: str) -> Caller:
-        """Who calls, by the `authorization` metadata of the call.
+        """The caller, by the `authorization` metadata of the call.
 
         Args:
-            authorization: `Bearer KEY`, or None where there is none.
-            peer: who it is where no key is asked for: an address, or the name in a client's certificate.
+            authorization: `Bearer KEY`; None if the metadata is missing.
+            peer: the caller's name if the server has no keys: an address, or the name in a client's certificate.
 
         Raises:
-            UnauthenticatedError: there are keys, and this is none of them.
+            UnauthenticatedError: the key is missing or unknown.
         """
         if not self._keys:
             return Caller(peer, _ALL_SCOPES)
         if authorization is None:
-            raise UnauthenticatedError(
-                "this server wants an API key; send it as the metadata authorization: Bearer KEY"
-            )
+            raise UnauthenticatedError("this server wants an API key; send the metadata authorization: Bearer KEY")
         if not authorization.lower().startswith(_BEARER):
-            raise UnauthenticatedError("the metadata authorization is no Bearer token; send authorization: Bearer KEY")
-        hashed = hash_of_key(authorization[len(_BEARER) :].strip()[:_LONGEST_KEY])
+            raise UnauthenticatedError(
+                "the metadata authorization is not a Bearer token; send authorization: Bearer KEY"
+            )
+        hashed = hash_of_key(authorization[len(_BEARER) :].strip()[:_MAX_KEY_LENGTH])
         found = None
-        for key in self._keys:  # all of them, so that the time says nothing of which one it was
+        for key in self._keys:  # without an early exit, which would leak the key's position
             if hmac.compare_digest(hashed, key.sha256):
                 found = key
         if found is None:

@@ -1,6 +1,6 @@
-"""What every call passes, whatever it came by: who calls and what it may do, how many may run, a record, the end.
+"""Admission of every call: authentication, scope, the limit of running calls, the call record and the drain.
 
-Every wire is a layer over one gate, so keys, limits, the drain and the log know all of them.
+All protocols share one gate, so keys, limits, drain and log cover all of them.
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from .api_keys import KeyRing
 from .call_record import CallObserver, CallRecord, request_id
 from .caller import CURRENT_CALLER
 
-__all__ = ["Answer", "CallGate"]
-
 _BUSY_RETRY_MS = 1000
 
 Answer = Callable[[CallRecord, BaseException], Awaitable[None]]
-"""Tells the caller of an error, after `record.failed` said what; it may raise to end the call."""
+"""Sends an error, as `record.failed` describes it, to the caller; may raise to end the call."""
 
 
 class CallGate:
-    """One gate of a server; used on the event loop alone.
+    """The gate of a server; used only on the event loop.
 
     Attributes:
-        keys: the API keys that are known; may be replaced at any time.
+        keys: the accepted API keys; may be replaced at any time.
     """
 
     def __init__(self, settings: ServerSettings, observer: CallObserver) -> None:
@@ -42,15 +40,15 @@ class CallGate:
         self._idle.set()
 
     def record(self, method: str, metadata: Mapping[str, str]) -> CallRecord:
-        """A record of a call that begins now, with the request id of its metadata or a fresh one."""
+        """Start the record of a call, with the request id of its metadata or a new one."""
         return CallRecord(method, request_id(metadata), self._observer)
 
     def refuse(self) -> None:
-        """Answer every further call with UNAVAILABLE; those that run already go on."""
+        """Answer new calls with UNAVAILABLE; running calls continue."""
         self._refusing = True
 
     async def finish(self, timeout_s: float) -> bool:
-        """Wait until no call runs, at most so long; whether that is so."""
+        """Wait until all calls have ended, at most `timeout_s`; returns whether they have."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -69,15 +67,15 @@ class CallGate:
         scope: str | None = None,
         counted: bool = True,
     ) -> AsyncIterator[CallRecord]:
-        """Around one call.
+        """Admit and run one call in a `with` block.
 
         Args:
-            record: of the call; it is told how it ends.
+            record: the call's record, which also gets its result.
             metadata: the call's headers, by lower-case names.
-            peer: who it is where no key is asked for.
-            answer: is called for what the body raises, and for a refusal at the gate.
-            scope: what the caller's key must allow.
-            counted: whether the bound on calls holds for it.
+            peer: the caller's name if the server has no keys.
+            answer: called with an exception of the body, or of the admission.
+            scope: the scope that the call requires.
+            counted: whether `max_calls` applies to it.
         """
         self._active += 1
         self._idle.clear()
@@ -103,9 +101,10 @@ class CallGate:
         record.caller = caller.name
         if scope is not None:
             caller.require(scope)
-        most = self._settings.max_calls
-        if self._active > most and counted:
+        max_calls = self._settings.max_calls
+        if self._active > max_calls and counted:
             raise OverloadedError(
-                f"{most} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms", retry_after_ms=_BUSY_RETRY_MS
+                f"{max_calls} calls run, and no more may; try again in {_BUSY_RETRY_MS} ms",
+                retry_after_ms=_BUSY_RETRY_MS,
             )
         CURRENT_CALLER.set(caller)

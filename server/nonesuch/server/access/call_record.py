@@ -1,4 +1,4 @@
-"""One call as the operator sees it, and how it ended, in the engine's terms; each wire says that in its own."""
+"""The record of one call, and its failure in the engine's terms; each protocol translates it to its own."""
 
 from __future__ import annotations
 
@@ -13,32 +13,30 @@ from typing import Protocol
 
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError, NonesuchError, OverloadedError
 
-__all__ = ["MAX_TEXT", "REQUEST_ID_KEY", "CallObserver", "CallRecord", "Failure", "request_id"]
-
 REQUEST_ID_KEY = "x-request-id"
 MAX_TEXT = 512
-"""Letters of a message at most: it may quote the caller, and what gRPC says of a call must stay below 8 KiB."""
+"""Max length of a message: it may quote the caller, and gRPC limits a call's status to 8 KiB."""
 _MAX_VIOLATIONS = 4
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 def request_id(metadata: Mapping[str, str]) -> str:
-    """The caller's own x-request-id where it is one that can be logged, else a fresh one."""
+    """The caller's x-request-id if it is safe to log, otherwise a new one."""
     given = metadata.get(REQUEST_ID_KEY, "")
     return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a call failed, for its caller.
+    """The failure of a call, as its caller sees it.
 
     Attributes:
-        code: of `nonesuch.engine.errors`.
+        code: a code of `nonesuch.engine.errors`.
         reason: the name of the error's class.
-        message: one line, bounded.
-        violations: the fields that are wrong, the first few, each text bounded.
-        retry_after_ms: when to try again, where that is known.
-        error_id: of a failure of our own, which the log has under this id.
+        message: one line of limited length.
+        violations: the first few invalid fields, with texts of limited length.
+        retry_after_ms: when to try again, if known.
+        error_id: the log's id of an internal failure.
     """
 
     code: str
@@ -50,7 +48,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: NonesuchError) -> Failure:
-        """What the caller is told of one of our errors."""
+        """The failure for an error of the engine."""
         message = error.message
         violations: tuple[FieldViolation, ...] = ()
         if isinstance(error, InvalidRequestError):
@@ -62,34 +60,34 @@ class Failure:
 
     @classmethod
     def internal(cls) -> Failure:
-        """What the caller is told of a failure that is our own: nothing of its inside, only an id."""
+        """An internal failure: only an id, no details."""
         error_id = secrets.token_hex(8)
         message = f"the server failed on this request; its log has the reason under id {error_id}"
         return cls("INTERNAL", "InternalError", message, error_id=error_id)
 
 
 class CallObserver(Protocol):
-    """Is told of every call; must neither block nor raise."""
+    """Receives the events of every call; must neither block nor raise."""
 
     def around(self, record: CallRecord, metadata: Mapping[str, str]) -> AbstractContextManager[None]:
-        """Entered when a call begins, and left when its caller has been told of its end."""
+        """Entered when a call begins, and left after it is answered."""
         ...
 
     def ended(self, record: CallRecord, error: BaseException | None) -> None:
-        """A call has ended; `error` is there where the failure is our own. Its caller is about to be told."""
+        """A call has ended and is about to be answered; `error` is set for an internal failure."""
 
 
 class CallRecord:
-    """How one call went.
+    """The record of one call.
 
     Attributes:
-        method: its name; never anything that a caller wrote.
-        request_id: as the log and the answer have it.
-        caller: who called, once that is known.
-        messages: how many answers were given.
-        code: how it ended, of `nonesuch.engine.errors`; "OK" and "CANCELLED" besides.
-        failure: what its caller is told, where it failed.
-        elapsed_s: how long it took, once it has ended.
+        method: its name; never text from the caller.
+        request_id: its id in the log and the answer.
+        caller: the caller's name, set at admission.
+        messages: the number of answers sent.
+        code: its result: "OK", "CANCELLED" or a code of `nonesuch.engine.errors`.
+        failure: the failure sent to the caller, if any.
+        elapsed_s: its duration, set at its end.
     """
 
     def __init__(self, method: str, request_id: str, observer: CallObserver) -> None:
@@ -108,7 +106,7 @@ class CallRecord:
         self._end("OK")
 
     def failed(self, error: BaseException) -> Failure | None:
-        """What to answer for an error; None means that the caller is gone and there is nobody to answer."""
+        """The failure to answer with; None if the call was cancelled or the error is not to be answered."""
         if isinstance(error, asyncio.CancelledError | GeneratorExit):
             self._end("CANCELLED")
             return None
@@ -130,8 +128,8 @@ class CallRecord:
 
 
 def _bounded(text: str) -> str:
-    """The text, cut where it is too long. Letters beyond ASCII travel as three letters a byte."""
-    room = MAX_TEXT - 9  # for the mark of what is left out
+    """The text, cut to `MAX_TEXT`. A character beyond ASCII is sent as three characters per byte."""
+    room = MAX_TEXT - 9  # for the ellipsis
     for index, letter in enumerate(text):
         room -= 1 if letter.isascii() else 3 * len(letter.encode(errors="replace"))
         if room < 0:

@@ -1,4 +1,4 @@
-"""What a call costs its caller, and how long the caller waits for it."""
+"""The charge of a call against the caller's rate limit, and the call's deadline."""
 
 from __future__ import annotations
 
@@ -13,32 +13,30 @@ from nonesuch.engine.errors import NonesuchError
 from .caller import CURRENT_CALLER
 from .rate_limiter import RateLimiter
 
-__all__ = ["Bill", "CallContext", "charged", "deadline_of"]
-
 
 class CallContext(Protocol):
-    """What the methods want of a call: of gRPC's context, or of another wire's."""
+    """The part of a call's context that the methods use, from gRPC or another protocol."""
 
     def time_remaining(self) -> float | None:
-        """Seconds until the call's deadline; None where the client set none."""
+        """Seconds until the call's deadline; None without a deadline."""
 
 
 def deadline_of(context: CallContext) -> float | None:
-    """The call's deadline on our clock, `time.monotonic()`; None where the client set none."""
+    """The call's deadline as `time.monotonic()`; None without a deadline."""
     remaining_s = context.time_remaining()
     return None if remaining_s is None else time.monotonic() + remaining_s
 
 
 @dataclass
 class Bill:
-    """How many of the images that were counted have been made."""
+    """How many of the charged images have been made."""
 
     made: int = 0
 
 
 @contextmanager
 def charged(limiter: RateLimiter, images: int, *, bulk: bool = False) -> Iterator[Bill]:
-    """Count images against the caller's limit; what is refused or fails meanwhile is given back. Bulk needs its scope.
+    """Charge images to the caller's limit, and refund those that fail. Bulk needs the scope "bulk".
 
     Raises:
         PermissionDeniedError: the caller's key does not allow bulk work.

@@ -1,14 +1,12 @@
-"""What a key must allow for each method of gRPC, by its path."""
+"""The scopes that gRPC methods require, by method path."""
 
 from __future__ import annotations
-
-__all__ = ["ADMIN_SERVICE", "scope_of"]
 
 ADMIN_SERVICE = "/nonesuch.v1.AdminService/"
 _SCOPES = {
     "/nonesuch.v1.GenerationService/": "generate",
     "/inference.GRPCInferenceService/ModelInfer": "generate",
-    # These may load a model.
+    # These two can load a model.
     "/nonesuch.v1.ModelService/GetModel": "generate",
     "/inference.GRPCInferenceService/ModelMetadata": "generate",
     ADMIN_SERVICE: "admin",
@@ -16,5 +14,5 @@ _SCOPES = {
 
 
 def scope_of(method: str) -> str | None:
-    """The scope that a method needs; None where any key will do."""
+    """The scope that a method requires; None if any key is enough."""
     return next((scope for prefix, scope in _SCOPES.items() if method.startswith(prefix)), None)

@@ -1,1 +1,1 @@
-"""What serving is, whatever the wire: requests, models, queue and cache. Knows no wire and no metrics library."""
+"""The core: requests, models, queue and cache. It imports neither a protocol nor a metrics library."""

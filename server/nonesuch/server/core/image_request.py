@@ -1,4 +1,4 @@
-"""What is asked of the service, and what it answers: one image, in our own terms."""
+"""The service's request for one image, and its answer, independent of the protocol."""
 
 from __future__ import annotations
 
@@ -14,40 +14,38 @@ from nonesuch.engine.source import Source, W, Ws, Z
 
 from .batching.request_queue import Priority
 
-__all__ = ["ImageRequest", "ImageTiming", "MadeImage", "fresh_seed"]
-
 
 def fresh_seed() -> int:
-    """A seed that nobody can predict, unsigned 32 bit."""
+    """An unpredictable seed, unsigned 32 bit."""
     return secrets.randbits(32)
 
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One image."""
+    """The request for one image."""
 
-    source: Source  # of one picture
-    model: str = ""  # empty: the server's default
-    noise_mode: str | None = None  # None: what the model was loaded with
+    source: Source  # with one row
+    model: str = ""  # empty: the default model
+    noise_mode: str | None = None  # None: the noise mode that the model was loaded with
     picture: PictureOptions = field(default_factory=PictureOptions)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     priority: Priority = Priority.INTERACTIVE
 
     @property
     def seed(self) -> int | None:
-        """The seed; None where the image starts from a latent."""
+        """The seed; None for a latent."""
         return self.source.seed(0)
 
     @property
     def psi(self) -> float:
-        """The truncation that is applied."""
+        """The applied truncation."""
         return self.source.psi(self.picture.psi)
 
     def fingerprint(self, build_id: str) -> bytes:
-        """Equal for requests of equal images: a hash of all that decides the bytes, model and encoder by `build_id`."""
+        """A hash of everything that determines the image's bytes; `build_id` covers model and encoder."""
         picture = self.picture
         hashed = hashlib.sha256(build_id.encode())
-        # float32, as it is multiplied: 0.7 in code and 0.7 from the wire are the same truncation.
+        # As float32, the type of the multiplication, so that 0.7 in code and 0.7 from protobuf are equal.
         plain = (self.seed, float(np.float32(self.psi)), picture.cutoff, picture.class_index, picture.noise_seed)
         moves = (picture.translate, picture.rotate_degrees)
         hashed.update(repr((plain, moves)).encode())
@@ -64,7 +62,7 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class ImageTiming:
-    """Where the time of one image went."""
+    """The duration of each stage of one image."""
 
     queue_ms: float
     inference_ms: float
@@ -74,7 +72,7 @@ class ImageTiming:
 
 @dataclass(frozen=True)
 class MadeImage:
-    """One encoded image and what made it."""
+    """One encoded image and its origin."""
 
     data: bytes
     options: EncodeOptions

@@ -1,4 +1,4 @@
-"""Many images of one model: as many on their way as fill two batches, each yielded as soon as it is ready."""
+"""Makes many images with one model: at most two batches at a time, each image yielded as soon as it is ready."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from .batching.batcher import QueuedImage
 from .image_request import ImageRequest, MadeImage
 from .loaded_model import LoadedModel
 
-__all__ = ["in_order", "stream_images"]
-
 
 async def stream_images(
     model: LoadedModel, requests: Sequence[ImageRequest], first: QueuedImage, deadline: float | None
 ) -> AsyncGenerator[tuple[int, MadeImage], None]:
-    """Make images that were checked, and yield each with its index as soon as it is ready.
+    """Make validated requests, and yield each image with its index as soon as it is ready.
 
-    Only as many as fill two batches are on their way at a time, so that a slow reader holds no more than that.
+    At most two batches are in progress at a time, which bounds what a slow reader occupies.
 
     Args:
-        model: what makes them; the caller holds it.
+        model: the model; the caller holds it.
         requests: one or more.
-        first: the place of the first image; the others wait for theirs.
-        deadline: `time.monotonic()` after which they are of no use; None is never.
+        first: the place of the first image; the others wait for places.
+        deadline: `time.monotonic()` after which they are no longer needed; None for no deadline.
 
     Raises:
         NonesuchError: as `LoadedModel.make`.
     """
     batcher = model.batcher
-    window = min(2 * batcher.target_size, batcher.most_streamed)
+    window = min(2 * batcher.target_size, batcher.max_streamed)
     tasks: dict[asyncio.Task[MadeImage], int] = {}
     remaining = iter(enumerate(requests))
     place: asyncio.Future[QueuedImage] = asyncio.get_running_loop().create_future()
@@ -40,7 +38,7 @@ async def stream_images(
     following = next(remaining, None)
     try:
         while tasks or following is not None:
-            # For a place, or for an image: what is ready does not wait for what has no place yet.
+            # Wait for a place or an image, so that a ready image does not wait for a place.
             waiting_for: set[asyncio.Future[Any]] = set(tasks)
             if following is not None and len(tasks) < window:
                 waiting_for.add(place)
@@ -48,8 +46,8 @@ async def stream_images(
             if place in done and following is not None:
                 queued, (index, request) = place.result(), following
                 task = asyncio.create_task(model.make_admitted(request, queued))
-                # A task that is cancelled before its first step never enters its own `with queued`.
-                task.add_done_callback(partial(_leave, queued))
+                # A task cancelled before its first step never enters its own `with queued`.
+                task.add_done_callback(partial(_release, queued))
                 tasks[task] = index
                 following = next(remaining, None)
                 if following is not None:
@@ -69,7 +67,7 @@ async def stream_images(
 async def in_order(
     images: AsyncGenerator[tuple[int, MadeImage], None],
 ) -> AsyncGenerator[tuple[int, MadeImage], None]:
-    """The same images, each behind its predecessor."""
+    """The same images in the order of their indices."""
     early: dict[int, MadeImage] = {}
     following = 0
     async with aclosing(images):
@@ -80,5 +78,5 @@ async def in_order(
                 following += 1
 
 
-def _leave(queued: QueuedImage, _: object) -> None:
+def _release(queued: QueuedImage, _: object) -> None:
     queued.leave()

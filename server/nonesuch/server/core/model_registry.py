@@ -1,9 +1,9 @@
-r"""The models of a server: which there are, which are loaded, and how one takes another's place.
+r"""The models of a server: configured, loaded, unloaded and reloaded.
 
-    configured --load, or the first request--> loaded --unload, or room is needed--> configured
-                                                 \--reload: the new one is ready before the old one stops taking calls
+    configured --load, or the first request--> loaded --unload, or memory is needed--> configured
+                                                 \--reload: the new model is ready before the old one is replaced
 
-A call holds its model (`use`), so none is taken off its device under a call.
+A call holds its model (`use`), so a model is never unloaded during a call.
 """
 
 from __future__ import annotations
@@ -33,14 +33,12 @@ from .loaded_model import LoadedModel
 from .observer import LoadReport, Observer
 from .open_model import OpenGenerator, open_generator, resident_mib, size_mib
 
-__all__ = ["ModelRegistry"]
-
 _LOADING_RETRY_MS = 5000
 _MIB = 1 << 20
 
 
 class ModelRegistry:
-    """All models by the names that clients use; the first is the default. Used on the event loop alone."""
+    """The models by name; the first is the default. Used only on the event loop."""
 
     def __init__(
         self,
@@ -50,7 +48,7 @@ class ModelRegistry:
         open_model: OpenGenerator = open_generator,
         on_lost: Callable[[DeviceLostError], None] = lambda error: None,
     ) -> None:
-        """Raises InvalidRequestError where two models have one name, NonesuchError where an artifact is not here."""
+        """Raises InvalidRequestError if a name is not unique, NonesuchError if an artifact is not found."""
         self.settings = settings
         self.cache = ImageCache(settings.cache_mib * _MIB)
         self._observer = observer
@@ -61,16 +59,16 @@ class ModelRegistry:
         for model in settings.models:
             name = model.name or find_artifact(model.model).manifest.name
             if name in self._configured:
-                raise InvalidRequestError.of("models", f"two models are called {name!r}; give one of them another name")
+                raise InvalidRequestError.of("models", f"two models have the name {name!r}; rename one of them")
             self._configured[name] = model
         self.draining = False
         self._loaded: dict[str, LoadedModel] = {}
-        self._changing = {name: asyncio.Lock() for name in self._configured}
-        self._loading = asyncio.Lock()  # one at a time, so that what each takes can be seen
-        # Loads and ends are tasks of the registry's own: a caller who goes takes none of them along.
+        self._locks = {name: asyncio.Lock() for name in self._configured}
+        self._loading = asyncio.Lock()  # one load at a time, so that its memory can be measured
+        # Loading and closing run in the registry's tasks, so a cancelled caller does not cancel them.
         self._starting: dict[str, asyncio.Task[LoadedModel]] = {}
         self._waiting: Counter[str] = Counter()
-        self._leaving: dict[asyncio.Task[None], LoadedModel] = {}
+        self._closing: dict[asyncio.Task[None], LoadedModel] = {}
         self._device_lost = False
 
     @property
@@ -80,20 +78,20 @@ class ModelRegistry:
 
     @property
     def loaded(self) -> list[LoadedModel]:
-        """The models that are on their device, in the order of `names`."""
+        """The loaded models, in the order of `names`."""
         return [self._loaded[name] for name in self._configured if name in self._loaded]
 
     @property
     def ready(self) -> bool:
-        """Whether all models that are loaded at the start are, and none has lost its device."""
+        """Whether all models with `load = "start"` are loaded, and all devices work."""
         here = all(name in self._loaded for name, model in self._configured.items() if model.load == "start")
         return here and not self.draining and all(model.batcher.lost is None for model in self._loaded.values())
 
     def configured(self, name: str) -> tuple[str, ModelSettings]:
-        """A model's name and settings; empty is the default.
+        """A model's name and settings; an empty name means the default model.
 
         Raises:
-            ModelNotFoundError: there is none of that name.
+            ModelNotFoundError: the name is not configured.
         """
         found = name or next(iter(self._configured), "")
         if found not in self._configured:
@@ -102,11 +100,11 @@ class ModelRegistry:
         return found, self._configured[found]
 
     def peek(self, name: str) -> LoadedModel | None:
-        """The model if it is loaded. Raises ModelNotFoundError as `configured`."""
+        """The model if it is loaded, otherwise None. Raises ModelNotFoundError."""
         return self._loaded.get(self.configured(name)[0])
 
     async def start(self) -> None:
-        """Load what is to be loaded at the start.
+        """Load the models with `load = "start"`.
 
         Raises:
             BackendError: a model cannot be loaded.
@@ -117,25 +115,25 @@ class ModelRegistry:
 
     @asynccontextmanager
     async def use(self, name: str) -> AsyncIterator[LoadedModel]:
-        """Hold a model for a call; one that is loaded on demand is loaded first.
+        """Hold a model for a call, and load it first if its setting is `load = "demand"`.
 
         Raises:
-            ModelNotFoundError: there is none of that name.
-            UnavailableError: it is not loaded, and not to be loaded by a request.
-            NonesuchError: it cannot be loaded.
+            ModelNotFoundError: the name is not configured.
+            OverloadedError: too many calls wait for the model to load.
+            UnavailableError: the model is not loaded, or cannot be loaded.
         """
         model = self.peek(name)
         if model is None:
-            model = await self._on_demand(name)
+            model = await self._load_on_demand(name)
         with model.use():
             yield model
 
     async def load(self, name: str) -> LoadedModel:
-        """Load a model; one that is loaded stays as it is. All who ask meanwhile share one load.
+        """Load a model unless it is loaded. Concurrent callers share one load.
 
         Raises:
-            ModelNotFoundError: there is none of that name.
-            NonesuchError: it cannot be loaded; the server goes on without it.
+            ModelNotFoundError: the name is not configured.
+            NonesuchError: it cannot be loaded; the server continues without it.
         """
         name, settings = self.configured(name)
         if name in self._loaded:
@@ -147,59 +145,59 @@ class ModelRegistry:
         return await asyncio.shield(starting)
 
     async def unload(self, name: str) -> bool:
-        """Take a model off its device once the calls that hold it are done; whether it was loaded.
+        """Unload a model after the calls that hold it; returns whether it was loaded.
 
         Raises:
-            ModelNotFoundError: there is none of that name.
+            ModelNotFoundError: the name is not configured.
         """
         name, _ = self.configured(name)
-        async with self._changing[name]:
+        async with self._locks[name]:
             old = self._loaded.pop(name, None)
             if old is not None:
-                await asyncio.shield(self._let_go(old))
+                await asyncio.shield(self._close_soon(old))
             return old is not None
 
     async def reload(self, name: str) -> LoadedModel:
-        """Load a model anew from its artifact and let it take the place of the one that is loaded, in one step.
+        """Load a model again from its artifact and replace the loaded one in one step.
 
-        Calls that hold the old one finish on it. Where the new one cannot be loaded the old one stays.
+        Calls that hold the old model finish on it. If the new model cannot be loaded, the old one stays.
 
         Raises:
-            ModelNotFoundError: there is none of that name.
-            NonesuchError: the new one cannot be loaded.
+            ModelNotFoundError: the name is not configured.
+            NonesuchError: the new model cannot be loaded.
         """
         name, settings = self.configured(name)
         return await asyncio.shield(asyncio.create_task(self._reload(name, settings)))
 
     async def close(self) -> None:
-        """Finish what was accepted, and take all models off their devices; may be called again where it was cut off."""
+        """Finish all accepted requests and unload all models; may be called again after a cancellation."""
         self.draining = True
         await asyncio.gather(*self._starting.values(), return_exceptions=True)  # loading cannot be interrupted
         for name in list(self._loaded):
-            self._let_go(self._loaded.pop(name))
-        await asyncio.shield(asyncio.gather(*self._leaving))
+            self._close_soon(self._loaded.pop(name))
+        await asyncio.shield(asyncio.gather(*self._closing))
         self._encoders.close()
 
     async def _load(self, name: str, settings: ModelSettings) -> LoadedModel:
-        async with self._changing[name]:
+        async with self._locks[name]:
             if name not in self._loaded:
                 self._loaded[name] = await self._start(name, settings)
             return self._loaded[name]
 
     async def _reload(self, name: str, settings: ModelSettings) -> LoadedModel:
-        async with self._changing[name]:
+        async with self._locks[name]:
             new = await self._start(name, settings)
             old, self._loaded[name] = self._loaded.get(name), new
             if old is not None:
-                self._let_go(old)
+                self._close_soon(old)
             return new
 
     def _started(self, name: str, task: asyncio.Task[LoadedModel]) -> None:
         self._starting.pop(name, None)
         if not task.cancelled():
-            task.exception()  # whoever waits has it too; where nobody does, it is no mistake of the program
+            task.exception()  # mark as retrieved: callers get it too, and may all be gone
 
-    async def _on_demand(self, name: str) -> LoadedModel:
+    async def _load_on_demand(self, name: str) -> LoadedModel:
         name, settings = self.configured(name)
         if settings.load == "start":
             if name in self._starting:
@@ -209,7 +207,7 @@ class ModelRegistry:
             raise shutting_down()
         if self._waiting[name] >= self.settings.queue_limit:
             raise OverloadedError(
-                f"{self._waiting[name]} calls wait for model {name!r} to be loaded; try again in a few seconds",
+                f"{self._waiting[name]} calls wait for model {name!r} to load; try again in a few seconds",
                 retry_after_ms=_LOADING_RETRY_MS,
             )
         self._waiting[name] += 1
@@ -218,7 +216,7 @@ class ModelRegistry:
         except (UnavailableError, OverloadedError):
             raise
         except NonesuchError as error:
-            # Why is for the operator: it may name folders.
+            # The reason may name folders, so only the operator sees it.
             self._observer.load_failed(name, error)
             raise UnavailableError(f"model {name!r} cannot be loaded now; the server's log has the reason") from error
         finally:
@@ -230,12 +228,14 @@ class ModelRegistry:
             generator = await loop.run_in_executor(None, self._open_model, settings, self.settings.max_batch_size)
             await self._make_room(size_mib(generator), keep=name)
             before_mib = resident_mib()
-            model = LoadedModel(name, generator, self.settings, self._encoders, self.cache, self._observer, self._lose)
+            model = LoadedModel(
+                name, generator, self.settings, self._encoders, self.cache, self._observer, self._on_device_lost
+            )
             try:
                 await model.start()
             except BaseException as error:
                 self._device_lost |= isinstance(error, DeviceLostError)
-                self._let_go(model)
+                self._close_soon(model)
                 raise
             model.memory_mib = max(size_mib(generator), resident_mib() - before_mib)
             self._observer.model_loaded(
@@ -252,10 +252,10 @@ class ModelRegistry:
             return model
 
     async def _make_room(self, needed_mib: float, keep: str) -> None:
-        """Unload idle models, the one that was used longest ago first, until the new one fits.
+        """Unload idle models, the least recently used first, until the new one fits.
 
         Raises:
-            UnavailableError: it does not fit beside those that are in use.
+            UnavailableError: it does not fit beside the models that must stay.
         """
         bound = self.settings.model_memory_mib
         if bound is None:
@@ -268,29 +268,29 @@ class ModelRegistry:
             ]
             if not idle:
                 raise UnavailableError(
-                    f"model {keep!r} needs some {needed_mib:.0f} MiB, and the models that stay leave less of "
-                    f"{bound} MiB; try again later"
+                    f"model {keep!r} needs about {needed_mib:.0f} MiB, and the models in use leave less of {bound} "
+                    "MiB; try again later"
                 )
             _, name = min(idle)
-            self._observer.making_room(name, keep)
-            await asyncio.shield(self._let_go(self._loaded.pop(name)))
+            self._observer.model_evicted(name, keep)
+            await asyncio.shield(self._close_soon(self._loaded.pop(name)))
 
     def _resident_mib(self) -> float:
-        """What all models take that are on their devices, those that are leaving included."""
-        return sum(model.memory_mib for model in (*self._loaded.values(), *self._leaving.values()))
+        """Memory of all models on their devices, including those that are being closed."""
+        return sum(model.memory_mib for model in (*self._loaded.values(), *self._closing.values()))
 
-    def _lose(self, error: DeviceLostError) -> None:
+    def _on_device_lost(self, error: DeviceLostError) -> None:
         self._device_lost = True
         self._on_lost(error)
 
-    def _let_go(self, model: LoadedModel) -> asyncio.Task[None]:
-        """Close a model that takes no more calls, when its last one has ended."""
+    def _close_soon(self, model: LoadedModel) -> asyncio.Task[None]:
+        """Close a removed model after its last call, in a task."""
         task = asyncio.get_running_loop().create_task(self._close(model))
-        self._leaving[task] = model
-        task.add_done_callback(self._leaving.pop)
+        self._closing[task] = model
+        task.add_done_callback(self._closing.pop)
         return task
 
     async def _close(self, model: LoadedModel) -> None:
-        # On a device that hangs the close of a session would, too.
+        # If the device hangs, closing a session would hang too.
         await model.close(keep_session=lambda: self._device_lost)
         self._observer.model_unloaded(model.name)

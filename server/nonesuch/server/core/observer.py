@@ -1,4 +1,4 @@
-"""What the core tells whoever watches it: metrics, traces and logs. The core knows none of them."""
+"""Events of the core for metrics, traces and logs, so that the core imports none of them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from nonesuch.engine.errors import NonesuchError
 
 from .image_request import MadeImage
 
-__all__ = ["LoadReport", "Observer", "QueueGauge"]
-
 
 class QueueGauge(Protocol):
-    """A queue as a gauge reads it, at any time."""
+    """The readings of a queue."""
 
     @property
     def waiting(self) -> int:
-        """Images that wait."""
+        """Images in the queue."""
         ...
 
     @property
@@ -29,11 +27,11 @@ class QueueGauge(Protocol):
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What is known of a model when it has been loaded."""
+    """The result of loading a model."""
 
     model: str
     backend: str
-    reason: str  # why that backend
+    reason: str  # for the choice of the backend
     batch_target: int
     run_ms: Mapping[int, float]  # by batch size
     memory_mib: float
@@ -41,28 +39,28 @@ class LoadReport:
 
 
 class Observer(Protocol):
-    """Is told of everything on the event loop; must neither block nor raise. A subclass overrides what it wants."""
+    """Receives the events, on the event loop; must neither block nor raise. Every method does nothing by default."""
 
     def queue_opened(self, model: str, queue: QueueGauge) -> None:
-        """A model has a queue; it may be another one of the same name, which is about to be replaced."""
+        """A model has a queue. During a reload, two queues have the same model name."""
 
     def queue_closed(self, queue: QueueGauge) -> None:
-        """The queue is empty, and stays so."""
+        """A queue is closed and empty."""
 
     def model_loaded(self, report: LoadReport) -> None:
-        """A model is on its device."""
+        """A model was loaded."""
 
     def model_unloaded(self, model: str) -> None:
-        """A model is off its device."""
+        """A model was unloaded."""
 
-    def making_room(self, model: str, wanted: str) -> None:
-        """An idle model is about to be unloaded for one that is wanted."""
+    def model_evicted(self, model: str, wanted: str) -> None:
+        """An idle model is unloaded to make room for the model `wanted`."""
 
     def load_failed(self, model: str, error: NonesuchError) -> None:
-        """A model that a request wanted cannot be loaded."""
+        """Loading a model on demand failed."""
 
     def batch_ran(self, model: str, images: int, run_ms: float) -> None:
         """A batch was rendered."""
 
     def image_made(self, made: MadeImage) -> None:
-        """An image was made for a request; not from the cache. Called in the task of the request."""
+        """An image was rendered, not taken from the cache. Called in the task of its request."""

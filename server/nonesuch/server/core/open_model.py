@@ -1,4 +1,4 @@
-"""How a configured model becomes a generator, and how much memory it takes."""
+"""Opens a configured model as a generator, and measures memory."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from nonesuch.engine.generator import Generator
 
 from ..settings import ModelSettings
 
-__all__ = ["OpenGenerator", "open_generator", "resident_mib", "size_mib"]
-
 _MIB = 1 << 20
 _STATM = Path("/proc/self/statm")
 
 OpenGenerator = Callable[[ModelSettings, int], Generator]
-"""(model, max_batch_size) -> a generator that is not loaded yet."""
+"""(model, max_batch_size) -> a generator, not loaded."""
 
 
 def open_generator(model: ModelSettings, max_batch_size: int) -> Generator:
-    """A generator as the settings say.
+    """The generator of a configured model, not loaded.
 
     Raises:
         NonesuchError: as `Generator.open`.
@@ -29,12 +27,12 @@ def open_generator(model: ModelSettings, max_batch_size: int) -> Generator:
 
 
 def size_mib(generator: Generator) -> float:
-    """What the model takes at the least: the size of its graph, MiB."""
+    """The min memory of the model: the size of its graph, MiB."""
     return Path(generator.artifact.folder, generator.session.variant.file).stat().st_size / _MIB
 
 
 def resident_mib() -> float:
-    """Resident memory of this process in MiB; 0 where the system does not say."""
+    """Resident memory of this process in MiB; 0 if unknown."""
     try:
         pages = int(_STATM.read_text().split()[1])
     except OSError:

@@ -1,4 +1,4 @@
-"""The service object: requests in our own terms -> encoded images. Every wire is a layer over it.
+"""The service that all protocols call: requests -> encoded images.
 
 ImageRequest -> its model -> LoadedModel.make -> MadeImage
 """
@@ -19,11 +19,9 @@ from .image_request import ImageRequest, MadeImage
 from .image_stream import in_order, stream_images
 from .model_registry import ModelRegistry
 
-__all__ = ["ImageService"]
-
 
 class ImageService:
-    """Makes images on the models of a registry."""
+    """Makes images with the models of a registry."""
 
     def __init__(self, registry: ModelRegistry) -> None:
         self.registry = registry
@@ -38,14 +36,14 @@ class ImageService:
 
         Args:
             request: what to make.
-            deadline: `time.monotonic()` after which the image is of no use; None is never.
+            deadline: `time.monotonic()` after which the image is no longer needed; None for no deadline.
 
         Raises:
             InvalidRequestError: a value is out of range or does not fit the model.
-            ModelNotFoundError: no such model.
+            ModelNotFoundError: the model is not configured.
             OverloadedError: the queue is full, or the wait would be too long.
-            DeadlineError: the deadline passed before the image was started, or cannot be met.
-            UnavailableError: the server is starting or draining, or has lost its device.
+            DeadlineError: the deadline passed before the image's run, or cannot be met.
+            UnavailableError: the server is starting or draining, or its device is lost.
             BackendError: the runtime failed.
         """
         async with self.registry.use(request.model) as model:
@@ -54,16 +52,17 @@ class ImageService:
     async def make_many(
         self, requests: Sequence[ImageRequest], *, deadline: float | None = None
     ) -> AsyncGenerator[tuple[int, MadeImage], None]:
-        """Make many images of one model and yield each with its index as soon as it is ready.
+        """Make many images with one model and yield each with its index as soon as it is ready.
 
-        The first is admitted or refused like a single image, the rest wait for room; see `stream_images`.
+        The first is admitted or refused like a single image, the others wait for a place; see `stream_images`.
 
         Raises:
-            InvalidRequestError: too many images, or as `make`; the rest as `make`.
+            InvalidRequestError: too many images, or as `make`.
+            NonesuchError: as `make`.
         """
-        most = self.settings.max_images_per_stream
-        if not 1 <= len(requests) <= most:
-            raise InvalidRequestError.of("sources", f"{len(requests)} images; a stream has 1 to {most}")
+        max_images = self.settings.max_images_per_stream
+        if not 1 <= len(requests) <= max_images:
+            raise InvalidRequestError.of("sources", f"{len(requests)} images; a stream has 1 to {max_images}")
         async with self.registry.use(requests[0].model) as model:
             fitted = [model.fitted(request, f"sources[{index}].") for index, request in enumerate(requests)]
             first = model.batcher.admit(deadline, requests[0].priority)
@@ -74,10 +73,11 @@ class ImageService:
     async def walk(
         self, walk: Walk, request: ImageRequest, *, deadline: float | None = None
     ) -> AsyncGenerator[tuple[int, MadeImage], None]:
-        """Make the frames of a walk and yield them in order; `request` says all but where they start.
+        """Make the frames of a walk and yield them in order; `request` has everything but their sources.
 
         Raises:
-            InvalidRequestError: a key frame does not fit, or too many frames; the rest as `make_many`.
+            InvalidRequestError: a key frame does not fit the model, or too many frames.
+            NonesuchError: as `make_many`.
         """
         request = replace(request, priority=Priority.BULK)
         async with self.registry.use(request.model) as model:
@@ -94,5 +94,5 @@ class ImageService:
                         yield image
 
     async def drain(self) -> None:
-        """Finish what was accepted, then give the devices and the threads back."""
+        """Finish all accepted requests, then release devices and threads."""
         await self.registry.close()

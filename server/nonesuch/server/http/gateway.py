@@ -159,15 +159,15 @@ class HttpGateway:
         """Render the first faces ahead."""
         self._faces.refill()
 
-    async def stop(self, *, hurry: bool = False) -> None:
-        """Accept no more connections, and close each open one after its response; with `hurry` at once.
+    async def stop(self, *, force: bool = False) -> None:
+        """Accept no more connections, and close each open one after its response; with `force` at once.
 
         A second call waits for the same end.
         """
         await self._faces.stop()
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
-            self._server.force_exit = self._server.force_exit or hurry
+            self._server.force_exit = self._server.force_exit or force
             await asyncio.shield(self._serving)  # the server closes its sockets even if this wait is cancelled
 
 

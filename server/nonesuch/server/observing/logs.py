@@ -1,6 +1,6 @@
-"""Structured logs on standard error: JSON lines for machines, or readable lines on a terminal.
+"""Structured logs on standard error: JSON lines, or text on a terminal.
 
-Tracebacks are without the values of local variables: those of a call hold its metadata, and with it the caller's key.
+Tracebacks omit the values of local variables, because a call's metadata contains the caller's key.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import sys
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 
-__all__ = ["configure_logs"]
-
 
 def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
-    """Set up structlog for the process; `json` None means JSON unless standard error is a terminal."""
+    """Set up structlog for the process; by default the format is JSON unless standard error is a terminal."""
     if json is None:
         json = not sys.stderr.isatty()
     renderer: list[structlog.typing.Processor] = (
@@ -33,7 +31,7 @@ def configure_logs(*, json: bool | None = None, level: str = "info") -> None:
             *renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        # Looked up at each line, so that a redirected standard error is followed.
+        # Evaluated for each line, so that a redirected standard error is used.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )

@@ -1,7 +1,7 @@
-"""Prometheus metrics, by names parallel to Triton's (nv_inference_... there, nonesuch_inference_... here).
+"""Prometheus metrics, named as Triton's (nv_inference_...) with the prefix nonesuch_inference_.
 
-Each server has a registry of its own, so two in one process do not mix. Durations are counted in microseconds, as
-Triton does; divide by the count of requests for a mean. docs/serving.md lists them all.
+Each server has its own registry. Durations are counters in microseconds, as in Triton; divide by the request count for
+the mean. docs/serving.md lists all metrics.
 """
 
 from __future__ import annotations
@@ -17,12 +17,10 @@ from ..core.image_cache import ImageCache
 from ..core.image_request import MadeImage
 from ..core.observer import QueueGauge
 
-__all__ = ["ServerMetrics"]
-
 _PREFIX = "nonesuch_inference"
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-# Why a request failed, by gRPC code, in Triton's words.
+# Triton's failure reasons by gRPC code.
 _REASONS = {
     "RESOURCE_EXHAUSTED": "REJECTED",
     "UNAVAILABLE": "REJECTED",
@@ -35,7 +33,7 @@ _REASONS = {
 
 
 class ServerMetrics:
-    """The counters of one server; used on the event loop, read by whoever asks the registry."""
+    """The counters of one server; updated on the event loop, read through the registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -61,17 +59,17 @@ class ServerMetrics:
             "nonesuch_call_duration_seconds", "Calls by method and gRPC code.", ("method", "code"), buckets=_SECONDS,
             registry=self.registry,
         )  # fmt: skip
-        self._state = _State()
-        self.registry.register(self._state)
-        # Looking a labelled counter up takes as long as a dozen increments.
-        self._made = cache(self._counters_of_images)
-        self._ran = cache(self._counters_of_runs)
-        self._calls = cache(self._call.labels)
+        self._gauges = _Gauges()
+        self.registry.register(self._gauges)
+        # Looking up a labelled counter takes as long as a dozen increments.
+        self._image_counters = cache(self._new_image_counters)
+        self._run_counters = cache(self._new_run_counters)
+        self._call_histogram = cache(self._call.labels)
 
     def made(self, image: MadeImage) -> None:
-        """Count an image that was made for a request."""
+        """Count an image that was rendered for a request."""
         timing = image.timing
-        success, request_us, queue_us, encode_us = self._made(image.model)
+        success, request_us, queue_us, encode_us = self._image_counters(image.model)
         success.inc()
         request_us.inc(timing.total_ms * 1e3)
         queue_us.inc(timing.queue_ms * 1e3)
@@ -79,7 +77,7 @@ class ServerMetrics:
 
     def ran(self, model: str, images: int, run_ms: float) -> None:
         """Count a batch."""
-        count, runs, run_us, size = self._ran(model)
+        count, runs, run_us, size = self._run_counters(model)
         count.inc(images)
         runs.inc()
         run_us.inc(run_ms * 1e3)
@@ -87,34 +85,34 @@ class ServerMetrics:
 
     def called(self, method: str, code: str, elapsed_s: float) -> None:
         """Count a call by its gRPC code."""
-        self._calls(method, code).observe(elapsed_s)
+        self._call_histogram(method, code).observe(elapsed_s)
         if code != "OK":
             self._failure.labels(method, _REASONS.get(code, "OTHER")).inc()
 
-    def _counters_of_images(self, model: str) -> tuple[Counter, Counter, Counter, Counter]:
+    def _new_image_counters(self, model: str) -> tuple[Counter, Counter, Counter, Counter]:
         labelled = (self._success, self._request_us, self._queue_us, self._encode_us)
         return tuple(counter.labels(model) for counter in labelled)  # type: ignore[return-value]
 
-    def _counters_of_runs(self, model: str) -> tuple[Counter, Counter, Counter, Histogram]:
+    def _new_run_counters(self, model: str) -> tuple[Counter, Counter, Counter, Histogram]:
         return (
             self._images.labels(model), self._runs.labels(model), self._run_us.labels(model), self._batch.labels(model),
         )  # fmt: skip
 
     def watch(self, model: str, queue: QueueGauge) -> None:
-        """Show how many images wait for a model, from now on."""
-        self._state.queues[queue] = model
+        """Start to report the queue of a model."""
+        self._gauges.queues[queue] = model
 
     def forget(self, queue: QueueGauge) -> None:
-        """The model left its device."""
-        self._state.queues.pop(queue, None)
+        """Stop to report a queue."""
+        self._gauges.queues.pop(queue, None)
 
     def watch_cache(self, cache: ImageCache) -> None:
-        """Show what the cache holds, and how often it had what was asked for."""
-        self._state.cache = cache
+        """Start to report the cache: size, hits and misses."""
+        self._gauges.cache = cache
 
 
-class _State(Collector):
-    """What is read when somebody asks, rather than counted."""
+class _Gauges(Collector):
+    """Gauges, read at collection time."""
 
     def __init__(self) -> None:
         self.queues: dict[QueueGauge, str] = {}
@@ -135,8 +133,8 @@ class _State(Collector):
         yield flying
         if self.cache is not None:
             for name, text, value in (
-                ("nonesuch_cache_num_hits", "Images that the cache had.", self.cache.hits),
-                ("nonesuch_cache_num_misses", "Images that it had not.", self.cache.misses),
-                ("nonesuch_cache_bytes", "What its images take.", self.cache.size_bytes),
+                ("nonesuch_cache_num_hits", "Images found in the cache.", self.cache.hits),
+                ("nonesuch_cache_num_misses", "Images not found in the cache.", self.cache.misses),
+                ("nonesuch_cache_bytes", "Size of the cached images.", self.cache.size_bytes),
             ):
                 yield GaugeMetricFamily(name, text, value=value)

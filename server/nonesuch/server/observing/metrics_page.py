@@ -1,4 +1,4 @@
-"""The page /metrics for Prometheus, on an address of its own and in a thread of its own."""
+"""The Prometheus page /metrics on a separate address and thread."""
 
 from __future__ import annotations
 
@@ -10,19 +10,14 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from nonesuch.engine.errors import UnavailableError
 
-__all__ = ["MetricsPage"]
-
 
 class MetricsPage:
-    """A listener, as `server.Listener` says: prometheus_client's small HTTP server.
-
-    It answers with what the registry has at that moment.
-    """
+    """A `server.Listener`: prometheus_client's HTTP server over the current values of a registry."""
 
     setting = "metrics"
 
     def __init__(self, address: str, registry: CollectorRegistry) -> None:
-        """`address` is HOST:PORT; port 0 takes a free one when it starts."""
+        """`address` is HOST:PORT; port 0 selects a free one at the start."""
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._registry = registry
@@ -30,7 +25,7 @@ class MetricsPage:
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """The address with the bound port."""
         return f"{self._host}:{self._port}"
 
     async def start(self) -> None:
@@ -49,10 +44,10 @@ class MetricsPage:
         self._running = server, thread
 
     def models_loaded(self) -> None:
-        """Nothing is to be done: the page is there all the time."""
+        """Ignored: the page does not depend on the models."""
 
-    async def stop(self, *, hurry: bool = False) -> None:
-        """Stop; a second call does nothing."""
+    async def stop(self, *, force: bool = False) -> None:
+        """Stop; a second call does nothing. `force` makes no difference."""
         if self._running is not None:
             server, thread = self._running
             self._running = None

@@ -1,4 +1,4 @@
-"""Hears what the core and the gate tell, and passes it on to metrics, traces and the log."""
+"""Passes the events of the core and the gate on to metrics, traces and the log."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from ..core.observer import LoadReport, Observer, QueueGauge
 from .metrics import ServerMetrics
 from .tracing import Tracing
 
-__all__ = ["ServerObserver"]
-
 _log = structlog.get_logger("nonesuch.server")
 
 
@@ -29,15 +27,15 @@ class ServerObserver(Observer, CallObserver):
         self._tracing = tracing
 
     def queue_opened(self, model: str, queue: QueueGauge) -> None:
-        """Show how many images wait, from now on."""
+        """Start to report the queue."""
         self._metrics.watch(model, queue)
 
     def queue_closed(self, queue: QueueGauge) -> None:
-        """Show it no more."""
+        """Stop to report the queue."""
         self._metrics.forget(queue)
 
     def model_loaded(self, report: LoadReport) -> None:
-        """A line in the log."""
+        """Log the report."""
         _log.info(
             "loaded",
             model=report.model,
@@ -50,32 +48,32 @@ class ServerObserver(Observer, CallObserver):
         )
 
     def model_unloaded(self, model: str) -> None:
-        """A line in the log."""
+        """Log the event."""
         _log.info("unloaded", model=model)
 
-    def making_room(self, model: str, wanted: str) -> None:
-        """A line in the log."""
+    def model_evicted(self, model: str, wanted: str) -> None:
+        """Log the event."""
         _log.info("unloading", model=model, to_make_room_for=wanted)
 
     def load_failed(self, model: str, error: NonesuchError) -> None:
-        """A line in the log, with the reason that no caller is told."""
+        """Log the reason, which callers do not see."""
         _log.error("model not loaded", model=model, reason=error.message)
 
     def batch_ran(self, model: str, images: int, run_ms: float) -> None:
-        """Count it."""
+        """Count the batch."""
         self._metrics.ran(model, images, run_ms)
 
     def image_made(self, made: MadeImage) -> None:
-        """Count it, and add its spans to the trace of its call."""
+        """Count the image, and add its spans to the trace of its call."""
         self._metrics.made(made)
         self._tracing.image(made)
 
     def around(self, record: CallRecord, metadata: Mapping[str, str]) -> AbstractContextManager[None]:
-        """A span around the call."""
+        """Record the call as a span."""
         return self._tracing.call(record, metadata)
 
     def ended(self, record: CallRecord, error: BaseException | None) -> None:
-        """Count the call, and write its line in the log."""
+        """Count and log the call."""
         self._metrics.called(record.method, record.code, record.elapsed_s)
         more: dict[str, Any] = {}
         if record.failure is not None:

@@ -1,6 +1,6 @@
-"""Traces for OpenTelemetry, with the extra nonesuch[otel]: a span a call, and below it where an image's time went.
+"""OpenTelemetry traces, with the extra nonesuch[otel]: a span per call with child spans for the stages of an image.
 
-The caller's own trace goes on where it sends a W3C traceparent. Without the setting `otlp` nothing is imported.
+A W3C traceparent from the caller continues the caller's trace. OpenTelemetry is imported only if `otlp` is set.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from nonesuch.engine.errors import BackendUnavailableError
 from ..access.call_record import CallRecord
 from ..core.image_request import MadeImage
 
-__all__ = ["Tracing"]
-
 _NS_PER_MS = 1_000_000
 
 
 class Tracing:
-    """Makes spans, or nothing."""
+    """Makes spans if an endpoint is set, otherwise does nothing."""
 
     def __init__(self, otlp: str | None = None) -> None:
-        """`otlp` is the endpoint of a collector, http://HOST:4317.
+        """`otlp` is the endpoint of a collector, such as http://HOST:4317.
 
         Raises:
             BackendUnavailableError: the extra is not installed.
@@ -54,7 +52,7 @@ class Tracing:
 
     @contextmanager
     def call(self, record: CallRecord, metadata: Mapping[str, str]) -> Iterator[None]:
-        """A span around a call, in the trace of its metadata; an end other than OK marks it."""
+        """Record a call as a span in the trace of its metadata; a code other than OK marks the span as an error."""
         if self._provider is None:
             yield
             return
@@ -80,13 +78,13 @@ class Tracing:
                     span.set_status(self._api.StatusCode.ERROR, record.code)
 
     def image(self, made: MadeImage) -> None:
-        """Spans below the current one, for an image that is ready now: queue, inference, encode."""
+        """Add the child spans of an image that has just been encoded: queue, inference, encode."""
         if self._provider is None:
             return
         timing = made.timing
         end = time.time_ns()
         spans = [("encode", timing.encode_ms), ("inference", timing.inference_ms), ("queue", timing.queue_ms)]
-        for name, taken_ms in spans:  # backwards from now; the moments between them are too short to tell
+        for name, taken_ms in spans:  # backwards from now; the gaps between them are negligible
             begin = end - round(taken_ms * _NS_PER_MS)
             span = self._tracer.start_span(
                 name,
@@ -97,6 +95,6 @@ class Tracing:
             end = begin
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         if self._provider is not None:
             self._provider.shutdown()

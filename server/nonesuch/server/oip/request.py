@@ -1,9 +1,9 @@
-"""A request of the Open Inference Protocol -> requests in our own terms.
+"""Converts a request of the Open Inference Protocol to requests of the core.
 
-inputs      exactly one of  seed [n] or [n, 1], any whole number type
+inputs      exactly one of  seed [n] or [n, 1], any integer type
                             z FP32 [n, z_dim]    w FP32 [n, w_dim]    ws FP32 [n, num_ws, w_dim]
 parameters  psi, cutoff, class_index, noise_mode, priority; format, quality, size for the output `encoded`
-outputs     image UINT8 [n, H, W, C] (what comes where none is named), image_fp32 FP32 [n, C, H, W], encoded BYTES [n]
+outputs     image UINT8 [n, H, W, C] (the default), image_fp32 FP32 [n, C, H, W], encoded BYTES [n]
 """
 
 from __future__ import annotations
@@ -28,29 +28,27 @@ from ..core.batching.request_queue import Priority
 from ..core.image_request import ImageRequest
 from .tensors import input_arrays
 
-__all__ = ["ENCODED", "FIELD_NAMES", "IMAGE", "IMAGE_FP32", "InferJob", "infer_job", "input_shapes", "output_shapes"]
-
 IMAGE, IMAGE_FP32, ENCODED = "image", "image_fp32", "encoded"
 _PARAMETERS = ("psi", "cutoff", "class_index", "noise_mode", "priority", "format", "quality", "size")
 FIELD_NAMES = {name: f"parameters.{name}" for name in _PARAMETERS}
-"""Where the fields of the engine are in a request."""
-_OF_ENCODED = ("format", "quality")
+"""The name in a request of each field of the engine."""
+_ENCODED_PARAMETERS = ("format", "quality")
 _BYTES = {IMAGE: 1, IMAGE_FP32: 4, ENCODED: 0}
-"""Of a value in an answer; encoded images are small beside the others."""
-_MOST_ANSWER_BYTES = 64 << 20
-_MOST_TYPED_VALUES = 8 << 20
-_NOT_OURS = ("timeout",)
-"""Parameters that clients of the protocol add: deadlines are gRPC's own here."""
+"""Bytes per value of each output; encoded images are negligible."""
+_MAX_ANSWER_BYTES = 64 << 20
+_MAX_TYPED_VALUES = 8 << 20
+_IGNORED_PARAMETERS = ("timeout",)
+"""Parameters that clients of the protocol add; the deadline is that of gRPC."""
 
 
 @dataclass(frozen=True)
 class InferJob:
-    """What one request wants.
+    """A converted request.
 
     Attributes:
-        requests: an image each, in the order of the rows.
+        requests: one per image, in the order of the rows.
         outputs: the names of the outputs.
-        raw: whether the answer's contents are raw, as the request's were.
+        raw: whether request and answer have raw contents.
     """
 
     requests: list[ImageRequest]
@@ -78,11 +76,11 @@ def output_shapes(manifest: Manifest, size: int | None = None) -> dict[str, tupl
     }
 
 
-def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> InferJob:
-    """Read a request for a model; `most` is how many images it may have.
+def infer_job(request: pb.ModelInferRequest, manifest: Manifest, max_images: int) -> InferJob:
+    """Convert a request for a model, with at most `max_images` images.
 
     Raises:
-        InvalidRequestError: an input, parameter or output that cannot be.
+        InvalidRequestError: an input, parameter or output is invalid.
     """
     parameters, raw = _parameters(request.parameters), bool(request.raw_input_contents)
     outputs = tuple(dict.fromkeys(output.name for output in request.outputs)) or (IMAGE,)
@@ -90,17 +88,17 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
     if unknown := [name for name in outputs if name not in known]:
         raise InvalidRequestError.of("outputs", f"{unknown[0][:64]!r} is unknown; there are {', '.join(known)}")
     if ENCODED in outputs and len(outputs) > 1:
-        raise InvalidRequestError.of("outputs", f"{ENCODED} comes alone; ask for tensors in another call")
-    source = _source(input_arrays(request), manifest, most)
+        raise InvalidRequestError.of("outputs", f"{ENCODED} must be the only output; request tensors in another call")
+    source = _source(input_arrays(request), manifest, max_images)
     size = parameters.whole("size")
     if ENCODED in outputs:
         encode = EncodeOptions(
             ImageFormat.parse(parameters.text("format") or "jpeg"), parameters.whole("quality"), size
         )
     else:
-        for name in _OF_ENCODED:
+        for name in _ENCODED_PARAMETERS:
             if parameters.has(name):
-                raise InvalidRequestError.of(f"parameters.{name}", f"is for the output {ENCODED} only")
+                raise InvalidRequestError.of(f"parameters.{name}", f"applies only to the output {ENCODED}")
         encode = EncodeOptions(ImageFormat.RAW, None, size)
     _check_answer(len(source) * manifest.channels * (size or manifest.resolution) ** 2, outputs, raw=raw)
     picture = PictureOptions(
@@ -116,37 +114,37 @@ def infer_job(request: pb.ModelInferRequest, manifest: Manifest, most: int) -> I
 
 
 def _check_answer(values: int, outputs: Sequence[str], *, raw: bool) -> None:
-    """Refuse an answer that would be too large, before anything is computed for it."""
+    """Refuse an answer that would be too large before it is computed."""
     answer_bytes = values * sum(_BYTES[name] for name in outputs)
-    if answer_bytes > _MOST_ANSWER_BYTES:
+    if answer_bytes > _MAX_ANSWER_BYTES:
         raise InvalidRequestError.of(
             "inputs",
-            f"the answer would have {answer_bytes >> 20} MiB, and {_MOST_ANSWER_BYTES >> 20} is the most; ask for "
+            f"the answer would have {answer_bytes >> 20} MiB, and the max is {_MAX_ANSWER_BYTES >> 20}; request "
             "fewer images",
         )
-    if answer_bytes and not raw and values > _MOST_TYPED_VALUES:
+    if answer_bytes and not raw and values > _MAX_TYPED_VALUES:
         raise InvalidRequestError.of(
             "inputs",
-            f"the answer would have {values} values, and {_MOST_TYPED_VALUES} is the most in typed contents; ask for "
-            "fewer images, or with raw contents",
+            f"the answer would have {values} values, and the max of typed contents is {_MAX_TYPED_VALUES}; request "
+            "fewer images, or use raw contents",
         )
 
 
-def _source(arrays: Mapping[str, NDArray[np.generic]], manifest: Manifest, most: int) -> Source:
-    """Where the images start: the one input that a request has."""
+def _source(arrays: Mapping[str, NDArray[np.generic]], manifest: Manifest, max_images: int) -> Source:
+    """The source of the images: the request's only input."""
     shapes = input_shapes(manifest)
     if len(arrays) != 1 or (name := next(iter(arrays))) not in shapes:
         given = ", ".join(name[:64] for name in arrays) or "none"
-        raise InvalidRequestError.of("inputs", f"{given} given; a request has exactly one of {', '.join(shapes)}")
+        raise InvalidRequestError.of("inputs", f"{given} given; send exactly one of {', '.join(shapes)}")
     array = arrays[name]
     if name == "seed" and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     shape = shapes[name][1]
-    if array.ndim != len(shape) or list(array.shape[1:]) != shape[1:] or not 1 <= len(array) <= most:
-        expected = ", ".join([f"1 to {most}", *map(str, shape[1:])])
+    if array.ndim != len(shape) or list(array.shape[1:]) != shape[1:] or not 1 <= len(array) <= max_images:
+        expected = ", ".join([f"1 to {max_images}", *map(str, shape[1:])])
         raise InvalidRequestError.of(name, f"shape {list(array.shape)} does not fit [{expected}]")
     if (array.dtype.kind not in "iu") if name == "seed" else (array.dtype != np.float32):
-        raise InvalidRequestError.of(name, f"{array.dtype} does not fit; it is {shapes[name][0]}")
+        raise InvalidRequestError.of(name, f"{array.dtype} is not supported; use {shapes[name][0]}")
     match name:
         case "seed":
             return Seeds([int(seed) for seed in array])
@@ -159,7 +157,7 @@ def _source(arrays: Mapping[str, NDArray[np.generic]], manifest: Manifest, most:
 
 @dataclass(frozen=True)
 class _Parameters:
-    """The parameters of a request; numbers may come as text, because some clients send nothing else."""
+    """The parameters of a request; numbers may be text, because some clients send only text."""
 
     values: Mapping[str, bool | int | float | str]
 
@@ -170,7 +168,7 @@ class _Parameters:
         value = self.values.get(name)
         if value is None or isinstance(value, str):
             return value
-        raise InvalidRequestError.of(f"parameters.{name}", f"{value!r} is no text")
+        raise InvalidRequestError.of(f"parameters.{name}", f"{value!r} is not text")
 
     def number(self, name: str) -> float | None:
         value = self.values.get(name)
@@ -179,7 +177,7 @@ class _Parameters:
         except ValueError:
             number = math.nan
         if isinstance(value, bool) or (number is not None and not math.isfinite(number)):
-            raise InvalidRequestError.of(f"parameters.{name}", f"{str(value)[:64]!r} is no number")
+            raise InvalidRequestError.of(f"parameters.{name}", f"{str(value)[:64]!r} is not a number")
         return number
 
     def whole(self, name: str) -> int | None:
@@ -187,7 +185,7 @@ class _Parameters:
         if number is None:
             return None
         if number != int(number) or not 0 <= number <= MAX_SEED:
-            raise InvalidRequestError.of(f"parameters.{name}", f"{number:g} is no whole number from 0")
+            raise InvalidRequestError.of(f"parameters.{name}", f"{number:g} is not an integer from 0 to {MAX_SEED}")
         return int(number)
 
     def choice(self, name: str, values: Mapping[str, Priority]) -> Priority | None:
@@ -202,7 +200,7 @@ class _Parameters:
 def _parameters(given: Mapping[str, pb.InferParameter]) -> _Parameters:
     values: dict[str, bool | int | float | str] = {}
     for name, parameter in given.items():
-        if name in _NOT_OURS:
+        if name in _IGNORED_PARAMETERS:
             continue
         if name not in _PARAMETERS:
             raise InvalidRequestError.of("parameters", f"{name[:64]!r} is unknown; there are {', '.join(_PARAMETERS)}")

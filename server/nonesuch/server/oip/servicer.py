@@ -1,7 +1,4 @@
-"""The Open Inference Protocol v2 over the service object, for tritonclient and the clients of KServe.
-
-The parameter `timeout`, which such clients add, is not used: deadlines are gRPC's own.
-"""
+"""The Open Inference Protocol v2 on top of `ImageService`, for tritonclient and the clients of KServe."""
 
 from __future__ import annotations
 
@@ -28,28 +25,26 @@ from ..core.service import ImageService
 from .request import ENCODED, IMAGE_FP32, InferJob, infer_job, input_shapes, output_shapes
 from .tensors import OutputTensor, set_outputs
 
-__all__ = ["OipServicer"]
-
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class OipServicer(open_inference_service_pb2_grpc.GRPCInferenceServiceServicer):
-    """Tensors in, tensors out."""
+    """Makes images from tensors and returns tensors."""
 
     def __init__(self, service: ImageService, limiter: RateLimiter) -> None:
         self._service = service
         self._limiter = limiter
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:  # noqa: N802 - the protocol's name
-        """Whoever can ask is answered."""
+        """Always live."""
         return pb.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:  # noqa: N802 - the protocol's name
-        """Whether all models that are loaded at the start are."""
+        """Whether all models with `load = "start"` are loaded."""
         return pb.ServerReadyResponse(ready=self._service.registry.ready)
 
     async def ModelReady(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:  # noqa: N802 - the protocol's name
-        """Whether a model is loaded; one that is not known is not ready."""
+        """Whether a model is loaded; an unknown model is not ready."""
         try:
             model = self._service.registry.peek(request.name)
         except ModelNotFoundError:
@@ -59,11 +54,11 @@ class OipServicer(open_inference_service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.ModelReadyResponse(ready=request.version in {"", model.build_id()})
 
     async def ServerMetadata(self, request: pb.ServerMetadataRequest, context: Context) -> pb.ServerMetadataResponse:  # noqa: N802 - the protocol's name
-        """What this is."""
+        """The server's name and version."""
         return pb.ServerMetadataResponse(name="nonesuch", version=__version__)
 
     async def ModelMetadata(self, request: pb.ModelMetadataRequest, context: Context) -> pb.ModelMetadataResponse:  # noqa: N802 - the protocol's name
-        """A model's tensors; its version is its build id."""
+        """The model's tensors; its version is the build id."""
         tensor = pb.ModelMetadataResponse.TensorMetadata
         async with self._service.registry.use(request.name) as model:
             _check_version(model, request.version)
@@ -76,7 +71,7 @@ class OipServicer(open_inference_service_pb2_grpc.GRPCInferenceServiceServicer):
             )
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:  # noqa: N802 - the protocol's name
-        """Make images, one for each row of the input."""
+        """Make one image for each row of the input."""
         deadline = deadline_of(context)
         async with self._service.registry.use(request.model_name) as model:
             _check_version(model, request.model_version)
@@ -90,7 +85,7 @@ class OipServicer(open_inference_service_pb2_grpc.GRPCInferenceServiceServicer):
                         bill.made += 1
             response = pb.ModelInferResponse(model_name=model.name, model_version=model.build_id(), id=request.id)
             ordered = [made[index] for index in range(len(made))]
-            # Megabytes are copied, number by number where they are typed: not on the event loop.
+            # In a thread, because this copies megabytes, value by value for typed contents.
             await asyncio.get_running_loop().run_in_executor(None, partial(_fill, response, job, ordered))
             return response
 
@@ -116,7 +111,7 @@ def _fill(response: pb.ModelInferResponse, job: InferJob, images: list[MadeImage
 
 
 def _signed(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Levels as the middle of what they stand for, -1 to 1, channels first: the inverse of trunc(127.5 x + 128)."""
+    """The inverse of trunc(127.5 x + 128), channels first, -1 to 1: each level as the middle of its interval."""
     return ((pixels.transpose(0, 3, 1, 2).astype(np.float32) - np.float32(127.5)) / np.float32(127.5)).astype(
         np.float32
     )

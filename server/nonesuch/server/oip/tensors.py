@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol <-> numpy: typed contents in the field of their type, or raw bytes.
+"""Converts tensors of the Open Inference Protocol from and to numpy, as typed or raw contents.
 
 Open Inference Protocol 2, gRPC: "Tensor Data" (raw is little endian and row-major, BYTES has a length of four bytes
 before each element; typed and raw contents are never mixed).
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from nonesuch.engine.errors import InvalidRequestError
 from nonesuch.oip import open_inference_service_pb2 as pb
 
-__all__ = ["OutputTensor", "input_arrays", "set_outputs"]
-
-# The types that we take or give: numpy's type, and the field of typed contents.
+# The supported types: numpy's type, and the field of typed contents.
 _TYPES = {
     "UINT8": ("<u1", "uint_contents"),
     "UINT32": ("<u4", "uint_contents"),
@@ -29,63 +27,64 @@ _TYPES = {
     "FP64": ("<f8", "fp64_contents"),
 }
 
-_MOST_DIMENSIONS = 3
+_MAX_DIMENSIONS = 3
 
 OutputTensor = NDArray[np.generic] | Sequence[bytes]
-"""A tensor of numbers, or one of BYTES with one dimension."""
+"""A tensor of numbers, or a BYTES tensor with one dimension."""
 
 
 def input_arrays(request: pb.ModelInferRequest) -> dict[str, NDArray[np.generic]]:
-    """The inputs by name, each in the shape that it says.
+    """The inputs by name.
 
     Raises:
-        InvalidRequestError: a type that no input of ours has, a shape that its values do not fill, a name that comes
-            twice, or typed and raw contents in one request.
+        InvalidRequestError: a type is not supported, a shape does not match its values, a name is not unique, or typed
+            and raw contents are mixed.
     """
     raw = request.raw_input_contents
     if raw and len(raw) != len(request.inputs):
         raise InvalidRequestError.of(
-            "raw_input_contents", f"{len(raw)} for {len(request.inputs)} inputs; there is one for each, or none at all"
+            "raw_input_contents", f"{len(raw)} for {len(request.inputs)} inputs; send one for each input, or none"
         )
     arrays: dict[str, NDArray[np.generic]] = {}
     for index, tensor in enumerate(request.inputs):
         where = f"inputs[{index}]"
         if tensor.name in arrays:
-            raise InvalidRequestError.of(f"{where}.name", f"{tensor.name[:64]!r} is there twice")
+            raise InvalidRequestError.of(f"{where}.name", f"{tensor.name[:64]!r} is not unique")
         if tensor.datatype not in _TYPES:
             raise InvalidRequestError.of(
-                f"{where}.datatype", f"{tensor.datatype[:64]!r} is not taken; there are {', '.join(_TYPES)}"
+                f"{where}.datatype", f"{tensor.datatype[:64]!r} is not supported; use {', '.join(_TYPES)}"
             )
         if raw and tensor.HasField("contents"):
-            raise InvalidRequestError.of(
-                f"{where}.contents", "is given beside raw_input_contents; a request has one kind"
-            )
+            raise InvalidRequestError.of(f"{where}.contents", "is set beside raw_input_contents; send one of them")
         dtype, field = _TYPES[tensor.datatype]
         if raw:
             size = np.dtype(dtype).itemsize
             if len(raw[index]) % size:
                 raise InvalidRequestError.of(
-                    f"raw_input_contents[{index}]", f"{len(raw[index])} bytes are no whole number of {tensor.datatype}"
+                    f"raw_input_contents[{index}]",
+                    f"{len(raw[index])} bytes are not a multiple of the size of {tensor.datatype}",
                 )
             flat: NDArray[np.generic] = np.frombuffer(raw[index], dtype)
         else:
             try:
                 flat = np.array(getattr(tensor.contents, field), dtype)
             except OverflowError as error:
-                raise InvalidRequestError.of(f"{where}.contents", f"a value is no {tensor.datatype}") from error
+                raise InvalidRequestError.of(
+                    f"{where}.contents", f"a value is out of the range of {tensor.datatype}"
+                ) from error
         shape = tuple(tensor.shape)
-        # Before they are multiplied: a message holds a hundred thousand sides.
-        fits = len(shape) <= _MOST_DIMENSIONS and all(0 <= side <= flat.size for side in shape)
+        # Checked before they are multiplied, because a message can hold a hundred thousand dimensions.
+        fits = len(shape) <= _MAX_DIMENSIONS and all(0 <= side <= flat.size for side in shape)
         if not fits or math.prod(shape) != flat.size:
             raise InvalidRequestError.of(
-                f"{where}.shape", f"{list(shape[:_MOST_DIMENSIONS])} does not hold the {flat.size} values that came"
+                f"{where}.shape", f"{list(shape[:_MAX_DIMENSIONS])} does not match the {flat.size} values"
             )
         arrays[tensor.name] = flat.reshape(shape)
     return arrays
 
 
 def set_outputs(response: pb.ModelInferResponse, tensors: dict[str, OutputTensor], *, raw: bool) -> None:
-    """Put the outputs into an answer, raw or typed."""
+    """Add the outputs to an answer, raw or typed."""
     for name, tensor in tensors.items():
         if isinstance(tensor, np.ndarray):
             datatype = next(name for name, (dtype, _) in _TYPES.items() if np.dtype(dtype) == tensor.dtype)

@@ -1,1 +1,1 @@
-"""gRPC: nonesuch.v1 over the core, health, reflection, TLS, and the listeners of the gRPC and the admin address."""
+"""gRPC: nonesuch.v1 on top of the core, health, reflection, TLS, and the listeners for `grpc` and `admin`."""

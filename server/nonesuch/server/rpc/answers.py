@@ -1,4 +1,4 @@
-"""Images as the messages of nonesuch.v1 say them. No logic beyond that."""
+"""Converts images to the messages of nonesuch.v1."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from nonesuch.engine.image_format import ImageFormat
 from nonesuch.v1 import image_pb2, synthesis_pb2
 
 from ..core.image_request import MadeImage
-
-__all__ = ["generation_message", "image_message"]
 
 _FORMATS = {
     ImageFormat.JPEG: image_pb2.IMAGE_FORMAT_JPEG,
@@ -30,7 +28,7 @@ def image_message(made: MadeImage) -> image_pb2.Image:
 
 
 def generation_message(made: MadeImage) -> synthesis_pb2.Generation:
-    """What an answer says about the image's making."""
+    """The part of an answer that describes how the image was made."""
     timing = made.timing
     return synthesis_pb2.Generation(
         model=made.model,

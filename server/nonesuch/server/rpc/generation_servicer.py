@@ -1,4 +1,4 @@
-"""nonesuch.v1.GenerationService over the service object."""
+"""nonesuch.v1.GenerationService on top of `ImageService`."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ from ..core.service import ImageService
 from .answers import generation_message, image_message
 from .requests import one_request, stream_requests, walk_request
 
-__all__ = ["GenerationServicer"]
-
 
 class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
-    """Translates, and lets nobody ask for more than is theirs."""
+    """Converts messages and charges images to the caller's limit."""
 
     def __init__(
         self, service: ImageService, limiter: RateLimiter, interactive: Priority = Priority.INTERACTIVE
     ) -> None:
-        """`interactive` is the class of what is not asked for as bulk."""
+        """`interactive` is the priority of requests that are not bulk."""
         self._service = service
         self._limiter = limiter
         self._interactive = interactive
 
     async def Generate(self, request: pb.GenerateRequest, context: CallContext) -> pb.GenerateResponse:  # noqa: N802 - the wire's name
         """Make one image."""
-        wanted = self._ranked(one_request(request))
+        wanted = self._with_priority(one_request(request))
         with charged(self._limiter, 1, bulk=wanted.priority is Priority.BULK):
             made = await self._service.make(wanted, deadline=deadline_of(context))
         return pb.GenerateResponse(image=image_message(made), generation=generation_message(made))
@@ -43,7 +41,7 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
     ) -> AsyncIterator[pb.GenerateStreamResponse]:
         """Make many images."""
         requests = stream_requests(request, self._service.settings.max_images_per_stream)
-        wanted = [self._ranked(one) for one in requests]
+        wanted = [self._with_priority(one) for one in requests]
         bulk = len(wanted) > 1 or wanted[0].priority is Priority.BULK
         with charged(self._limiter, len(wanted), bulk=bulk) as bill:
             async with aclosing(self._service.make_many(wanted, deadline=deadline_of(context))) as images:
@@ -62,7 +60,7 @@ class GenerationServicer(generation_service_pb2_grpc.GenerationServiceServicer):
                     bill.made += 1
                     yield pb.WalkResponse(index=index, image=image_message(made), generation=generation_message(made))
 
-    def _ranked(self, wanted: ImageRequest) -> ImageRequest:
+    def _with_priority(self, wanted: ImageRequest) -> ImageRequest:
         if wanted.priority in {Priority.BULK, self._interactive}:
             return wanted
         return replace(wanted, priority=self._interactive)

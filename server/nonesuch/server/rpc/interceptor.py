@@ -1,4 +1,4 @@
-"""Around every call over gRPC: the server's gate, errors as status in one place, a bound on slow readers."""
+"""Wraps every gRPC call: admission by the gate, errors as status, a time limit for slow readers."""
 
 from __future__ import annotations
 
@@ -18,27 +18,25 @@ from ..access.scopes import ADMIN_SERVICE, scope_of
 from .health import Health
 from .status import wire_status
 
-__all__ = ["CallInterceptor"]
-
 _HEALTH = "/grpc.health."
 _WATCH = "/grpc.health.v1.Health/Watch"
-_ABORT_S = 1.0
+_ABORT_TIMEOUT_S = 1.0
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps all handlers but those of health, of which it bounds the watches."""
+    """Wraps all handlers except those of health, where it limits only the watches."""
 
     def __init__(
         self, gate: CallGate, health: Health, stalled_reader_s: float, field_names: Mapping[str, Mapping[str, str]]
     ) -> None:
-        """Calls pass the gate.
+        """Create the interceptor of a server.
 
         Args:
-            gate: of the server.
-            health: of the server.
-            stalled_reader_s: a reader that takes nothing for so long loses its stream.
-            field_names: for each path that methods of ours begin with, what their callers call the engine's fields.
+            gate: the server's gate.
+            health: the server's health.
+            stalled_reader_s: a stream whose reader takes nothing for this long is ended.
+            field_names: by prefix of the method path, the protocol's name of each field of the engine.
         """
         self._gate = gate
         self._health = health
@@ -50,7 +48,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Replace a handler by one that answers our errors."""
+        """Replace a handler by one that answers with the engine's errors."""
         handler = await continuation(handler_call_details)
         method = str(handler_call_details.method)
         if handler is None:
@@ -61,8 +59,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if method.startswith(_HEALTH):
             return handler
         if not method.startswith(tuple(self._field_names)):
-            return self._keyed(handler)
-        # We read the messages ourselves: gRPC answers one that cannot be read with INTERNAL, as if it were our mistake.
+            return self._with_key(handler)
+        # Messages are parsed here, because gRPC itself answers an invalid message with INTERNAL.
         if handler.unary_unary is not None:
             call = self._unary(method, handler.unary_unary, read)
             return grpc.unary_unary_rpc_method_handler(call, None, write)
@@ -71,8 +69,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return grpc.unary_stream_rpc_method_handler(stream, None, write)
         return handler
 
-    def _keyed(self, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
-        """Others' services (reflection): served as they are to those who have a key, where keys are wanted."""
+    def _with_key(self, handler: grpc.RpcMethodHandler[Any, Any]) -> grpc.RpcMethodHandler[Any, Any]:
+        """Require a key, if the server has keys, for the reflection service, which is not ours."""
         if handler.stream_stream is None:
             return handler
         inner: Any = handler.stream_stream
@@ -80,7 +78,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def call(requests: Any, context: _Context) -> AsyncIterator[Any]:
             record = self._gate.record("reflection", {})
             try:
-                self._gate.keys.caller(_texts(context).get("authorization"), _peer(context))
+                self._gate.keys.caller(_text_metadata(context).get("authorization"), _peer(context))
             except Exception as error:
                 await self._abort(context, record, error)
             async for response in inner(requests, context):
@@ -109,10 +107,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return call
 
     async def _write(self, context: _Context, response: Any) -> None:
-        """Hand a message to the transport, which takes it when the reader has taken what came before.
+        """Pass a message to the transport, which accepts it after the reader has taken the previous ones.
 
         Raises:
-            SlowReaderError: it does not, for longer than it may.
+            SlowReaderError: the reader takes nothing for `stalled_reader_s`.
         """
         limit_s = self._stalled_reader_s
         try:
@@ -120,12 +118,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await context.write(response)
         except TimeoutError as error:
             raise SlowReaderError(
-                f"nothing was read from the stream for {limit_s:g} s; read faster, or ask for less"
+                f"nothing was read from the stream for {limit_s:g} s; read faster, or request fewer images"
             ) from error
 
     @asynccontextmanager
     async def _call(self, method: str, context: _Context) -> AsyncIterator[CallRecord]:
-        metadata = _texts(context)
+        metadata = _text_metadata(context)
         record = self._gate.record(method, metadata)
         context.set_trailing_metadata(((REQUEST_ID_KEY, record.request_id),))
 
@@ -145,8 +143,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise error
         status = wire_status(failure)
         trailing = (*status.trailing_metadata, (REQUEST_ID_KEY, record.request_id))
-        # The status stands behind the messages that nobody reads: a reader who takes nothing gets it when it does.
-        async with asyncio.timeout(_ABORT_S if isinstance(error, SlowReaderError) else None):
+        # The status is queued behind the unread messages, so a slow reader gets it only when it reads again.
+        async with asyncio.timeout(_ABORT_TIMEOUT_S if isinstance(error, SlowReaderError) else None):
             await context.abort(status.code, status.details, trailing)
 
 
@@ -154,20 +152,20 @@ def _message(read: Any, data: bytes) -> Any:
     try:
         return read(data)
     except DecodeError as error:
-        raise InvalidRequestError.of("request", f"its {len(data)} bytes are no message of this method") from error
+        raise InvalidRequestError.of("request", f"its {len(data)} bytes are not a message of this method") from error
 
 
-def _texts(context: _Context) -> dict[str, str]:
-    """The call's metadata without what is binary; of a key that came twice, the last."""
+def _text_metadata(context: _Context) -> dict[str, str]:
+    """The call's text metadata; the last value of a repeated key."""
     return {str(key): value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 def _peer(context: _Context) -> str:
-    """The names in the client's certificate, else its address."""
+    """The names in the client's certificate, or its address."""
     identities = context.peer_identities() or ()
     return ", ".join(identity.decode(errors="replace") for identity in identities) or _host(context.peer())
 
 
 def _host(peer: str) -> str:
-    """The address without its port, which is another for each connection."""
+    """The address without its port, which differs by connection."""
     return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer

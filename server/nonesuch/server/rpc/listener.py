@@ -1,4 +1,4 @@
-"""One address of gRPC: binds it, serves some services on it, and ends it without losing what is on its way."""
+"""One gRPC address: binds it, serves services on it, and stops without losing answers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from .health import HEALTH_SERVICE, MAX_WATCHES, Health
 from .interceptor import CallInterceptor
 from .transport_options import transport_options
 
-__all__ = ["RpcListener", "RpcService"]
-
 _SETTLE_S = 0.1
 _LINGER_S = 5.0
-_BACKSTOP_CALLS = 64  # beyond max_calls: health and reflection, and ours while they are being refused
+_RESERVED_CALLS = 64  # beyond max_calls, for health, reflection, and calls that are being refused
 
 
 @dataclass(frozen=True)
 class RpcService:
-    """A service, and how grpcio's generated code adds what answers it to a server."""
+    """A service, its servicer, and grpcio's generated function that adds it to a server."""
 
     descriptor: ServiceDescriptor
     add: Callable[[Any, grpc.aio.Server], None]
@@ -35,15 +33,15 @@ class RpcService:
 
     @property
     def name(self) -> str:
-        """With its package."""
+        """The full name, with the package."""
         return self.descriptor.full_name
 
 
 class RpcListener:
-    """A listener, as `server.Listener` says.
+    """A `server.Listener` for gRPC.
 
     Attributes:
-        setting: the name of the setting that has its address.
+        setting: the name of the setting that holds its address.
     """
 
     def __init__(
@@ -56,19 +54,19 @@ class RpcListener:
         settings: ServerSettings,
         credentials: grpc.ServerCredentials | None = None,
     ) -> None:
-        """Nothing is bound yet.
+        """Create the listener; `start` binds the address.
 
         Args:
             setting: "grpc" or "admin".
-            address: HOST:PORT or unix:PATH; port 0 takes a free one.
-            services: what it answers.
-            calls: goes around every call.
-            health: is shown here too.
-            settings: of the transport.
-            credentials: of TLS; None is in clear.
+            address: HOST:PORT or unix:PATH; port 0 selects a free one.
+            services: the services.
+            calls: wraps every call.
+            health: the server's health.
+            settings: the transport's settings.
+            credentials: for TLS; None for plain text.
         """
         self.setting = setting
-        self._asked = address
+        self._requested_address = address
         self._port = 0
         self._services = services
         self._calls = calls
@@ -79,8 +77,12 @@ class RpcListener:
 
     @property
     def address(self) -> str:
-        """Where it listens, with the port that was really bound."""
-        return self._asked if self._asked.startswith("unix:") else f"{self._asked.rpartition(':')[0]}:{self._port}"
+        """The address with the bound port."""
+        return (
+            self._requested_address
+            if self._requested_address.startswith("unix:")
+            else f"{self._requested_address.rpartition(':')[0]}:{self._port}"
+        )
 
     async def start(self) -> None:
         """Listen.
@@ -92,7 +94,7 @@ class RpcListener:
         server = self._server = grpc.aio.server(
             interceptors=[self._calls],
             options=transport_options(settings),
-            maximum_concurrent_rpcs=settings.max_calls + MAX_WATCHES + _BACKSTOP_CALLS,
+            maximum_concurrent_rpcs=settings.max_calls + MAX_WATCHES + _RESERVED_CALLS,
         )
         for service in self._services:
             service.add(service.servicer, server)
@@ -102,24 +104,24 @@ class RpcListener:
             reflection.enable_server_reflection((*names, HEALTH_SERVICE, reflection.SERVICE_NAME), server)
         try:
             if self._credentials is None:
-                self._port = server.add_insecure_port(self._asked)
+                self._port = server.add_insecure_port(self._requested_address)
             else:
-                self._port = server.add_secure_port(self._asked, self._credentials)
+                self._port = server.add_secure_port(self._requested_address, self._credentials)
         except RuntimeError as error:
             raise UnavailableError(
-                f"cannot listen on {self._asked}: it is in use by another server, or no address of this machine; "
-                f"choose another with --{self.setting} HOST:PORT"
+                f"cannot listen on {self._requested_address}: it is in use by another server, or not an address of "
+                f"this machine; choose another with --{self.setting} HOST:PORT"
             ) from error
         await server.start()
 
     def models_loaded(self) -> None:
-        """Nothing is to be done: health says so."""
+        """Ignored: the health service reports it."""
 
-    async def stop(self, *, hurry: bool = False) -> None:
-        """Take no more calls, and end the connections when the last answers are out; `hurry` waits for none."""
+    async def stop(self, *, force: bool = False) -> None:
+        """Refuse new calls and close the connections after the last answers; `force` does not wait."""
         if self._server is not None:
-            # Calls that the transport has, and we have not seen yet, are refused in this moment.
-            await asyncio.sleep(0 if hurry else _SETTLE_S)
-            self._health.leave()
-            # Our handlers are done; the last answers may still be on their way to slow readers.
-            await self._server.stop(0 if hurry else _LINGER_S)
+            # Calls that the transport has received, but not yet passed on, are refused in this time.
+            await asyncio.sleep(0 if force else _SETTLE_S)
+            self._health.end_watches()
+            # The handlers are done; the last answers may still be on their way to slow readers.
+            await self._server.stop(0 if force else _LINGER_S)

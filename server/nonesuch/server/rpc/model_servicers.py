@@ -1,4 +1,4 @@
-"""nonesuch.v1.ModelService and AdminService over the registry: what the server has, and what operators do with it."""
+"""nonesuch.v1.ModelService and AdminService on top of the registry."""
 
 from __future__ import annotations
 
@@ -12,30 +12,28 @@ from ..core.loaded_model import LoadedModel
 from ..core.model_registry import ModelRegistry
 from ..settings import ServerSettings
 
-__all__ = ["AdminServicer", "ModelServicer", "model_message"]
-
 _MIB = 1 << 20
 
 
 class ModelServicer(model_service_pb2_grpc.ModelServiceServicer):
-    """Says what the server has."""
+    """Describes the models."""
 
     def __init__(self, registry: ModelRegistry) -> None:
         self._registry = registry
 
     async def ListModels(self, request: model_pb.ListModelsRequest, context: object) -> model_pb.ListModelsResponse:  # noqa: N802 - the wire's name
-        """All models that are loaded."""
+        """The loaded models."""
         settings = self._registry.settings
         return model_pb.ListModelsResponse(models=[model_message(model, settings) for model in self._registry.loaded])
 
     async def GetModel(self, request: model_pb.GetModelRequest, context: object) -> model_pb.GetModelResponse:  # noqa: N802 - the wire's name
-        """One model; one that is loaded on demand is loaded."""
+        """One model, which is loaded first if its setting is `load = "demand"`."""
         async with self._registry.use(request.name) as model:
             return model_pb.GetModelResponse(model=model_message(model, self._registry.settings))
 
 
 class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
-    """Changes what the server has; `drain` begins its end and returns at once."""
+    """Loads and unloads models, and drains the server; `drain` only starts the drain."""
 
     def __init__(self, registry: ModelRegistry, drain: Callable[[], None]) -> None:
         self._registry = registry
@@ -44,25 +42,25 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
     async def ListModelStates(  # noqa: N802 - the wire's name
         self, request: admin_pb.ListModelStatesRequest, context: object
     ) -> admin_pb.ListModelStatesResponse:
-        """All models of the configuration."""
+        """All configured models."""
         registry = self._registry
         states = [_state_message(name, registry.peek(name), registry.settings) for name in registry.names]
         return admin_pb.ListModelStatesResponse(models=states)
 
     async def LoadModel(self, request: admin_pb.LoadModelRequest, context: object) -> admin_pb.LoadModelResponse:  # noqa: N802 - the wire's name
-        """Load one."""
+        """Load a model."""
         return admin_pb.LoadModelResponse(model=self._state(await self._registry.load(request.name)))
 
     async def UnloadModel(self, request: admin_pb.UnloadModelRequest, context: object) -> admin_pb.UnloadModelResponse:  # noqa: N802 - the wire's name
-        """Take one off its device."""
+        """Unload a model."""
         return admin_pb.UnloadModelResponse(was_loaded=await self._registry.unload(request.name))
 
     async def ReloadModel(self, request: admin_pb.ReloadModelRequest, context: object) -> admin_pb.ReloadModelResponse:  # noqa: N802 - the wire's name
-        """Put a new one in its place."""
+        """Reload a model."""
         return admin_pb.ReloadModelResponse(model=self._state(await self._registry.reload(request.name)))
 
     async def Drain(self, request: admin_pb.DrainRequest, context: object) -> admin_pb.DrainResponse:  # noqa: N802 - the wire's name
-        """Begin the end."""
+        """Start the drain."""
         self._drain()
         return admin_pb.DrainResponse()
 
@@ -71,7 +69,7 @@ class AdminServicer(admin_service_pb2_grpc.AdminServiceServicer):
 
 
 def model_message(model: LoadedModel, settings: ServerSettings) -> model_pb.Model:
-    """A loaded model."""
+    """The message for a loaded model."""
     manifest = model.manifest
     return model_pb.Model(
         name=model.name,
@@ -102,7 +100,7 @@ def model_message(model: LoadedModel, settings: ServerSettings) -> model_pb.Mode
 
 
 def _state_message(name: str, model: LoadedModel | None, settings: ServerSettings) -> admin_pb.ModelState:
-    """A model of the configuration, as an operator sees it."""
+    """The message for a configured model and its state."""
     if model is None:
         return admin_pb.ModelState(name=name)
     return admin_pb.ModelState(

@@ -1,4 +1,4 @@
-"""The requests of nonesuch.v1 -> requests in our own terms. No logic beyond that; the answers are in answers.py."""
+"""Converts the requests of nonesuch.v1 to those of the core."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from nonesuch.v1 import generation_service_pb2, image_pb2, synthesis_pb2
 
 from ..core.batching.request_queue import Priority
 from ..core.image_request import ImageRequest, fresh_seed
-
-__all__ = ["one_request", "stream_requests", "walk_request"]
 
 _FORMATS = {
     image_pb2.IMAGE_FORMAT_UNSPECIFIED: ImageFormat.JPEG,
@@ -53,21 +51,21 @@ _PRIORITIES = {
 
 
 def one_request(message: generation_service_pb2.GenerateRequest) -> ImageRequest:
-    """The request of a unary call; a source that is not set becomes a fresh seed.
+    """The request of a unary call; without a source it gets a random seed.
 
     Raises:
-        InvalidRequestError: a value that no model could take.
+        InvalidRequestError: a value is invalid for every model.
     """
     priority = _priority(message.priority, Priority.INTERACTIVE)
     source = _source(message.source)
     return _request(message.model, source, message.synthesis, _encode_options(message.image), priority)
 
 
-def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most: int) -> list[ImageRequest]:
-    """The requests of a stream, `most` at the most.
+def stream_requests(message: generation_service_pb2.GenerateStreamRequest, max_images: int) -> list[ImageRequest]:
+    """The requests of a stream, at most `max_images`.
 
     Raises:
-        InvalidRequestError: neither or both of sources and seed_range, too many images, or as `one_request`.
+        InvalidRequestError: not exactly one of sources and seed_range, too many images, or as `one_request`.
     """
     encode = _encode_options(message.image)
     sources: Sequence[synthesis_pb2.Source] = message.sources
@@ -75,20 +73,20 @@ def stream_requests(message: generation_service_pb2.GenerateStreamRequest, most:
         if sources:
             raise InvalidRequestError.of("seed_range", "is given together with sources; give one of them")
         first, count = message.seed_range.first, message.seed_range.count
-        if not 1 <= count <= most or first + count > 1 << 32:
+        if not 1 <= count <= max_images or first + count > 1 << 32:
             raise InvalidRequestError.of(
-                "seed_range", f"{count} seeds from {first}; a stream has 1 to {most}, and seeds end at {(1 << 32) - 1}"
+                "seed_range", f"{count} seeds from {first}; a stream has 1 to {max_images}, up to seed {(1 << 32) - 1}"
             )
         sources = [synthesis_pb2.Source(seed=seed) for seed in range(first, first + count)]
-    elif not 1 <= len(sources) <= most:
-        raise InvalidRequestError.of("sources", f"{len(sources)} images; a stream has 1 to {most}")
+    elif not 1 <= len(sources) <= max_images:
+        raise InvalidRequestError.of("sources", f"{len(sources)} images; a stream has 1 to {max_images}")
     priority = _priority(message.priority, Priority.BULK if len(sources) > 1 else Priority.INTERACTIVE)
     common = _request(message.model, _source(sources[0]), message.synthesis, encode, priority)
     return [common, *(replace(common, source=_source(source)) for source in sources[1:])]
 
 
-def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tuple[Walk, ImageRequest]:
-    """The path of a walk, and what all its frames have in common.
+def walk_request(message: generation_service_pb2.WalkRequest, max_images: int) -> tuple[Walk, ImageRequest]:
+    """The path of a walk, and the request that its frames share.
 
     Raises:
         InvalidRequestError: a key frame without a source, too many frames, or as `one_request`.
@@ -99,10 +97,10 @@ def walk_request(message: generation_service_pb2.WalkRequest, most: int) -> tupl
     keyframes = [_keyframe(source) for source in message.keyframes]
     walk = Walk(keyframes, message.frames_per_step, _INTERPOLATIONS[message.interpolation], message.closed)
     count = walk.frame_count
-    if count > most:
-        raise InvalidRequestError.of("frames_per_step", f"{count} frames in all; a stream has 1 to {most}")
+    if count > max_images:
+        raise InvalidRequestError.of("frames_per_step", f"{count} frames in all; a stream has 1 to {max_images}")
     encode = _encode_options(message.image)
-    # The source's place is taken by each frame's latent.
+    # The latent of each frame replaces the source.
     return walk, _request(message.model, keyframes[0], message.synthesis, encode, Priority.BULK)
 
 

@@ -1,4 +1,4 @@
-"""How a call failed, as gRPC says it: a status with google.rpc details; and the names of fields in nonesuch.v1."""
+"""Converts a failure to a gRPC status with google.rpc details; has the field paths of nonesuch.v1."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from ..access.call_record import Failure
-
-__all__ = ["FIELD_PATHS", "WireStatus", "wire_status"]
 
 _DOMAIN = "nonesuch.v1"
 FIELD_PATHS = {
@@ -36,12 +34,12 @@ FIELD_PATHS = {
     "quality": "image.quality",
     "size": "image.size",
 }
-"""Where the fields of the engine are in the requests of nonesuch.v1."""
+"""The path in nonesuch.v1 of each field of the engine."""
 
 
 @dataclass(frozen=True)
 class WireStatus:
-    """A status as `context.abort` takes it."""
+    """The arguments of `context.abort`."""
 
     code: grpc.StatusCode
     details: str
@@ -49,7 +47,7 @@ class WireStatus:
 
 
 def wire_status(failure: Failure) -> WireStatus:
-    """The status of a failure; its details carry BadRequest or RetryInfo, and always ErrorInfo."""
+    """The status of a failure, with ErrorInfo and, if they apply, BadRequest and RetryInfo."""
     error_info = error_details_pb2.ErrorInfo(reason=failure.reason, domain=_DOMAIN)
     if failure.error_id:
         error_info.metadata["error_id"] = failure.error_id
@@ -63,7 +61,7 @@ def wire_status(failure: Failure) -> WireStatus:
         delay = Duration()
         delay.FromMilliseconds(failure.retry_after_ms)
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
-        # The core of gRPC obeys this key and ignores RetryInfo (gRFC A6), so both are sent.
+        # gRPC's core uses this key and ignores RetryInfo (gRFC A6), so both are sent.
         extra = (("grpc-retry-pushback-ms", str(failure.retry_after_ms)),)
     code = grpc.StatusCode[failure.code]
     status = status_pb2.Status(code=code.value[0], message=failure.message)

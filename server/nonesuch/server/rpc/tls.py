@@ -1,4 +1,4 @@
-"""TLS of the gRPC port: certificate and key from files, read again when they change: a renewal needs no restart."""
+"""TLS of the gRPC port: certificate and key from files, which are reloaded when they change."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from nonesuch.engine.errors import InvalidRequestError
 
 from ..settings import TlsSettings
 
-__all__ = ["server_credentials"]
-
 _log = structlog.get_logger("nonesuch.server")
 
 
 def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
-    """Credentials that follow their files; with a `client_ca` every client must show a certificate that it signed.
+    """Credentials that reload their files; with `client_ca`, every client must show a certificate signed by it.
 
     Raises:
-        InvalidRequestError: a file cannot be read, or is no PEM.
+        InvalidRequestError: a file cannot be read, or is not PEM.
     """
     files = _Files(tls)
     return grpc.dynamic_ssl_server_credentials(
         files.configuration,
-        files.changed,  # type: ignore[arg-type]  # None, too, is an answer: "keep what you have"
+        files.changed,  # type: ignore[arg-type]  # None means no change
         require_client_authentication=tls.client_ca is not None,
     )
 
 
 class _Files:
-    """The files as they were read last."""
+    """The files and their last content."""
 
     def __init__(self, tls: TlsSettings) -> None:
         self._tls = tls
-        self._lock = threading.Lock()  # handshakes ask from the transport's threads
+        self._lock = threading.Lock()  # handshakes run in the transport's threads
         self._stamp = self._stamps()
         try:
             self.configuration = self._read()
@@ -44,7 +42,7 @@ class _Files:
             raise InvalidRequestError.of("tls", str(error)) from error
 
     def changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """What is in the files now, if that is something new; None keeps what was. Asked at every handshake."""
+        """The new configuration if the files have changed, otherwise None. Called at every handshake."""
         with self._lock:
             stamp = self._stamps()
             if stamp == self._stamp:
@@ -53,8 +51,8 @@ class _Files:
             try:
                 self.configuration = self._read()
             except ValueError as error:
-                # Half of a renewal: the old pair goes on until the next change.
-                _log.warning("certificate not taken", reason=str(error))
+                # A renewal in progress: keep the old pair until the next change.
+                _log.warning("certificate not renewed", reason=str(error))
                 return None
             _log.info("certificate renewed", file=str(self._tls.certificate))
             return self.configuration
@@ -76,10 +74,10 @@ class _Files:
         return stamps
 
     def _read(self) -> grpc.ServerCertificateConfiguration:
-        """The configuration of the files.
+        """Read the files.
 
         Raises:
-            ValueError: one cannot be read or is no PEM; never quotes what is in it.
+            ValueError: a file cannot be read or is not PEM; its content is never quoted.
         """
         content = []
         for path in self._paths:
@@ -88,7 +86,7 @@ class _Files:
             except OSError as error:
                 raise ValueError(f"{path} cannot be read ({error.strerror})") from error
             if b"-----BEGIN " not in data:
-                raise ValueError(f"{path} is no PEM file")
+                raise ValueError(f"{path} is not a PEM file")
             content.append(data)
         certificate, key, *client_ca = content
         return grpc.ssl_server_certificate_configuration([(key, certificate)], *client_ca)

@@ -1,31 +1,29 @@
-"""The settings of the transport, as gRPC's core takes them."""
+"""Converts the settings of the transport to gRPC channel arguments."""
 
 from __future__ import annotations
 
 from ..settings import ServerSettings
 
-__all__ = ["MAX_REQUEST_BYTES", "transport_options"]
-
 MAX_REQUEST_BYTES = 1 << 20
 MAX_METADATA_BYTES = 16 << 10
-_LEAST_PING_INTERVAL_MS = 10_000  # clients that ping more often than this are told to go away
-_UNANSWERED_MS = 20_000
+_MIN_PING_INTERVAL_MS = 10_000  # clients that ping more often are disconnected
+_PING_TIMEOUT_MS = 20_000
 
 
 def transport_options(settings: ServerSettings) -> list[tuple[str, int]]:
-    """Channel arguments of a server; their names are those of grpc_types.h."""
+    """The channel arguments of a server, by the names of grpc_types.h."""
     options = [
-        # Without this a second server on the port would bind too, and calls would go to either.
+        # Otherwise a second server could bind the same port, and each would get some of the calls.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", settings.max_calls_per_connection),
-        ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_MS),
     ]
     if settings.keepalive_s:
         options += [
             ("grpc.keepalive_time_ms", _ms(settings.keepalive_s)),
-            ("grpc.keepalive_timeout_ms", _UNANSWERED_MS),
+            ("grpc.keepalive_timeout_ms", _PING_TIMEOUT_MS),
             ("grpc.keepalive_permit_without_calls", 1),
         ]
     if settings.connection_age_s:

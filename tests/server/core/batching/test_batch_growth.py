@@ -17,7 +17,7 @@ def batch(size: int) -> Batch:
     return Batch(np.zeros((size, 8, 12), dtype=np.float32))
 
 
-def test_a_batch_stops_growing_where_it_saves_nothing_per_image(paced: Callable[..., PacedSession]) -> None:
+def test_a_batch_stops_growing_when_it_saves_nothing_per_image(paced: Callable[..., PacedSession]) -> None:
     with paced(max_batch_size=8, image_ms=5) as session:  # every image costs the same: no gain
         growth = measure_growth(session, batch, 0.1)
     assert growth.target_size == 1
@@ -43,7 +43,7 @@ def test_a_fixed_cost_per_run_lets_batches_grow(artifact: Artifact) -> None:
         assert measure_growth(session, batch, 0.1).target_size == 8
 
 
-def test_a_device_that_hangs_in_the_warm_up_is_lost(paced: Callable[..., PacedSession]) -> None:
+def test_a_device_that_hangs_during_warm_up_is_lost(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     session.gate.clear()
     with pytest.raises(DeviceLostError, match=r"a paced test session hangs: a batch of 1 has not come back in 0\.05 s"):

@@ -20,7 +20,7 @@ from ...conftest import PacedSession
 from .rendering import render, start
 
 
-async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_image(
+async def test_a_batch_forms_while_the_device_is_busy_and_each_caller_gets_its_own_image(
     paced: Callable[..., PacedSession],
 ) -> None:
     session = paced(max_batch_size=4)
@@ -36,7 +36,9 @@ async def test_a_batch_forms_while_the_device_is_busy_and_nobody_gets_anothers_i
     session.close()
 
 
-async def test_one_more_than_the_limit_is_refused_at_once_and_harms_nobody(paced: Callable[..., PacedSession]) -> None:
+async def test_an_image_beyond_the_limit_is_refused_without_effect_on_others(
+    paced: Callable[..., PacedSession],
+) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, queue_limit=3), LatencyModel(image_ms=50))
     session.gate.clear()
@@ -68,7 +70,9 @@ async def test_cancelled_callers_leave_the_queue_and_never_reach_the_device(pace
     session.close()
 
 
-async def test_a_member_cancelled_while_its_batch_runs_harms_nobody(paced: Callable[..., PacedSession]) -> None:
+async def test_a_member_cancelled_while_its_batch_runs_does_not_affect_the_others(
+    paced: Callable[..., PacedSession],
+) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
     session.gate.clear()
@@ -82,7 +86,7 @@ async def test_a_member_cancelled_while_its_batch_runs_harms_nobody(paced: Calla
     session.close()
 
 
-async def test_an_expired_entry_is_answered_without_a_run(paced: Callable[..., PacedSession]) -> None:
+async def test_an_expired_image_is_answered_without_a_run(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, min_gain=0, queue_limit=100))
     session.gate.clear()
@@ -105,7 +109,7 @@ async def test_an_expired_entry_is_answered_without_a_run(paced: Callable[..., P
     session.close()
 
 
-async def test_queue_delay_waits_for_company_but_not_beyond_the_target(paced: Callable[..., PacedSession]) -> None:
+async def test_queue_delay_waits_for_more_images_up_to_the_target_size(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=3, min_gain=0, queue_limit=100, queue_delay_ms=5_000))
     started = time.monotonic()
@@ -117,7 +121,7 @@ async def test_queue_delay_waits_for_company_but_not_beyond_the_target(paced: Ca
     session.close()
 
 
-async def test_queue_delay_ends_although_nobody_comes(paced: Callable[..., PacedSession]) -> None:
+async def test_queue_delay_ends_without_more_images(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=3, min_gain=0, queue_limit=100, queue_delay_ms=30))
     rendered = await render(batcher, 1)
@@ -127,7 +131,7 @@ async def test_queue_delay_ends_although_nobody_comes(paced: Callable[..., Paced
     session.close()
 
 
-async def test_closing_answers_all_that_was_admitted_and_takes_no_more(paced: Callable[..., PacedSession]) -> None:
+async def test_closing_finishes_admitted_images_and_refuses_new_ones(paced: Callable[..., PacedSession]) -> None:
     session = paced(image_ms=2)
     batcher = Batcher(session, BatcherLimits(most=4, min_gain=0, queue_limit=100))
     tasks = [asyncio.create_task(render(batcher, level)) for level in range(20)]
@@ -141,7 +145,7 @@ async def test_closing_answers_all_that_was_admitted_and_takes_no_more(paced: Ca
     session.close()
 
 
-async def test_an_unused_ticket_gives_its_place_back(paced: Callable[..., PacedSession]) -> None:
+async def test_an_unused_place_is_released(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, min_gain=0, queue_limit=1))
     with batcher.admit():
@@ -161,11 +165,11 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once(paced: Callable[
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100), LatencyModel({1: 100.0}))
     batcher.queue.after_ms = 5
-    with pytest.raises(DeadlineError, match="takes some 105 ms here"):  # even alone
+    with pytest.raises(DeadlineError, match="takes about 105 ms here"):  # even alone
         batcher.admit(time.monotonic() + 0.05)
     session.gate.clear()
     tasks = await start(batcher, 4)  # one runs, three wait: 400 ms
-    with pytest.raises(OverloadedError, match="the answer would take some") as caught:
+    with pytest.raises(OverloadedError, match="the answer would take about") as caught:
         batcher.admit(time.monotonic() + 0.3)
     assert 50 <= caught.value.retry_after_ms <= 600
     with batcher.admit(time.monotonic() + 30):
@@ -183,7 +187,7 @@ async def test_a_wait_that_would_be_too_long_is_refused(paced: Callable[..., Pac
     batcher = Batcher(session, limits, LatencyModel({1: 100.0}))
     session.gate.clear()
     tasks = await start(batcher, 3)
-    with pytest.raises(OverloadedError, match="and may be 250"):
+    with pytest.raises(OverloadedError, match="and the max is 250"):
         batcher.admit()
     session.gate.set()
     await asyncio.gather(*tasks)
@@ -191,7 +195,7 @@ async def test_a_wait_that_would_be_too_long_is_refused(paced: Callable[..., Pac
     session.close()
 
 
-async def test_an_estimate_that_is_out_of_date_is_tried_again(
+async def test_an_outdated_prediction_is_tried_again(
     paced: Callable[..., PacedSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = paced()
@@ -227,7 +231,7 @@ async def test_visitors_leave_a_quarter_of_the_queue_and_bulk_half_of_it(
     session.close()
 
 
-async def test_a_wait_counts_those_who_go_before(paced: Callable[..., PacedSession]) -> None:
+async def test_a_wait_includes_the_images_ahead(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, queue_limit=100), LatencyModel({1: 100.0}))
     tickets = [batcher.admit(None, priority) for priority in Priority]
@@ -238,7 +242,7 @@ async def test_a_wait_counts_those_who_go_before(paced: Callable[..., PacedSessi
     session.close()
 
 
-async def test_bulk_takes_half_of_the_queue_at_most(paced: Callable[..., PacedSession]) -> None:
+async def test_bulk_gets_at_most_half_of_the_queue(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=1, queue_limit=4))
     tickets = [batcher.admit(None, Priority.BULK) for _ in range(2)]

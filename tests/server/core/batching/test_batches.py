@@ -36,7 +36,7 @@ async def test_interactive_goes_first_and_bulk_is_not_starved(paced: Callable[..
     session.close()
 
 
-async def test_a_batch_stops_growing_where_a_member_would_be_late(paced: Callable[..., PacedSession]) -> None:
+async def test_a_batch_stops_growing_when_a_member_would_be_late(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 100.0, 8: 800.0}))
     session.gate.clear()
@@ -54,7 +54,7 @@ async def test_a_batch_stops_growing_where_a_member_would_be_late(paced: Callabl
     session.close()
 
 
-async def test_bulk_fills_a_batch_only_as_far_as_nobody_waits_for_more_than_one_batch_by_it(
+async def test_bulk_fills_a_batch_only_within_the_time_of_one_whole_batch(
     paced: Callable[..., PacedSession],
 ) -> None:
     session = paced()
@@ -81,7 +81,7 @@ async def test_bulk_fills_a_batch_only_as_far_as_nobody_waits_for_more_than_one_
     session.close()
 
 
-async def test_visitors_fill_the_batch_of_one_who_goes_before_them(paced: Callable[..., PacedSession]) -> None:
+async def test_visitors_fill_the_batch_of_an_interactive_request(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 3e4, 8: 1e5}))
     session.gate.clear()

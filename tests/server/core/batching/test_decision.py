@@ -45,7 +45,7 @@ def error_of(decision: Decision, image: QueuedImage) -> NonesuchError:
     return error
 
 
-def test_cases_1_and_9_a_lost_device_fails_all_who_ask_or_wait_and_not_who_prepares() -> None:
+def test_cases_1_and_9_a_lost_device_fails_images_that_ask_or_wait() -> None:
     state = queue()
     (waiting,) = ready(state)
     asking, streaming = ask(state), ask(state, streamed=True)
@@ -70,7 +70,7 @@ def test_case_2_images_of_streams_keep_asking_in_the_order_in_which_they_came() 
     assert second.admitted == NOW
 
 
-def test_case_3_a_queue_that_closes_takes_nobody_new() -> None:
+def test_case_3_a_queue_that_closes_refuses_new_images() -> None:
     state = queue()
     state.closing = True
     image = ask(state)
@@ -91,10 +91,10 @@ def test_case_5_a_wait_beyond_the_bound_is_refused() -> None:
     ready(state, 4)
     image = ask(state)
     error = error_of(decide(state, DeviceState(False, 1, remaining_ms=60.0), NOW), image)
-    assert "the wait would be 160 ms, and may be 150" in error.message
+    assert "the wait would be 160 ms, and the max is 150" in error.message
 
 
-def test_case_6_what_is_late_even_alone_is_refused_unless_the_prediction_is_old() -> None:
+def test_case_6_an_image_that_is_late_even_alone_is_refused_unless_the_prediction_is_old() -> None:
     for device, deadline, refused in (
         (IDLE, NOW - 1, True), (IDLE, NOW + 0.05, True), (IDLE, NOW + 0.2, False),
         (DeviceState(True, idle_s=10.0), NOW + 0.05, False),
@@ -107,23 +107,23 @@ def test_case_6_what_is_late_even_alone_is_refused_unless_the_prediction_is_old(
             assert isinstance(error_of(decision, image), DeadlineError)
 
 
-def test_case_7_what_would_be_late_behind_the_others_is_told_how_long_to_wait() -> None:
+def test_case_7_an_image_that_is_late_behind_the_others_gets_a_retry_time() -> None:
     state = queue()
     ready(state, 4)
     image = ask(state, NOW + 0.15)
     error = error_of(decide(state, DeviceState(False, 1), NOW), image)
     assert isinstance(error, OverloadedError)
-    assert "the answer would take some 220 ms, and the deadline is in 150" in error.message  # 10 % on the safe side
+    assert "the answer would take about 220 ms, and the deadline is in 150" in error.message  # 10 % on the safe side
 
 
-def test_case_8_others_have_a_place_from_now_on() -> None:
+def test_case_8_other_images_get_a_place() -> None:
     state = queue()
     image = ask(state, NOW + 10)
     assert decide(state, IDLE, NOW, run=False).admitted == [image]
     assert (image.stage, image.admitted, state.waiting) == (Stage.PLACED, NOW, 1)
 
 
-def test_case_10_nothing_runs_on_a_busy_device_or_while_somebody_asks() -> None:
+def test_case_10_nothing_runs_on_a_busy_device_or_during_admission() -> None:
     state = queue()
     (image,) = ready(state)
     assert not decide(state, BUSY, NOW).batch
@@ -132,19 +132,19 @@ def test_case_10_nothing_runs_on_a_busy_device_or_while_somebody_asks() -> None:
     assert (image.stage, state.waiting) == (Stage.TAKEN, 0)
 
 
-def test_case_11_a_batch_waits_for_company_as_long_as_its_first_may() -> None:
+def test_case_11_a_batch_waits_for_more_images_up_to_the_queue_delay() -> None:
     state = queue(queue_delay_ms=50.0)
     ready(state, 2)
-    assert decide(state, IDLE, NOW + 0.02).look_again_s is not None
+    assert decide(state, IDLE, NOW + 0.02).next_update_s is not None
     decision = decide(state, IDLE, NOW + 0.02)
     assert not decision.batch
-    assert abs((decision.look_again_s or 0) - 0.03) < 1e-6  # what is left of the 50 ms, to rounding
+    assert abs((decision.next_update_s or 0) - 0.03) < 1e-6  # what is left of the 50 ms, to rounding
     assert len(decide(state, IDLE, NOW + 0.06).batch) == 2
     ready(state, 4)
     assert len(decide(state, IDLE, NOW).batch) == 4  # whole: nobody is waited for
 
 
-def test_case_12_those_who_would_be_late_are_failed_and_the_others_run() -> None:
+def test_case_12_late_images_fail_and_the_others_run() -> None:
     state = queue()
     (late,), (patient,) = ready(state, 1, NOW + 0.05), ready(state)
     decision = decide(state, IDLE, NOW)
@@ -155,7 +155,7 @@ def test_case_12_those_who_would_be_late_are_failed_and_the_others_run() -> None
     assert decide(state, DeviceState(True, idle_s=10.0), NOW).batch == [image]
 
 
-def test_case_13_a_batch_takes_as_many_as_pay_in_the_order_of_the_queue() -> None:
+def test_case_13_a_batch_has_the_size_with_the_max_rate_in_queue_order() -> None:
     state = queue()
     images = ready(state, 6)
     assert decide(state, IDLE, NOW).batch == images[:4]
@@ -168,7 +168,7 @@ def test_case_13_an_urgent_member_keeps_its_batch_short() -> None:
     assert decide(state, IDLE, NOW).batch == images[:2]  # three would take 330 ms, on the safe side
 
 
-def test_case_14_where_that_costs_too_much_those_behind_are_failed_and_it_is_made_again() -> None:
+def test_case_14_an_image_that_would_shorten_the_batch_too_much_fails() -> None:
     state = queue({1: 100.0, 2: 400.0, 3: 410.0, 4: 420.0})
     urgent, others = ready(state, 1, NOW + 0.2), ready(state, 3)
     decision = decide(state, IDLE, NOW)
@@ -182,7 +182,7 @@ def test_case_14_where_that_costs_too_much_those_behind_are_failed_and_it_is_mad
     assert decision.batch == others
 
 
-def test_looking_changes_nothing_where_nothing_is_to_be_done() -> None:
+def test_a_decision_without_work_changes_nothing() -> None:
     state = queue()
     assert decide(state, IDLE, NOW) == Decision()
     ready(state)

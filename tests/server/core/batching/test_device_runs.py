@@ -22,7 +22,7 @@ from ...conftest import PacedSession
 from .rendering import render, start
 
 
-async def test_a_failed_run_is_its_callers_alone_and_the_next_one_works(paced: Callable[..., PacedSession]) -> None:
+async def test_a_failed_run_fails_only_its_caller_and_the_next_run_works(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     session.failing = lambda ws: bool((ws == 7).any())
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
@@ -33,7 +33,7 @@ async def test_a_failed_run_is_its_callers_alone_and_the_next_one_works(paced: C
     session.close()
 
 
-async def test_of_a_batch_that_fails_only_the_guilty_request_fails(paced: Callable[..., PacedSession]) -> None:
+async def test_only_the_request_that_causes_a_failure_fails(paced: Callable[..., PacedSession]) -> None:
     session = paced()
     session.failing = lambda ws: bool((ws == 5).any())
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100))
@@ -51,7 +51,7 @@ async def test_of_a_batch_that_fails_only_the_guilty_request_fails(paced: Callab
     session.close()
 
 
-async def test_a_device_that_hangs_answers_everybody_once_and_takes_nobody_in(
+async def test_a_hanging_device_fails_all_images_once_and_refuses_new_ones(
     paced: Callable[..., PacedSession],
 ) -> None:
     lost: list[DeviceLostError] = []
@@ -76,7 +76,7 @@ async def test_a_device_that_hangs_answers_everybody_once_and_takes_nobody_in(
     session.close()
 
 
-async def test_a_runtime_that_says_its_device_is_gone_is_believed(paced: Callable[..., PacedSession]) -> None:
+async def test_a_device_lost_error_of_the_runtime_marks_the_device_lost(paced: Callable[..., PacedSession]) -> None:
     session = paced()
 
     def gone(batch: Batch) -> np.ndarray:
@@ -109,7 +109,7 @@ class TwoInFlight(PacedSession):
             return images
 
 
-async def test_of_two_runs_in_flight_each_is_known_by_its_own_time(artifact: Artifact) -> None:
+async def test_two_runs_in_flight_are_timed_separately(artifact: Artifact) -> None:
     session = TwoInFlight(artifact, SessionOptions(max_batch_size=1), run_ms=30)
     session.open()
     batcher = Batcher(session, BatcherLimits(most=1, min_gain=0, queue_limit=100))

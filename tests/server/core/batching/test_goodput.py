@@ -100,7 +100,7 @@ async def test_goodput_stays_past_saturation(artifact: Artifact) -> None:
     assert found[4] >= 0.9 * peak, found
 
 
-async def test_interactive_calls_wait_for_one_bulk_batch_at_most(artifact: Artifact) -> None:
+async def test_interactive_calls_wait_for_at_most_one_bulk_batch(artifact: Artifact) -> None:
     async with paced_server(artifact) as address:
         async with AsyncClient(address, retries=False) as client:
 

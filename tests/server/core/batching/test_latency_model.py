@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from nonesuch.server.core.batching.latency_model import LatencyModel
 
 
-def test_before_anything_ran_it_is_the_guess_per_image() -> None:
+def test_without_runs_the_prediction_is_the_given_time_per_image() -> None:
     model = LatencyModel(image_ms=50)
     assert [model.run_ms(size) for size in (1, 2, 8)] == [50, 100, 400]
 
@@ -25,7 +25,7 @@ def test_sizes_that_ran_are_as_measured_and_others_on_the_line() -> None:
     assert model.run_ms(16) == pytest.approx(42)
 
 
-def test_one_size_alone_says_that_images_cost_the_same() -> None:
+def test_one_size_alone_implies_that_a_run_has_no_fixed_cost() -> None:
     assert LatencyModel({4: 40}).run_ms(8) == pytest.approx(80)
 
 
@@ -48,14 +48,12 @@ def test_it_follows_a_change() -> None:
         ({1: 10, 2: 20, 4: 40, 8: 80}, 0.0, 8),
     ],
 )
-def test_a_batch_stops_growing_where_doubling_saves_little(
-    run_ms: dict[int, float], min_gain: float, best: int
-) -> None:
+def test_a_batch_stops_growing_when_doubling_saves_little(run_ms: dict[int, float], min_gain: float, best: int) -> None:
     assert LatencyModel(run_ms).best_size(range(1, 9), min_gain) == best
     assert LatencyModel(run_ms).best_size([1, 2, 4, 8], min_gain) == best
 
 
-def test_five_images_are_better_off_as_four_and_one_where_runs_are_padded() -> None:
+def test_five_images_run_as_four_and_one_if_padding_to_eight_is_slower() -> None:
     model = LatencyModel({1: 10, 4: 20, 8: 40})
     assert model.images_in_next(5, (1, 4, 8), 8) == 4
     assert model.images_in_next(7, (1, 4, 8), 8) == 4
@@ -69,9 +67,7 @@ def test_five_images_are_better_off_as_four_and_one_where_runs_are_padded() -> N
     sizes=st.sets(st.integers(1, 64), min_size=1),
     waiting=st.integers(1, 200),
 )
-def test_whatever_it_is_told_it_predicts_something_that_can_be(
-    runs: list[tuple[int, float]], sizes: set[int], waiting: int
-) -> None:
+def test_predictions_are_always_plausible(runs: list[tuple[int, float]], sizes: set[int], waiting: int) -> None:
     model = LatencyModel()
     for size, taken_ms in runs:
         model.observe(size, min(taken_ms, 1e12))

@@ -29,13 +29,13 @@ def fill(places: Places, priority: Priority, *, streamed: bool = False) -> int:
     ("limit", "single", "streamed"),
     [(1, (1, 1, 1), (1, 1, 1)), (2, (2, 2, 1), (1, 1, 1)), (4, (4, 3, 2), (2, 2, 2)), (128, (128, 96, 64), (64,) * 3)],
 )
-def test_what_a_class_may_have_alone(limit: int, single: tuple[int, ...], streamed: tuple[int, ...]) -> None:
+def test_the_places_of_each_priority_alone(limit: int, single: tuple[int, ...], streamed: tuple[int, ...]) -> None:
     assert tuple(fill(Places(limit), priority) for priority in Priority) == single
     assert tuple(fill(Places(limit), priority, streamed=True) for priority in Priority) == streamed
-    assert Places(limit).most_streamed == streamed[0]
+    assert Places(limit).max_streamed == streamed[0]
 
 
-def test_what_is_left_beside_the_others() -> None:
+def test_the_places_of_each_priority_beside_the_others() -> None:
     places = Places(128)
     assert fill(places, VISITOR) == 96
     assert fill(places, BULK) == fill(places, VISITOR, streamed=True) == 0
@@ -52,7 +52,7 @@ def test_what_is_left_beside_the_others() -> None:
 
 
 @pytest.mark.parametrize("priority", Priority)
-async def test_a_stream_gets_its_images_beside_a_crowd_that_never_ends(
+async def test_a_stream_gets_its_images_beside_a_permanent_crowd(
     paced: Callable[..., PacedSession], priority: Priority
 ) -> None:
     session = paced(image_ms=0.2)

@@ -7,7 +7,7 @@ from nonesuch.server.core.batching.request_queue import PATIENCE, Priority, Requ
 
 
 def take(queue: RequestQueue[int], count: int) -> list[int]:
-    batch = [request for request, _ in zip(queue.next_first(), range(count), strict=False)]
+    batch = [request for request, _ in zip(queue.batch_order(), range(count), strict=False)]
     queue.taken(batch)
     return batch
 
@@ -28,7 +28,7 @@ def test_each_class_keeps_its_order_and_interactive_goes_first() -> None:
     assert len(queue) == 1
 
 
-def test_each_class_has_a_patience_of_its_own() -> None:
+def test_patience_is_counted_per_priority() -> None:
     queue: RequestQueue[int] = RequestQueue()
     for request in range(100):
         queue.add(request, Priority.INTERACTIVE)
@@ -41,7 +41,7 @@ def test_each_class_has_a_patience_of_its_own() -> None:
     assert taken.index(1000) == PATIENCE  # a batch that had a place for bulk had none for a visitor
 
 
-def test_a_batch_begins_with_one_class_out_of_patience_at_most() -> None:
+def test_at_most_one_passed_over_priority_goes_first() -> None:
     queue: RequestQueue[int] = RequestQueue()
     for request in range(100):
         queue.add(request, Priority.INTERACTIVE)
@@ -54,7 +54,7 @@ def test_a_batch_begins_with_one_class_out_of_patience_at_most() -> None:
     assert take(queue, 4) == [38, 39, 40, 41]
 
 
-def test_bulk_has_the_first_place_after_it_was_passed_over_often_enough() -> None:
+def test_bulk_gets_the_first_place_after_patience_batches() -> None:
     queue: RequestQueue[int] = RequestQueue()
     for request in range(100):
         queue.add(request, Priority.INTERACTIVE)

@@ -1,1 +1,1 @@
-"""The queue in front of a device: admission, batches, runs, and what they will take."""
+"""The queue of a device: admission, batches, runs and predicted durations."""

@@ -1,7 +1,7 @@
-"""How large a batch pays on this machine, measured before the server takes calls.
+"""Measures up to which size larger batches pay on this machine, before the server accepts calls.
 
-On a GPU a batch of 8 costs little more than one image; on a CPU it costs eight. A batch that saves nothing per image
-only makes its first member wait, so it stops growing where doubling it stops paying.
+On a GPU a batch of 8 costs little more than one image; on a CPU it costs eight times as much. A batch that saves no
+time per image only delays its first member, so batches stop growing where doubling stops to pay.
 """
 
 from __future__ import annotations
@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from nonesuch.engine.errors import DeviceLostError
 from nonesuch.engine.session import Batch, Session
 
-__all__ = ["BatchGrowth", "measure_growth"]
-
 MAX_RUNS = 3
-MIN_RUNS = 2  # the first run of a size pays for its memory
+MIN_RUNS = 2  # the first run of a size includes its allocations
 ENOUGH_MS = 500.0
 
 
 @dataclass(frozen=True)
 class BatchGrowth:
-    """The measured time of a batch by its size, and the size at which batches stop growing."""
+    """The measured run times by batch size, and the target size of batches."""
 
     run_ms: dict[int, float]
     target_size: int
@@ -35,14 +33,14 @@ class BatchGrowth:
 def measure_growth(
     session: Session, make_batch: Callable[[int], Batch], min_gain: float, *, timeout_s: float | None = None
 ) -> BatchGrowth:
-    """Warm the session up and double the batch while that saves at least `min_gain` of the time per image.
+    """Warm up the session and double the batch while that saves at least `min_gain` of the time per image.
 
-    Blocks for a few runs; `make_batch` makes a batch of a size. With `min_gain` 0 the target is the session's largest.
-    Every size up to the target has run in the end.
+    Blocks for a few runs; `make_batch` makes a batch of a size. With `min_gain` 0 the target is the max size. Every
+    size up to the target is run at least once.
 
     Raises:
         BackendError: a run failed.
-        DeviceLostError: one took longer than `timeout_s`.
+        DeviceLostError: a run took longer than `timeout_s`.
     """
     sizes = _doubling(session.batch_sizes)
     run_ms: dict[int, float] = {}
@@ -62,7 +60,7 @@ def measure_growth(
 
 
 def _doubling(batch_sizes: Sequence[int]) -> list[int]:
-    """Of the sizes that a run may have, the first, each that at least doubles the one before, and the last."""
+    """The first size, each size that at least doubles the previous one, and the last."""
     sizes = [batch_sizes[0]]
     for size in batch_sizes[1:]:
         if size >= 2 * sizes[-1] or size == batch_sizes[-1]:

@@ -1,4 +1,4 @@
-"""The queue as one decision: who gets a place, who is too late, and what the next batch is made of."""
+"""The queue as one decision: which images get a place, which are too late, and which make the next batch."""
 
 from __future__ import annotations
 
@@ -11,72 +11,69 @@ from .queue_state import DeviceState, QueueState
 from .queued_image import QueuedImage, Stage, device_lost, shutting_down
 from .request_queue import Priority
 
-__all__ = ["Decision", "decide"]
-
 _SHARES = {Priority.INTERACTIVE: "", Priority.VISITOR: " for visitors", Priority.BULK: " of bulk"}
 _PROBE_S = 5.0
-"""After so long without a run, an idle device is tried whatever the prediction says: it may be out of date."""
-_WORTH = 0.97
-"""A batch is cut short for an urgent member while it still makes this share of the images per second."""
+"""A prediction is not trusted after this long without a run, because it may be out of date."""
+_MIN_RATE_RATIO = 0.97
+"""A batch is shortened for an urgent member only if it keeps this share of the images per second."""
 
 
 @dataclass
 class Decision:
-    """What is to be done now.
+    """The result of `decide`.
 
     Attributes:
-        admitted: those who asked, and have a place now.
-        failed: those who are out of the queue, each with what to tell its caller.
-        batch: what is to be run now.
-        look_again_s: when the queue is to be looked at again though nothing has changed, in seconds from now.
+        admitted: images that got a place.
+        failed: images removed from the queue, each with the error for its caller.
+        batch: images to run now.
+        next_update_s: seconds until the next decision is due even without a change.
     """
 
     admitted: list[QueuedImage] = field(default_factory=list)
     failed: list[tuple[QueuedImage, NonesuchError]] = field(default_factory=list)
     batch: list[QueuedImage] = field(default_factory=list)
-    look_again_s: float | None = None
+    next_update_s: float | None = None
 
 
 def decide(queue: QueueState, device: DeviceState, now: float, *, run: bool = True) -> Decision:
-    """Look at the queue once, move each image to the stage that it now has, and say what is to be done.
+    """Decide once: move each image to its new stage, and return what the caller has to do.
 
-    Called at every change: somebody asks, is ready or leaves, a run ends, the queue closes, the device is lost, or the
-    time of `look_again_s` has come.
+    Called at every change: an image asks for a place, is ready or leaves, a run ends, the queue closes, the device is
+    lost, or `next_update_s` has elapsed.
 
-    Of those who ask for a place:
+    For an image that asks for a place:
 
-    1. The device is lost: failed.
-    2. It is of a stream that was accepted: it gets the next place that its share has, behind those of its class who
-       asked before; until then it keeps asking, also while the queue closes.
-    3. The queue closes: failed.
-    4. Its share of the places is taken: failed, with the time after which there is likely to be one.
-    5. It would wait for longer than `max_wait_ms`: failed likewise.
-    6. Its deadline has passed, or it is alone and even so would be late: failed. A device that has not run for a while
-       is tried all the same, since the prediction may be out of date.
-    7. It would be answered after its deadline, behind those who go before it: failed, with the time to wait.
-    8. Otherwise it has a place.
+    1. The device is lost: it fails.
+    2. It belongs to an accepted stream: it gets the next free place of its share, in the order of arrival within its
+       priority; until then it waits, even while the queue closes.
+    3. The queue closes: it fails.
+    4. Its share of the places is taken: it fails, with the time until a place is likely to be free.
+    5. It would wait longer than `max_wait_ms`: it fails, with the same time.
+    6. Its deadline has passed, or could not be met even alone: it fails. A device that has not run for a while is
+       tried anyway, because the prediction may be out of date.
+    7. It would be answered after its deadline, behind the images ahead of it: it fails, with the time to wait.
+    8. Otherwise it gets a place.
 
-    Of those who are ready:
+    For images that are ready:
 
-    9. The device is lost: failed.
-    10. The device takes no batch now, or `run` says that none is to be started in this step: they wait.
-    11. There are fewer than make a whole batch, and the first has not waited for `queue_delay_ms` yet: they wait.
-    12. The deadline has passed, or would before the smallest run has ended: failed.
-    13. The others make a batch: as many as make most images per second, in the order of the queue, and no more than
-        let its most urgent member be in time (`_gather`).
-    14. Where that cuts the batch so short that those behind it would be late in turn, these are failed now and the
-        batch is made again.
+    9. The device is lost: they fail.
+    10. The device accepts no batch, or `run` is False: they wait.
+    11. They do not fill a batch, and the first has waited less than `queue_delay_ms`: they wait.
+    12. Images whose deadline has passed, or will before the smallest run ends, fail.
+    13. The others make a batch in the order of the queue, of the size with the max images per second, limited so that
+        its most urgent member is in time (`_gather`).
+    14. If that limit would make the images behind the batch late, the urgent ones fail and the batch is made again.
 
     Args:
-        queue: who asks and who waits; it is changed.
-        device: the device, at this moment.
+        queue: the images that ask or wait; changed in place.
+        device: the current state of the device.
         now: `time.monotonic()`.
-        run: whether a batch may be started. Not when somebody asks: images that become ready in one step of the event
-            loop are to share a batch.
+        run: whether a batch may be started. False when an image asks for a place, so that images that become ready in
+            one step of the event loop share a batch.
     """
     decision = Decision()
     if device.lost is not None:  # 1, 9
-        for image in list(queue.waits()):
+        for image in list(queue.all_images()):
             _fail(queue, decision, image, device_lost(device.lost))
         return decision
     _admit(queue, device, now, decision)
@@ -114,26 +111,25 @@ def _refusal(queue: QueueState, device: DeviceState, now: float, image: QueuedIm
         return _overloaded(f"the queue is full: {queue.waiting} images wait, and no more{share} may", wait_ms)
     max_wait_ms = queue.limits.max_wait_ms
     if wait_ms > max_wait_ms:  # 5
-        return _overloaded(f"the wait would be {wait_ms:.0f} ms, and may be {max_wait_ms:g}", wait_ms)
+        return _overloaded(f"the wait would be {wait_ms:.0f} ms, and the max is {max_wait_ms:g}", wait_ms)
     if image.deadline is None:
         return None
     remaining_ms = (image.deadline - now) * 1e3
     if remaining_ms <= 0:  # 6
-        return DeadlineError("the deadline had passed when the request arrived; give the call more time")
+        return DeadlineError("the deadline had passed when the request arrived; set a later one")
     if not queue.waiting and not device.in_flight:
         alone_ms = queue.run_ms(1) + queue.after_ms
         if alone_ms <= remaining_ms or device.idle_s >= _PROBE_S:
             return None
         return DeadlineError(
-            f"an image takes some {alone_ms:.0f} ms here, and the deadline is in {remaining_ms:.0f}; "
-            "give the call more time"
+            f"an image takes about {alone_ms:.0f} ms here, and the deadline is in {remaining_ms:.0f}; set a later one"
         )
     ahead = queue.places.ahead(image.priority) % queue.target_size
     needed_ms = queue.answer_ms(wait_ms + queue.run_ms(ahead + 1))
     if needed_ms <= remaining_ms:
         return None
     return _overloaded(  # 7
-        f"the answer would take some {needed_ms:.0f} ms, and the deadline is in {remaining_ms:.0f}",
+        f"the answer would take about {needed_ms:.0f} ms, and the deadline is in {remaining_ms:.0f}",
         max(wait_ms, needed_ms - remaining_ms),
     )
 
@@ -143,17 +139,19 @@ def _start(queue: QueueState, device: DeviceState, now: float, decision: Decisio
     if delay_ms > 0 and not queue.closing and len(ready) < queue.target_size:  # 11
         until = ready.oldest().admitted + delay_ms / 1e3
         if now < until:
-            decision.look_again_s = until - now
+            decision.next_update_s = until - now
             return
-    # A prediction may be wrong where nothing has run for a while: then only deadlines that have passed count.
+    # Without a recent run the prediction may be wrong, so only deadlines that have passed count.
     trust = device.idle_s < _PROBE_S
     _drop_late(queue, now, decision, queue.sizes[0], trust=trust)  # 12
     if not len(ready):
         return
     count = queue.model.images_in_next(len(ready), queue.sizes, queue.target_size)
     batch = _gather(queue, now, count)  # 13
-    wanted = min(count, ready.front)  # nobody is failed to make room for a lower class
-    if len(batch) < wanted and _images_per_ms(queue, len(batch)) < _WORTH * _images_per_ms(queue, wanted):  # 14
+    wanted = min(count, ready.front)  # no image fails to make room for a lower priority
+    if len(batch) < wanted and _images_per_ms(queue, len(batch)) < _MIN_RATE_RATIO * _images_per_ms(
+        queue, wanted
+    ):  # 14
         _drop_late(queue, now, decision, wanted, trust=trust)
         batch = _gather(queue, now, min(count, len(ready)))
     ready.taken(batch)
@@ -163,16 +161,16 @@ def _start(queue: QueueState, device: DeviceState, now: float, decision: Decisio
 
 
 def _gather(queue: QueueState, now: float, count: int) -> list[QueuedImage]:
-    """Up to so many images, fewer where one more would make one of them late.
+    """Up to `count` images, fewer if one more would make a member late.
 
-    A lower class fills up what a higher one leaves, as far as that still has its images within the time of one whole
-    batch, what they have waited already included.
+    Lower priorities fill the batch only while each image of a higher priority is done within the time of one whole
+    batch, including the time that it has waited.
     """
     batch: list[QueuedImage] = []
-    soonest = math.inf  # of their deadlines
-    first = dict.fromkeys(Priority, math.inf)  # admitted, of each class
+    soonest = math.inf  # the first deadline
+    first = dict.fromkeys(Priority, math.inf)  # admission time by priority
     whole_ms = queue.run_ms(queue.target_size)
-    for image in queue.ready.next_first():
+    for image in queue.ready.batch_order():
         if len(batch) == count:
             break
         grown_ms = queue.run_ms(len(batch) + 1)
@@ -180,7 +178,7 @@ def _gather(queue: QueueState, now: float, count: int) -> list[QueuedImage]:
         if batch and now + queue.answer_ms(grown_ms) / 1e3 > soonest:
             break
         before = min((first[one] for one in Priority if one < image.priority), default=math.inf)
-        if (now - before) * 1e3 + grown_ms > whole_ms:  # nobody before it: minus infinity
+        if (now - before) * 1e3 + grown_ms > whole_ms:  # minus infinity if no higher priority is in the batch
             break
         first[image.priority] = min(first[image.priority], image.admitted)
         batch.append(image)
@@ -188,7 +186,7 @@ def _gather(queue: QueueState, now: float, count: int) -> list[QueuedImage]:
 
 
 def _drop_late(queue: QueueState, now: float, decision: Decision, count: int, *, trust: bool) -> None:
-    """Fail those whose deadline has passed, or would during a run of so many images."""
+    """Fail images whose deadline has passed, or will during a run of `count` images."""
     soonest = now + (queue.answer_ms(queue.run_ms(count)) / 1e3 if trust else 0.0)
     for image in [one for one in queue.ready if one.deadline is not None and one.deadline <= soonest]:
         waited_ms = (now - image.admitted) * 1e3

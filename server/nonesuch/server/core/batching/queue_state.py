@@ -1,6 +1,6 @@
-"""All that is known when the queue is looked at: who asks, who waits, how much room there is, and what runs take.
+"""The state that `decide` works on: images that ask or wait, places, limits and predicted times.
 
-Plain state: nothing here waits, runs or reads a clock.
+Plain state: nothing here all_images, runs or reads a clock.
 """
 
 from __future__ import annotations
@@ -16,32 +16,30 @@ from .places import Places
 from .queued_image import QueuedImage, Stage
 from .request_queue import Priority, RequestQueue
 
-__all__ = ["BatcherLimits", "DeviceState", "QueueState"]
-
 _MIN_MARGIN = 0.1
-"""Of the predicted time, when a deadline is judged: what is run is to be in time, behind a network too."""
+"""Min share added to a predicted time when it is compared with a deadline, which also covers the network."""
 
 
 @dataclass(frozen=True)
 class BatcherLimits:
-    """The bounds of a batcher."""
+    """The limits of a batcher."""
 
-    most: int  # images in a batch at most: the largest size that was warmed up
+    most: int  # max images in a batch: the largest size that was warmed up
     queue_limit: int  # images that may wait
-    min_gain: float = 0.1  # a batch grows only while twice the size saves this share of the time per image
-    queue_delay_ms: float = 0.0  # how long an incomplete batch may wait while the device is idle
-    max_wait_ms: float = math.inf  # an image that would have to wait longer, by prediction, is refused
+    min_gain: float = 0.1  # share of the time per image that doubling a batch must save
+    queue_delay_ms: float = 0.0  # max wait of an incomplete batch while the device is idle
+    max_wait_ms: float = math.inf  # an image with a longer predicted wait is refused
     run_timeout_s: float = math.inf  # a run that takes longer means that the device hangs
 
 
 @dataclass(frozen=True)
 class DeviceState:
-    """A device at one moment."""
+    """The state of a device."""
 
-    has_room: bool  # it takes another batch now
-    in_flight: int = 0  # batches that it has
+    has_room: bool  # it accepts another batch
+    in_flight: int = 0  # batches
     idle_s: float = 0.0  # since its last run
-    remaining_ms: float = 0.0  # until it has done what it has, by prediction
+    remaining_ms: float = 0.0  # predicted time until it is idle
     lost: DeviceLostError | None = None
 
 
@@ -50,11 +48,11 @@ class QueueState:
     """The queue of one session.
 
     Attributes:
-        limits: the bounds.
-        sizes: that a run may have, ascending; a batch between two of them is padded.
-        model: what runs take.
-        after_ms: what an image takes behind its run, encoding above all.
-        closing: nobody new is admitted.
+        limits: the limits.
+        sizes: the possible sizes of a run, ascending; other batches are padded.
+        model: predicts run times.
+        after_ms: the time of an image after its run, mainly encoding.
+        closing: whether new images are refused.
     """
 
     limits: BatcherLimits
@@ -62,12 +60,12 @@ class QueueState:
     model: LatencyModel
     after_ms: float = 0.0
     closing: bool = False
-    asking: dict[QueuedImage, None] = field(default_factory=dict)  # in the order in which they came
+    asking: dict[QueuedImage, None] = field(default_factory=dict)  # in order of arrival
     ready: RequestQueue[QueuedImage] = field(default_factory=RequestQueue)
 
     def __post_init__(self) -> None:
         self.places = Places(self.limits.queue_limit)
-        self._target = (self.model, -1, 0)  # of that model after so many runs, the size
+        self._target = (self.model, -1, 0)  # cache: latency model, its number of runs, target size
 
     @property
     def waiting(self) -> int:
@@ -75,7 +73,7 @@ class QueueState:
         return self.places.taken
 
     def move(self, image: QueuedImage, stage: Stage) -> None:
-        """Put an image where its stage says, out of where it was."""
+        """Move an image to another stage, with its place and its queue entry."""
         held = image.stage in {Stage.PLACED, Stage.READY}
         holds = stage in {Stage.PLACED, Stage.READY}
         self.asking.pop(image, None)
@@ -91,29 +89,29 @@ class QueueState:
             self.asking[image] = None
         image.stage = stage
 
-    def waits(self) -> Iterator[QueuedImage]:
-        """All who ask for a place or wait for a batch."""
+    def all_images(self) -> Iterator[QueuedImage]:
+        """All images that ask for a place or wait for a batch."""
         yield from self.asking
         yield from self.ready
 
     @property
     def target_size(self) -> int:
-        """Where a batch stops growing, by what runs take now."""
+        """The size at which batches stop growing, by the current run times."""
         model, runs, size = self._target
-        if model is not self.model or runs != self.model.runs:  # one look at the queue asks several times
+        if model is not self.model or runs != self.model.runs:  # one decision asks several times
             size = self.model.best_size(self.sizes, self.limits.min_gain)
             self._target = (self.model, self.model.runs, size)
         return size
 
     def run_ms(self, count: int) -> float:
-        """The expected time of a run of so many images, padded as it will be."""
+        """The predicted time of a run of `count` images, padding included."""
         return self.model.run_ms(next((size for size in self.sizes if size >= count), self.sizes[-1]))
 
     def answer_ms(self, run_ms: float) -> float:
-        """From now to the answer, behind runs of so many milliseconds, on the safe side."""
+        """A cautious estimate of the time until the answer, after runs of `run_ms`."""
         return run_ms * (1 + max(self.model.slack, _MIN_MARGIN)) + self.after_ms
 
     def wait_ms(self, priority: Priority, device: DeviceState) -> float:
-        """How long an image of that class would wait for its run: whole batches of those ahead, the rest with it."""
+        """The predicted wait of a new image of that priority: the whole batches ahead; the rest shares its batch."""
         target = self.target_size
         return device.remaining_ms + self.places.ahead(priority) // target * self.run_ms(target)

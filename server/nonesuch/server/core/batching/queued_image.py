@@ -1,8 +1,8 @@
-"""One image on its way through the queue: it asks for a place, gets its inputs, is put into a batch, and is answered.
+"""One image in the queue: it asks for a place, gets its inputs, joins a batch, and is answered.
 
 ASKING -> PLACED -> READY -> TAKEN
 
-Before TAKEN it may be GONE at any time: refused, given up by its caller, too late, or because the device is lost.
+Before TAKEN it can become GONE at any time: refused, cancelled, too late, or because the device is lost.
 """
 
 from __future__ import annotations
@@ -23,24 +23,22 @@ from nonesuch.engine.session import Batch
 
 from .request_queue import Priority
 
-__all__ = ["QueuedImage", "Rendered", "Stage", "device_lost", "shutting_down"]
-
 
 @dataclass(frozen=True)
 class Rendered:
-    """One image uint8 [H, W, C] and what it took."""
+    """One image uint8 [H, W, C], its batch and its timing."""
 
     image: NDArray[np.uint8]
     batch_size: int
     padded_size: int
-    queue_ms: float  # from admission until the batch was given to the session
+    queue_ms: float  # from admission until the batch was submitted
     inference_ms: float
 
 
 class Stage(Enum):
-    """How far an image has come."""
+    """The stage of an image."""
 
-    ASKING = auto()  # for a place; only images of a stream stay here
+    ASKING = auto()  # for a place; only images of streams stay here
     PLACED = auto()  # it holds a place, and its inputs are being computed
     READY = auto()  # it waits for its batch
     TAKEN = auto()  # it is in a batch; its place is free
@@ -49,15 +47,15 @@ class Stage(Enum):
 
 @dataclass(eq=False)
 class QueuedImage:
-    """An image from its admission to its answer. Leaving the `with` block gives its place back if it still has one.
+    """An image from its admission to its answer. Leaving the `with` block releases its place, if any.
 
     Attributes:
-        priority: its class.
-        deadline: `time.monotonic()` after which it is of no use; None is never.
-        streamed: whether it is of a stream, behind its first image: it waits for a place instead of being refused.
-        changed: is told of every change of the stage that the caller makes.
+        priority: its priority.
+        deadline: `time.monotonic()` after which it is no longer needed; None for no deadline.
+        streamed: True for all but the first image of a stream: it waits for a place instead of being refused.
+        changed: called when the image's caller changes its stage.
         admitted: `time.monotonic()` when it got its place.
-        batch: its inputs, a batch of one; there from READY on.
+        batch: its inputs, a batch of one; set from READY on.
     """
 
     priority: Priority
@@ -71,19 +69,19 @@ class QueuedImage:
 
     @property
     def answered(self) -> bool:
-        """Whether it needs nothing more: it has its image or its error, or its caller is gone."""
+        """Whether it has its image or error, or is cancelled."""
         return self._answer is not None and self._answer.done()
 
     async def render(self, batch: Batch) -> Rendered:
-        """Render a batch of one image; a cancelled caller costs nothing and harms nobody.
+        """Render a batch of one image. Cancelling the caller does not affect other images.
 
         Raises:
-            DeadlineError: the deadline passed, or was certain to, before the image's batch was formed.
+            DeadlineError: the deadline passed in the queue, or would have during the run.
             BackendError: the run failed.
             UnavailableError: the device is lost.
         """
         if self.stage is not Stage.PLACED:
-            raise RuntimeError(f"an image is rendered once, while it holds a place; this one is {self.stage.name}")
+            raise RuntimeError(f"an image can be rendered once, while it holds a place; this one is {self.stage.name}")
         self.batch = batch
         self._answer = asyncio.get_running_loop().create_future()
         self.changed(self, Stage.READY)
@@ -93,7 +91,7 @@ class QueuedImage:
             self.leave()
 
     def leave(self) -> None:
-        """Give the place back if it is still held; a second call does nothing."""
+        """Release the place, if it is held; a second call does nothing."""
         if self.stage in {Stage.ASKING, Stage.PLACED, Stage.READY}:
             self.changed(self, Stage.GONE)
 
@@ -117,10 +115,10 @@ class QueuedImage:
 
 
 def shutting_down() -> UnavailableError:
-    """The server drains."""
+    """The error of a server that drains."""
     return UnavailableError("the server is shutting down; call another one, or this one after its restart")
 
 
 def device_lost(error: DeviceLostError) -> UnavailableError:
-    """The device hangs or is gone."""
+    """The error after the loss of the device."""
     return UnavailableError(f"the server has lost its device ({error.message}); call another one")
