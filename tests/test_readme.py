@@ -1,4 +1,4 @@
-"""What the documents say is so: commands parse, files that are linked exist, make targets are there."""
+"""The documents agree with the program: commands parse, linked files and make targets exist, tables are current."""
 
 from __future__ import annotations
 
@@ -99,3 +99,13 @@ def test_the_metrics_in_the_documents_are_those_of_the_server() -> None:
     assert names
     missing = {name for name in names if f"`{name}`" not in text and f"`{name}_total`" not in text}
     assert not missing
+
+
+def test_the_way_of_a_checkpoint_in_the_documents_names_modules_and_functions() -> None:
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
+    block = page.split("<!-- way of a checkpoint -->")[1].split("<!-- /way of a checkpoint -->")[0]
+    rows = [line.split() for line in block.splitlines() if ".py " in line]
+    assert len({name for name, *_ in rows}) == len(rows) > 1
+    for name, symbol, *_ in rows:
+        source = (REPOSITORY / name.partition("/")[0] / "nonesuch" / name).read_text()
+        assert re.search(rf"^ *(?:async )?(?:def|class) {symbol}\b", source, re.MULTILINE), (name, symbol)

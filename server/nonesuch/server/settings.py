@@ -49,23 +49,15 @@ class ModelSettings(_Table):
     name: Name | None = Field(None, description="name for clients; default: the artifact's name")
     backend: str = Field("auto", description="name of the backend; see `nonesuch doctor`")
     device: str = Field("auto", description="device of the backend")
-    threads: int | None = Field(
-        None, ge=1, le=1024, description="threads of the session; default: from `nonesuch tune`"
-    )
-    lanes: int | None = Field(
-        None, ge=1, le=1024, description="images of a batch in parallel; default: from `nonesuch tune`"
-    )
+    threads: int | None = Field(None, ge=1, le=1024, description="threads of the session; default: as tuned")
+    lanes: int | None = Field(None, ge=1, le=1024, description="images of a batch in parallel; default: as tuned")
     noise_mode: Literal["const", "none", "random"] | None = Field(None, description="noise mode of the variant")
     precision: Literal["fp32", "fp16"] | None = Field(None, description="precision of the variant")
     upsampling: str | None = Field(None, description="up-sampling form of the variant")
     deterministic: bool = Field(False, description="pad every run to `max_batch_size`")
-    plans: str | None = Field(
-        None, description="folder of TensorRT plans from `nonesuch build --into`; default: the cache"
-    )
+    plans: str | None = Field(None, description="folder of plans from `nonesuch build --into`; default: the cache")
     cuda_graphs: bool = Field(False, description="run each batch of a TensorRT plan as a CUDA graph")
-    load: Literal["start", "demand"] = Field(
-        "start", description="load the model at the start, or at its first request (demand)"
-    )
+    load: Literal["start", "demand"] = Field("start", description="load it at the start, or at its first request")
 
     def session_options(self, max_batch_size: int) -> SessionOptions:
         """The options of its session. Idle threads sleep, which leaves cores to the event loop and the encoders."""
@@ -90,12 +82,8 @@ class KeySettings(_Table):
     name: Name = Field(description="name of the caller, for logs and limits")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hex")
     scopes: tuple[Scope, ...] = Field(("generate",), description="scopes: generate, bulk, admin")
-    images_per_s: float | None = Field(
-        None, gt=0, le=1e6, description="rate limit; default: `images_per_s` of the server"
-    )
-    burst_images: int | None = Field(
-        None, ge=1, le=1_000_000, description="burst; default: `burst_images` of the server"
-    )
+    images_per_s: float | None = Field(None, gt=0, le=1e6, description="its rate limit; default: that of the server")
+    burst_images: int | None = Field(None, ge=1, le=1_000_000, description="its burst; default: that of the server")
 
 
 class TlsSettings(_Table):
@@ -103,9 +91,7 @@ class TlsSettings(_Table):
 
     certificate: Path = Field(description="certificate chain, PEM")
     private_key: Path = Field(description="private key, PEM")
-    client_ca: Path | None = Field(
-        None, description="CA that must have signed the client's certificate (mTLS); default: no client certificate"
-    )
+    client_ca: Path | None = Field(None, description="CA of the client certificates that are then required (mTLS)")
 
 
 class ServerSettings(BaseSettings):
@@ -121,9 +107,7 @@ class ServerSettings(BaseSettings):
 
     grpc: str = Field(_LOOPBACK, description="address for gRPC, HOST:PORT or unix:PATH; port 0 selects a free one")
     admin: str | None = Field(None, description="address for the admin service, on loopback or unix:PATH; default: off")
-    http: str | None = Field(
-        None, description="address for the web page and the HTTP API, HOST:PORT, without TLS; default: off"
-    )
+    http: str | None = Field(None, description="address for the HTTP API and web page, HOST:PORT, no TLS; default: off")
     http_cors: bool = Field(False, description="allow other origins to use the HTTP API (CORS)")
     http_proxies: str | None = Field(
         None, description="comma-separated addresses of proxies whose X-Forwarded-For is trusted; default: none"
@@ -136,9 +120,7 @@ class ServerSettings(BaseSettings):
     metrics: str | None = Field(None, description="address for the Prometheus page /metrics; default: off")
     models: tuple[ModelSettings, ...] = Field((), description="models, the default one first")
     model_memory_mib: int | None = Field(
-        None,
-        ge=1,
-        description="max memory of loaded models; above it the least recently used is unloaded. Default: no limit",
+        None, ge=1, description="max memory of models; then the least recently used is unloaded; default: no limit"
     )
     max_batch_size: int = Field(8, ge=1, le=1024, description="max images in one run")
     min_batch_gain: float = Field(
@@ -152,18 +134,14 @@ class ServerSettings(BaseSettings):
         description="max images in the queue; visitors and bulk together get at most 3/4 of it, bulk 1/2",
     )  # fmt: skip
     max_wait_ms: float = Field(
-        30_000.0,
-        ge=1,
-        le=3_600_000,
-        allow_inf_nan=False,
-        description="requests with a longer predicted wait are refused",
+        30_000.0, ge=1, le=3_600_000, allow_inf_nan=False, description="max predicted wait; longer ones are refused"
     )
     run_timeout_s: float = Field(
         120.0,
         ge=0.1,
         le=3600,
         allow_inf_nan=False,
-        description="max time of a run; after it the device counts as lost and the server exits with 1",
+        description="max time of a run; then the device is lost, exit code 1",
     )
     max_images_per_stream: int = Field(1024, ge=1, le=1_000_000, description="max images of a stream")
     stalled_reader_s: float = Field(
@@ -175,28 +153,19 @@ class ServerSettings(BaseSettings):
     )
     encode_threads: int | None = Field(None, ge=1, le=256, description="threads for encoding; default: one per core")
     cache_mib: int = Field(0, ge=0, le=1_000_000, description="size of the cache of encoded images; 0: no cache")
-    images_per_s: float | None = Field(
-        None, gt=0, le=1e6, description="max images per second of one client; default: no limit"
-    )
-    burst_images: int = Field(
-        64, ge=1, le=1_000_000, description="max images of one client at once, within `images_per_s`"
-    )
+    images_per_s: float | None = Field(None, gt=0, le=1e6, description="max images/s of one client; default: no limit")
+    burst_images: int = Field(64, ge=1, le=1_000_000, description="max images of one client at once, within its rate")
     keys: tuple[KeySettings, ...] = Field((), description="API keys; if there are any, calls need one")
     tls: TlsSettings | None = Field(None, description="certificate and key for gRPC; default: no TLS")
     reflection: bool = Field(True, description="serve grpc.reflection")
     max_connections: int | None = Field(None, ge=1, le=1_000_000, description="max open connections; default: no limit")
     max_calls: int = Field(1024, ge=1, le=1_000_000, description="max concurrent calls; more are refused")
     max_calls_per_connection: int = Field(
-        1000,
-        ge=1,
-        le=1_000_000,
-        description="max concurrent calls of one connection; more are reset, or wait at the client",
+        1000, ge=1, le=1_000_000, description="max calls of one connection; more are reset, or wait at the client"
     )
     keepalive_s: Seconds = Field(60.0, description="idle time before a connection is pinged; 0: never")
     connection_age_s: Seconds = Field(0.0, description="max age of a connection, for load balancing; 0: no limit")
-    connection_grace_s: Seconds = Field(
-        60.0, description="time for the calls of a connection that has reached its max age"
-    )
+    connection_grace_s: Seconds = Field(60.0, description="time for the calls of a connection after its max age")
     drain_delay_s: float = Field(
         0.5,
         ge=0,
