@@ -26,9 +26,9 @@ if _version_not_supported:
 
 
 class AdminServiceStub:
-    """Changes what a server serves. Models are those of its configuration: no call names a path. Where the server has API
-    keys, calls need one with the scope "admin". Errors: NOT_FOUND (no such model in the configuration), UNAVAILABLE (no
-    room for the model), FAILED_PRECONDITION (its artifact is damaged), UNAUTHENTICATED, PERMISSION_DENIED.
+    """Loads and unloads configured models; calls cannot name paths. If the server has API keys, calls need one with the
+    scope "admin". Errors: NOT_FOUND (the model is not configured), UNAVAILABLE (not enough memory for the model),
+    FAILED_PRECONDITION (its artifact is damaged), UNAUTHENTICATED, PERMISSION_DENIED.
     """
 
     def __init__(self, channel):
@@ -65,42 +65,42 @@ class AdminServiceStub:
 
 
 class AdminServiceServicer:
-    """Changes what a server serves. Models are those of its configuration: no call names a path. Where the server has API
-    keys, calls need one with the scope "admin". Errors: NOT_FOUND (no such model in the configuration), UNAVAILABLE (no
-    room for the model), FAILED_PRECONDITION (its artifact is damaged), UNAUTHENTICATED, PERMISSION_DENIED.
+    """Loads and unloads configured models; calls cannot name paths. If the server has API keys, calls need one with the
+    scope "admin". Errors: NOT_FOUND (the model is not configured), UNAVAILABLE (not enough memory for the model),
+    FAILED_PRECONDITION (its artifact is damaged), UNAUTHENTICATED, PERMISSION_DENIED.
     """
 
     def ListModelStates(self, request, context):
-        """All models of the configuration, loaded or not.
+        """All configured models, loaded or not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads a model; one that is loaded stays as it is. Answers when it is ready.
+        """Loads a model unless it is loaded. Answers when it is ready.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnloadModel(self, request, context):
-        """Takes a model off its device when the calls that use it are done, and answers then.
+        """Unloads a model after the calls that use it, and then answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReloadModel(self, request, context):
-        """Loads a model anew from its artifact; new calls go to it in one step once it is ready, running ones finish on the
-        old one. If it cannot be loaded the old one stays.
+        """Loads a model again from its artifact. When it is ready, new calls use it, and running calls finish on the old model.
+        If it cannot be loaded, the old model stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Stops the server as SIGTERM does: health NOT_SERVING, running calls finish, exit code 0. Answers at once.
+        """Stops the server like SIGTERM: health is NOT_SERVING, running calls finish, exit code 0. Answers at once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,9 +143,9 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService:
-    """Changes what a server serves. Models are those of its configuration: no call names a path. Where the server has API
-    keys, calls need one with the scope "admin". Errors: NOT_FOUND (no such model in the configuration), UNAVAILABLE (no
-    room for the model), FAILED_PRECONDITION (its artifact is damaged), UNAUTHENTICATED, PERMISSION_DENIED.
+    """Loads and unloads configured models; calls cannot name paths. If the server has API keys, calls need one with the
+    scope "admin". Errors: NOT_FOUND (the model is not configured), UNAVAILABLE (not enough memory for the model),
+    FAILED_PRECONDITION (its artifact is damaged), UNAUTHENTICATED, PERMISSION_DENIED.
     """
 
     @staticmethod

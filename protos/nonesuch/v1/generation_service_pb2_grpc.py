@@ -27,9 +27,9 @@ if _version_not_supported:
 
 class GenerationServiceStub:
     """Makes images. Errors: INVALID_ARGUMENT with google.rpc.BadRequest, NOT_FOUND (model), RESOURCE_EXHAUSTED with
-    google.rpc.RetryInfo and grpc-retry-pushback-ms (no room, or a limit of the caller's), DEADLINE_EXCEEDED, UNAVAILABLE
-    (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream that nobody
-    reads), INTERNAL with an id that the server's log has.
+    google.rpc.RetryInfo and grpc-retry-pushback-ms (queue full, or the caller's limit reached), DEADLINE_EXCEEDED,
+    UNAVAILABLE (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream
+    that is not read), INTERNAL with the id of a log entry.
     """
 
     def __init__(self, channel):
@@ -57,9 +57,9 @@ class GenerationServiceStub:
 
 class GenerationServiceServicer:
     """Makes images. Errors: INVALID_ARGUMENT with google.rpc.BadRequest, NOT_FOUND (model), RESOURCE_EXHAUSTED with
-    google.rpc.RetryInfo and grpc-retry-pushback-ms (no room, or a limit of the caller's), DEADLINE_EXCEEDED, UNAVAILABLE
-    (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream that nobody
-    reads), INTERNAL with an id that the server's log has.
+    google.rpc.RetryInfo and grpc-retry-pushback-ms (queue full, or the caller's limit reached), DEADLINE_EXCEEDED,
+    UNAVAILABLE (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream
+    that is not read), INTERNAL with the id of a log entry.
     """
 
     def Generate(self, request, context):
@@ -70,14 +70,14 @@ class GenerationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GenerateStream(self, request, context):
-        """Makes many images, one a message, each as soon as it is ready; `index` says which one it is.
+        """Makes many images, one per message, each as soon as it is ready; `index` is its position in the request.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Walk(self, request, context):
-        """Walks through latent space from key frame to key frame, one frame a message, in order.
+        """Walks through latent space from key frame to key frame, one frame per message, in order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,9 +111,9 @@ def add_GenerationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
     """Makes images. Errors: INVALID_ARGUMENT with google.rpc.BadRequest, NOT_FOUND (model), RESOURCE_EXHAUSTED with
-    google.rpc.RetryInfo and grpc-retry-pushback-ms (no room, or a limit of the caller's), DEADLINE_EXCEEDED, UNAVAILABLE
-    (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream that nobody
-    reads), INTERNAL with an id that the server's log has.
+    google.rpc.RetryInfo and grpc-retry-pushback-ms (queue full, or the caller's limit reached), DEADLINE_EXCEEDED,
+    UNAVAILABLE (starting, draining, the device is lost), UNAUTHENTICATED and PERMISSION_DENIED (keys), ABORTED (a stream
+    that is not read), INTERNAL with the id of a log entry.
     """
 
     @staticmethod

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """Tells what a server can generate.
+    """Describes the models of a server.
     """
 
     def __init__(self, channel):
@@ -48,18 +48,18 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """Tells what a server can generate.
+    """Describes the models of a server.
     """
 
     def ListModels(self, request, context):
-        """All models that are loaded.
+        """All loaded models.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """One model; NOT_FOUND if there is none of that name. One that is loaded on demand is loaded.
+        """One model, loaded first if its setting is load = "demand"; NOT_FOUND if it is not configured.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +87,7 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """Tells what a server can generate.
+    """Describes the models of a server.
     """
 
     @staticmethod
