@@ -1,4 +1,4 @@
-"""Shared by all tests: a tiny random model made on the spot, the default model if it can be had, and real servers."""
+"""Fixtures of all tests: a tiny random model, the default model if it can be downloaded, and real servers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TINY_SOURCE = WeightsSource(name="random numbers", licence="none needed", sha256
 
 
 def tiny_checkpoint(seed: int = 0) -> Checkpoint:
-    """A MobileStyleGAN of 32x32 with random weights, noise and biases that all show in the picture."""
+    """A MobileStyleGAN of 32x32 with random weights, noise and biases that all affect the picture."""
     random = np.random.RandomState(seed)
     channels, z_dim, w_dim = [16, 8, 4], 10, 12
     size = 4
@@ -80,13 +80,13 @@ def tiny_checkpoint(seed: int = 0) -> Checkpoint:
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's own home."""
+    """Keep tests away from the user's home."""
     monkeypatch.setenv("NONESUCH_HOME", str(tmp_path_factory.getbasetemp() / "home"))
 
 
 @pytest.fixture(autouse=True)
 def _own_logs() -> Iterator[None]:
-    """What a command of one test says of logs is not for the next test."""
+    """Reset the log settings of a command after each test."""
     yield
     structlog.reset_defaults()
 
@@ -112,14 +112,14 @@ def generator(artifact: Artifact) -> Iterator[Generator]:
 
 @pytest.fixture(scope="session")
 def faces_home() -> Home:
-    """A home with the default model's file; kept in the checkout's cache, so that it is fetched once."""
+    """A home with the default model's file; kept in the checkout's cache, so that it is downloaded once."""
     home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
     try:
         find_entry("faces").file.fetch(home)
     except DownloadError as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"the default model cannot be had: {error.message}")
+        pytest.skip(f"the default model cannot be downloaded: {error.message}")
     return home
 
 
@@ -136,7 +136,7 @@ RunServer = Callable[..., AbstractAsyncContextManager[Server]]
 def run_server(artifact: Artifact) -> RunServer:
     """Starts real servers on free loopback ports: `async with run_server(queue_limit=1) as server`.
 
-    `model` is an artifact, `session` what it runs with; the rest are settings. `open_model` replaces the way to one.
+    `model` is an artifact, `session` its options, `open_model` replaces its loader; the rest are settings.
     """
 
     @asynccontextmanager
@@ -151,7 +151,7 @@ def run_server(artifact: Artifact) -> RunServer:
         def open_generator(asked: ModelSettings, max_batch_size: int) -> Generator:
             return Generator.open(asked.model, options=replace(options, max_batch_size=max_batch_size))
 
-        # min_batch_gain 0: batches form whenever there is company, whatever this machine gains by them.
+        # min_batch_gain 0: batches form even if this machine gains nothing by them.
         values: dict[str, object] = {
             "grpc": "127.0.0.1:0",
             "models": ({"model": str(model.folder)},),

@@ -21,7 +21,7 @@ SEEDS = (0, 1)
 
 
 def original_images(wheel: Path, seeds: tuple[int, ...], folder: Path) -> NDArray[np.uint8]:
-    """What the wheel's own networks show for seeds at psi 1, uint8 [N, H, W, 3], in OpenVINO at float32."""
+    """The images of the wheel's networks for seeds at psi 1, uint8 [N, H, W, 3], in OpenVINO at float32."""
     import openvino
 
     with zipfile.ZipFile(wheel) as archive:

@@ -25,7 +25,7 @@ BEGIN, END = "<!-- plans -->\n", "<!-- /plans -->\n"
 
 
 def measure(folder: Path) -> Iterator[Outcome]:
-    """Build all of it, one after another."""
+    """Build all plans, one after another."""
     for model in MODELS:
         out = folder / model.replace(" ", "-")
         if model == "faces":

@@ -1,4 +1,4 @@
-"""StyleGAN2 of a size that people train, with random weights: for tests, and to measure where no checkpoint is.
+"""StyleGAN2 of a realistic size with random weights, for tests, and for measurements without a checkpoint.
 
 python tests/random_stylegan2.py 256 OUT   (an artifact with the up-sampling forms transposed and winograd)
 """

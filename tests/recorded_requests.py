@@ -1,12 +1,12 @@
-"""Records what a server answers to a fixed list of requests over all wires, to show that a change changed no byte.
+"""Records the answers to a fixed list of requests over all protocols, to show that a change keeps every byte.
 
-    python tests/recorded_requests.py record before.json              starts a server, asks, writes an entry a request
+    python tests/recorded_requests.py record before.json              starts a server and writes one entry per request
     python tests/recorded_requests.py compare before.json after.json  names the answers that differ; exit 1 if any does
 
-The server is the `nonesuch` command beside this Python; nothing of the program is imported but the wire's messages. An
-entry has the answer in clear, with hashes in the place of images and tensors. What differs from run to run is left out:
-times, sizes of batches, memory, dates, lengths of bodies, and the seeds of fresh faces. A request is one line, which is
-its name too. NONESUCH_TEST_HOME is a folder that keeps the download of the default model.
+The server is the `nonesuch` command beside this Python; of the program only the protobuf messages are imported. An
+entry has the answer as text, with hashes of images and tensors. It omits what differs between runs: times, batch sizes,
+memory, dates, lengths of bodies, and random seeds. A request is one line, which is also its name. NONESUCH_TEST_HOME is
+a folder that keeps the download of the default model.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ Message = dict[str, Any]
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HEADERS = {"x-request-id": "recorded", "accept-encoding": "identity"}
-SECONDS = 120  # for one answer
+SECONDS = 120  # limit of one answer
 UNBOUNDED: list[tuple[str, Any]] = [("grpc.max_receive_message_length", -1), ("grpc.enable_retries", 0)]
-# What is exported, how many values its latents have, and how it is exported; the first is the server's default.
+# By name: the export's source, the sizes of its latents, and its options; the first is the server's default.
 MODELS: dict[str, tuple[str, dict[str, int], list[str]]] = {
     "faces": ("faces", {"z": 512, "w": 512, "ws": 23 * 512}, []),
     "plain": ("rosinality_64.pt", {"z": 32, "w": 32, "ws": 10 * 32}, []),
@@ -52,7 +52,7 @@ MODELS: dict[str, tuple[str, dict[str, int], list[str]]] = {
 }
 
 # Requests by their method, a semicolon between them; {a|b} is two requests, one with a and one with b. `message_of`
-# reads the words of a line, `infer_of` those of ModelInfer. What is wrong stands last.
+# reads the words of a line, `infer_of` those of ModelInfer. Invalid requests come last.
 GRPC = {
     "Generate": """
 plain {seed|z|w|ws}:1; plain seed:{0|4294967295}; plain z:2 psi=1; plain w:2 psi=0.5; plain ws:4 psi=0.5 cutoff=2
@@ -118,7 +118,7 @@ BYTES: list[tuple[str, bytes]] = [
     *((GENERATE, content) for content in (b"\xff\xff", bytes(2 << 20))),
     ("/nonesuch.v1.GenerationService/Nothing", b""),
 ]
-# Each leads to the picture itself, which is asked for as well, and once more by somebody who has it.
+# Each redirects to the picture, which is requested too, and then again with its ETag.
 PICTURES = """
 /face/1.jpg; /face/1.png?psi=0.5&size=256; /face/2.webp?mix=3:coarse&mix=4:fine&quality=50; /face/1.png?model=moving
 /face/1.jpg?model=plain; /face/1.jpeg?model=plain&psi=-1; /face/1.png?model=plain&size=16
@@ -144,7 +144,7 @@ BODIES: list[tuple[str, str, bytes]] = [
     *(("Generate", kind, b"\xff\xff") for kind in ("proto", "grpc-web+proto", "xml")),
     ("Walk", "connect+json", b"\xff\xff"),
 ]
-# The last of all, because they change what is loaded.
+# These come last, because they load and unload models.
 ADMIN = """
 ListModelStates {}; LoadModel {"name": "plain"}; LoadModel {"name": "nobody"}; ReloadModel {"name": "noisy"}
 UnloadModel {"name": "noisy"}; Generate noisy seed:1; ModelReady {"name": "noisy"}; ListModelStates {}
@@ -191,7 +191,7 @@ def fields(kind: type, *names: str) -> Callable[[str], Message]:
     return lambda text: dict(zip(names, map(kind, text.split(",")), strict=True))
 
 
-# A word of a line: the message that it is in, its field there, and what reads its text.
+# A word of a line: its message, its field, and the function that parses its text.
 WORDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "psi": ("synthesis", "psi", float),
     "cutoff": ("synthesis", "cutoff", int),
@@ -230,7 +230,7 @@ def message_of(line: str) -> Message:
 
 
 def infer_of(line: str) -> Message:
-    """A message of ModelInfer: MODEL KIND:ROW,ROW WORD ...; words that are not known here are parameters."""
+    """A message of ModelInfer: MODEL KIND:ROW,ROW WORD ...; unknown words are parameters."""
     model, rows, *words = line.split()
     kind, numbers = rows.split(":")
     told = {name: text or "yes" for name, _, text in (word.partition("=") for word in words)}
@@ -271,7 +271,7 @@ READABLE = 50_000
 
 
 def clear(data: str | bytes) -> str:
-    """A text without what varies, and with hashes in the place of long values; the hash of what is no text."""
+    """A text without varying parts, with hashes for long values; a hash if the bytes are not text."""
     try:
         text = data if isinstance(data, str) else data.decode()
     except UnicodeDecodeError:
@@ -330,14 +330,14 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: channels to its gRPC port and its admin port, and a client of its web address."""
+    """A running server: channels to its gRPC and admin ports, and a client of its HTTP address."""
 
     main: grpc.Channel
     admin: grpc.Channel
     web: httpx.Client
 
     def call(self, path: str, request: bytes, method: Method | None = None) -> Facts:
-        """A call over gRPC; on the wire, one with one answer is a stream of one."""
+        """A call over gRPC; a unary call is a stream of one answer."""
         channel: Any = self.admin if "/nonesuch.v1.AdminService/" in path else self.main
         call = channel.unary_stream(path)(request, metadata=[("x-request-id", "recorded")], timeout=SECONDS)
         answers: list[str] = []
@@ -358,7 +358,7 @@ class Server:
         return self.call(METHODS[name].path, METHODS[name].write(message), METHODS[name])
 
     def send(self, http_method: str, path: str, headers: dict[str, str], content: bytes = b"") -> tuple[Facts, bytes]:
-        """A request over HTTP: the head of the answer, and the bytes of its body as they came."""
+        """A request over HTTP: the head and the body of the answer."""
         with self.web.stream(http_method, path, headers=headers, content=content or None) as response:
             body = b"".join(response.iter_raw())
             head = [clear(name.lower() + b": " + value) for name, value in response.headers.raw]
@@ -369,13 +369,13 @@ class Server:
         http_method, path, *words = line.split()
         facts, body = self.send(http_method, path, dict(word.split("=", 1) for word in words))
         text = json.dumps({**facts, "body": clear(body)})
-        if re.match(r"/(face|next)?(\?|$)", path) and "seed=" not in path:  # a fresh face
+        if re.match(r"/(face|next)?(\?|$)", path) and "seed=" not in path:  # a random face
             seed = re.search(r"/(\d+)\.(?:jpg|png)\?", text)
             text = re.sub(rf"\b{seed[1]}\b", "SEED", text) if seed else text
         return dict(json.loads(text))
 
     def picture(self, path: str) -> Iterator[tuple[str, Facts]]:
-        """A picture's short address, the picture at its lasting one, and what somebody is told who has it."""
+        """A picture's short address, the picture at its permanent one, and the answer to its ETag."""
         facts = self.page(f"GET {path}")
         yield f"http GET {path}", facts
         lasting = header(facts, "location") or path
@@ -418,7 +418,7 @@ def unframed(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def answers(server: Server) -> Iterator[tuple[str, Facts]]:
-    """All requests, each with its name and its answer."""
+    """The name and the answer of each request."""
     for method, table in GRPC.items():
         for line in lines(table):
             yield f"grpc {method} {line}", server.ask(f"{method} {line}")
@@ -440,12 +440,12 @@ def answers(server: Server) -> Iterator[tuple[str, Facts]]:
 
 @contextmanager
 def served() -> Iterator[Server]:
-    """A server of all models, which the program exports first."""
+    """A server with all models, which are exported first."""
     program = str(Path(sys.executable).with_name("nonesuch"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NONESUCH_")}
     with tempfile.TemporaryDirectory() as folder:
         environment["NONESUCH_HOME"] = os.environ.get("NONESUCH_TEST_HOME", f"{folder}/home")
-        # One backend with fixed threads, so that bytes do not depend on what was tuned; no faces made ahead.
+        # One backend with fixed threads, so that bytes do not depend on the tuning; no faces rendered ahead.
         config = 'grpc = "127.0.0.1:0"\nhttp = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\nhttp_ready_faces = 0\n'
         for name, (origin, _, options) in MODELS.items():
             what = [origin] if origin == name else [str(FIXTURES / origin), "--name", name]
@@ -467,7 +467,7 @@ def served() -> Iterator[Server]:
 
 
 def until_ready(output: Iterable[str]) -> Iterator[str]:
-    """What a server prints until it is ready, which is its addresses."""
+    """The output of a server until it is ready: its addresses."""
     for line in output:
         if line.startswith("try "):
             return

@@ -1,4 +1,4 @@
-"""Writes the tables of settings in docs/serving.md from the settings themselves.
+"""Writes the tables of settings in docs/serving.md.
 
 python tests/settings_reference.py
 """
@@ -40,7 +40,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def reference() -> str:
-    """All tables, as they stand between the markers."""
+    """The text between the markers."""
 
     def lines() -> Iterator[str]:
         for title, table in TABLES.items():

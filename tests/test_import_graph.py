@@ -1,4 +1,4 @@
-"""No stair runs back up: in each portion, and in each folder of it, the imports of files and folders go one way."""
+"""In each portion, and in each of its folders, the imports between files and folders have no cycles."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PORTIONS = [f"nonesuch.{name}" for name in ("engine", "export", "server", "clien
 
 @pytest.fixture(scope="module")
 def graph() -> grimp.ImportGraph:
-    """All imports, those inside functions and those for types included."""
+    """All imports, including those inside functions and for types."""
     return grimp.build_graph(*PORTIONS, cache_dir=None)
 
 
 def flattened(graph: grimp.ImportGraph, package: str) -> dict[str, set[str]]:
-    """For each file and folder right below a package, the others that something in it imports."""
+    """For each file and folder directly below a package, its imports of the others."""
     children = graph.find_children(package)
     found: dict[str, set[str]] = {child: set() for child in children}
     for child in children:
@@ -36,13 +36,13 @@ def packages(graph: grimp.ImportGraph, package: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("portion", PORTIONS)
-def test_no_arrow_runs_back_up(graph: grimp.ImportGraph, portion: str) -> None:
+def test_imports_have_no_cycles(graph: grimp.ImportGraph, portion: str) -> None:
     for package in packages(graph, portion):
         # Raises CycleError, which names the cycle.
         tuple(graphlib.TopologicalSorter(flattened(graph, package)).static_order())
 
 
-def test_an_arrow_that_runs_back_up_is_found(graph: grimp.ImportGraph) -> None:
+def test_a_cycle_is_found(graph: grimp.ImportGraph) -> None:
     planted = flattened(graph, "nonesuch.server")
     assert "nonesuch.server.core" in planted["nonesuch.server.http"]
     planted["nonesuch.server.core"].add("nonesuch.server.http")
@@ -51,11 +51,11 @@ def test_an_arrow_that_runs_back_up_is_found(graph: grimp.ImportGraph) -> None:
 
 
 @pytest.mark.parametrize("folder", ["core", "rpc", "http", "oip", "access", "observing"])
-def test_the_server_has_its_rooms(graph: grimp.ImportGraph, folder: str) -> None:
+def test_the_server_has_its_folders(graph: grimp.ImportGraph, folder: str) -> None:
     assert graph.find_children(f"nonesuch.server.{folder}")
 
 
-def test_the_core_and_the_gate_import_no_wire_and_no_metrics_library(graph: grimp.ImportGraph) -> None:
+def test_core_and_access_import_neither_protocols_nor_metrics_libraries(graph: grimp.ImportGraph) -> None:
     wires = {"grpc", "google", "starlette", "prometheus_client", "structlog", "opentelemetry"}
     whole = grimp.build_graph(*PORTIONS, include_external_packages=True, cache_dir=None)
     for folder in ("core", "access"):

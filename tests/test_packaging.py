@@ -1,4 +1,4 @@
-"""The wheel, as a user installs it: a new environment, without torch, without onnx."""
+"""The wheel in a new environment, without torch and onnx."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_wheel_holds_one_top_level_name_and_every_portion(wheel: Path) -> No
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"nonesuch"}
     assert "nonesuch/__init__.py" not in names
-    for portion in ("v1", "engine", "export", "server", "client", "cli", "benchmarks"):
+    for portion in ("v1", "oip", "engine", "export", "server", "client", "cli", "benchmarks"):
         assert f"nonesuch/{portion}/py.typed" in names
     assert any(name.startswith("nonesuch/export/digests/") for name in names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
@@ -49,7 +49,7 @@ Run = Callable[..., str]
 
 
 def new_environment(folder: Path, requirement: str) -> tuple[Run, Path]:
-    """A virtual environment with one requirement: a way to run commands there, and its `nonesuch`."""
+    """A virtual environment with one requirement: a function that runs commands in it, and its `nonesuch`."""
     venv.create(folder / "venv", with_pip=True)
     environment = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
     environment["NONESUCH_HOME"] = str(folder / "home")
@@ -101,7 +101,7 @@ def test_cpu_alone_generates_and_serves_without_torch_and_onnx(wheel: Path, arti
 
 
 @pytest.mark.faces
-def test_cpu_and_export_go_from_nothing_to_the_first_face_without_torch(
+def test_cpu_and_export_export_and_make_the_first_face_without_torch(
     wheel: Path, faces_home: Home, tmp_path: Path
 ) -> None:
     run, nonesuch = new_environment(tmp_path, f"{wheel}[cpu,export]")

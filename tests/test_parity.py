@@ -1,4 +1,4 @@
-"""The default model against the original: the wheel's own network in OpenVINO, at psi 1, on 8 seeds."""
+"""Compares the default model with the original, the wheel's network in OpenVINO, at psi 1 on 8 seeds."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .make_digest import original_images
 pytestmark = pytest.mark.faces
 
 SEEDS = tuple(range(8))
-# The graphs of the default export with the runtime that each was made for, and then the other way round.
+# The graphs of the default export with the runtime that each was made for, and with the other one.
 OWN_GRAPHS = (("onnxruntime", "haar_conv_transpose"), ("openvino", "haar_butterfly"))
 OTHER_GRAPHS = (("onnxruntime", "haar_butterfly"), ("openvino", "haar_conv_transpose"))
 GRAPHS = [*OWN_GRAPHS, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHER_GRAPHS)]
 # Float32 runtimes sum in different orders; the network amplifies that to about 1e-3 of the image's range, which is less
-# than one step of 8 bits and now and then tips a value over the edge of one.
+# than one step of 8 bits and sometimes changes the rounding of a value.
 MAX_DIFFERENCE = 2
 MIN_PSNR_DB = 50.0
 

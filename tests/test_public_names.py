@@ -1,4 +1,4 @@
-"""What users import, pinned: a change here is a change of the public interface and belongs in the changelog."""
+"""Pins the public names: a change here changes the public interface and belongs in the changelog."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_importing_the_engine_costs_nothing_until_a_name_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_client_needs_nothing_of_the_engine() -> None:
+def test_the_client_does_not_import_the_engine() -> None:
     code = (
         "import sys, nonesuch.client\n"
         "heavy = {'numpy', 'PIL', 'onnxruntime', 'torch', 'nonesuch.engine'} & set(sys.modules)\n"

@@ -1,4 +1,4 @@
-"""What the types of the public API are, held by mypy and pyright: a change here is a change of the public interface."""
+"""Pins the types of the public API for mypy and pyright: a change here changes the public interface."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def test_the_engine(generator: engine.Generator) -> None:
     assert_type(engine.encode_image(image, engine.EncodeOptions(), record), bytes)
 
 
-def test_public_names_are_seen_before_they_are_used() -> None:
+def test_public_names_are_listed_before_they_are_imported() -> None:
     assert set(engine.__all__) <= set(dir(engine))
 
 
 def types_of_the_client(threads: client.Client, loop: client.AsyncClient) -> None:
-    """Not called: it needs a server, and the types do not."""
+    """Checked by mypy only: a call would need a server."""
     assert_type(threads.generate(seed=1), client.GeneratedImage)
     assert_type(threads.generate(seed=1).numpy(), NDArray[np.uint8])
     assert_type(threads.stream([1, 2], format="png"), Generator[client.GeneratedImage, None, None])
@@ -38,6 +38,6 @@ def types_of_the_client(threads: client.Client, loop: client.AsyncClient) -> Non
 
 
 async def types_of_the_asyncio_client(loop: client.AsyncClient) -> None:
-    """Likewise."""
+    """Checked by mypy only."""
     assert_type(await loop.generate(ws=np.zeros((18, 512))), client.GeneratedImage)
     assert_type(await loop.model(), client.ModelInfo)

@@ -1,14 +1,12 @@
-"""Waiting for what comes by itself."""
+"""Waits for conditions."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-__all__ = ["LONG_S", "until"]
-
 LONG_S = 60.0
-"""A bound for tests that would hang where something is broken; it is no time that anything is held to."""
+"""Time limit for tests that would otherwise hang on a defect; it is not an expected duration."""
 
 
 async def until(condition: Callable[[], object]) -> None:

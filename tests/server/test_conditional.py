@@ -1,4 +1,4 @@
-"""A model with classes, and one that moves its picture, through gRPC."""
+"""A model with classes, and a model with transforms, over gRPC."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_requested_class_is_applied(run_server: RunServer, tmp_path: Pat
                 pictures.append(image.data)
         assert pictures[0] != pictures[1]
         ws = np.zeros((artifact.manifest.num_ws, artifact.manifest.w_dim))
-        assert (await client.generate(ws=ws)).data  # a w is mapped already and needs no class
+        assert (await client.generate(ws=ws)).data  # a w is already mapped and needs no class
 
 
 async def test_a_stylegan3_picture_is_moved(run_server: RunServer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bytes of all kinds into every method: only documented codes come back, and the server lives on."""
+"""Random bytes to every method: only documented codes are returned, and the server keeps serving."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METHODS = {
     for module in MODULES
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
-    if method.name != "Drain"  # any bytes that it can read end the server, as they should
+    if method.name != "Drain"  # any valid message ends the server
 }
 DOCUMENTED = {
     "OK", "INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "UNIMPLEMENTED",
@@ -90,7 +90,7 @@ def messages(descriptor: Descriptor, depth: int = 4) -> st.SearchStrategy[Messag
 
 @st.composite
 def payloads(draw: st.DrawFn, descriptor: Descriptor) -> bytes:
-    """A message, a message with some of its bytes changed, or any bytes."""
+    """A message, a message with changed bytes, or random bytes."""
     kind = draw(st.integers(0, 3))
     if kind == 0:
         return draw(st.binary(max_size=80))

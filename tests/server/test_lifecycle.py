@@ -1,4 +1,4 @@
-"""Starting, health, reflection and stopping, seen with clients that are not ours: grpcio, and buf."""
+"""Start, health, reflection and stop, with third-party clients: grpcio and buf."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SERVICES = ["nonesuch.v1.GenerationService", "nonesuch.v1.ModelService"]
 
 @contextmanager
 def serving(artifact: Artifact, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`nonesuch serve` as a process of its own, and its address."""
+    """`nonesuch serve` as a separate process, and its address."""
     command = [str(BIN / "nonesuch"), "serve", "--grpc", "127.0.0.1:0", "--model", str(artifact.folder), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:

@@ -1,4 +1,4 @@
-"""Several models in one server: loaded at the start, on demand, within a bound, and anew under traffic."""
+"""Several models in one server: loaded at the start, on demand, within a memory limit, and reloaded under traffic."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_the_longest_idle_model_is_unloaded_for_memory(
         def as_large(name: str, mib: float) -> None:
             model = server.registry.peek(name)
             assert model is not None
-            model.memory_mib = mib  # what such a small model takes is lost in what the process takes anyway
+            model.memory_mib = mib  # such a small model does not show in the process's memory
 
         for name in ("a", "b"):
             assert (await client.generate(seed=1, model=name)).model == name
@@ -186,7 +186,7 @@ async def test_an_operator_loads_unloads_and_drains(run_server: RunServer, artif
             assert state.memory_bytes > 0
             assert await in_thread(operator.unload, "spare") is True
             assert await in_thread(operator.unload, "spare") is False
-            assert await in_thread(operator.unload) is True  # the default, which no request loads again
+            assert await in_thread(operator.unload) is True  # the default model, which requests do not load again
             with pytest.raises(UnavailableError, match="'tiny' is not loaded"):
                 await client.generate(seed=1, deadline_s=3)
             await in_thread(operator.load)
@@ -221,7 +221,7 @@ async def test_reload_under_traffic_swaps_in_one_step_and_loses_no_call(
 
             async def watch(first: int) -> None:
                 async for image in client.stream([first + index % 8 for index in range(200)], format="raw"):
-                    # A stream stays on the model that it began with.
+                    # A stream uses one model from start to end.
                     np.testing.assert_array_equal(image.numpy(), expected[artifact.manifest.model_id][image.seed])
 
             callers = [asyncio.create_task(ask(itertools.cycle(range(16)))) for _ in range(4)]
@@ -244,7 +244,7 @@ async def test_reload_under_traffic_swaps_in_one_step_and_loses_no_call(
             await asyncio.gather(*callers)
             old_id, new_id = artifact.manifest.model_id, other.manifest.model_id
             assert set(seen) == {old_id, new_id}
-            # Calls that had begun when the swap was made may still answer with the old one: one for each caller.
+            # Calls that began before the swap may use the old model: one per caller.
             assert old_id not in seen[after + len(callers) :]
             await until(lambda: not server.registry._closing)
 

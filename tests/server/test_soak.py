@@ -1,4 +1,4 @@
-"""Many calls, to see what does not come back: memory, files, tasks."""
+"""Many calls without leaks of memory, files and tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crowds that cancel, run out of time, send poison and do not read: nothing is lost, swapped or left behind."""
+"""Many callers that cancel, time out, send failing images or do not read: no answer is lost, swapped or leaked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ W_DIM = 12
 
 
 def level_of(image: GeneratedImage) -> int:
-    """The grey level of a paced session's picture, which is one level all over."""
+    """The grey level of a paced session's picture, which is uniform."""
     pixels = image.numpy()
     assert (pixels == pixels[0, 0, 0]).all()
     return int(pixels[0, 0, 0])
@@ -42,7 +42,7 @@ def ask(client: AsyncClient, level: int, **options: object) -> Coroutine[Any, An
 
 
 async def settled(server: Server, tasks: int, files: int) -> None:
-    """Everything that the calls took is given back."""
+    """Wait until the calls have released everything."""
     (model,) = server.registry.loaded
     await until(
         lambda: (
@@ -134,7 +134,7 @@ async def test_a_stalled_reader_is_disconnected_after_the_time_limit(
         (model,) = server.registry.loaded
         async with asyncio.timeout(20):
             await until(lambda: not model.in_use)
-            while server.gate._active:  # the call itself ends too, although nobody reads its status
+            while server.gate._active:  # the call ends too, although its status is not read
                 await asyncio.sleep(0.02)
         # Two batches on their way, the messages that the transport had taken, and what ran at the start: not 200.
         assert sum(sessions[0].sizes) < 40
@@ -165,7 +165,7 @@ async def test_a_drain_under_traffic_answers_every_accepted_call(run_server: Run
 
             calls = [asyncio.create_task(one(level)) for level in range(100)]
             async with asyncio.timeout(60):
-                while server.gate._active + len(outcomes) < 100:  # all of these were taken before the drain
+                while server.gate._active + len(outcomes) < 100:  # all of these were accepted before the drain
                     await asyncio.sleep(0.002)
             stopping = asyncio.create_task(server.stop())
             for level in range(100, 200):

@@ -1,4 +1,4 @@
-"""Devices that hang and processes that die: the real command in processes of its own."""
+"""Devices that hang and processes that die, with the real command in separate processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nonesuch.client import AsyncClient, UnavailableError
 from nonesuch.engine.artifact import Artifact
 from nonesuch.server.supervisor import Supervisor
 
-# Labelled a test backend: ONNX Runtime, whose runs hang once a file is there.
+# A test backend: ONNX Runtime whose runs hang while a file exists.
 HANGING = """
 import sys, time
 from pathlib import Path
@@ -120,7 +120,7 @@ async def test_a_signal_is_forwarded_to_the_server_and_ends_both(tmp_path: Path)
 
 
 async def test_a_signal_to_the_whole_group_reaches_the_server_once(tmp_path: Path) -> None:
-    """As Ctrl-C in a terminal does: twice would mean "at once"."""
+    """As with Ctrl-C in a terminal: a second signal would end the drain."""
     program = (
         "import signal, sys, time; from pathlib import Path; got = []\n"
         "signal.signal(signal.SIGINT, lambda *_: got.append(1))\n"
@@ -157,7 +157,7 @@ async def test_a_killed_server_restarts_on_its_address(artifact: Artifact, kille
             assert (await client.generate(seed=1)).data
             (child,) = psutil.Process(process.pid).children()
             child.send_signal(killed)
-            assert await address_of(process) == address  # it announces itself again
+            assert await address_of(process) == address  # the restarted server prints its address
             assert (await client.generate(seed=1, wait_for_ready=True)).data
         process.terminate()
         async with asyncio.timeout(30):

@@ -1,4 +1,4 @@
-"""The way of a seed that docs/architecture.md draws is the way that a call goes."""
+"""The way of a seed in docs/architecture.md is the way of a real call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_MODULES = 12
 
 
 def drawn() -> list[tuple[str, str]]:
-    """Each module of the drawing, and the function of it that does the step."""
+    """Each module of the drawing, and its function."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text()
     block = page.split("<!-- way of a seed -->")[1].split("<!-- /way of a seed -->")[0]
     rows = [line.split() for line in block.splitlines()]
@@ -25,7 +25,7 @@ def drawn() -> list[tuple[str, str]]:
 
 @contextmanager
 def traced(steps: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """The steps in the order in which their functions are first called, here and in threads that start meanwhile."""
+    """The steps in the order of their first call, in this thread and in threads that start in the block."""
     paths = {str(REPOSITORY / name.partition("/")[0] / "nonesuch" / name): name for name, _ in steps}
     entered: list[tuple[str, str]] = []
 
@@ -43,7 +43,7 @@ def traced(steps: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
         threading.setprofile(None)
 
 
-def test_it_has_few_modules_and_none_twice() -> None:
+def test_the_drawing_has_few_modules_and_each_once() -> None:
     modules = [name for name, _ in drawn()]
     assert 1 < len(modules) <= MAX_MODULES
     assert len(set(modules)) == len(modules)
@@ -55,6 +55,6 @@ async def test_a_call_goes_this_way(run_server: RunServer) -> None:
     steps = drawn()
     with traced(steps) as entered:
         async with run_server() as server, AsyncClient(server.address) as client:
-            entered.clear()  # what the start has called
+            entered.clear()  # drop the calls of the start
             assert (await client.generate(seed=11)).seed == 11
             assert entered == steps

@@ -1,4 +1,4 @@
-"""Keys, scopes and limits, through grpcio's client as a user has it."""
+"""Keys, scopes and limits, with grpcio's client."""
 
 from __future__ import annotations
 

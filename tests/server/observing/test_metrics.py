@@ -1,4 +1,4 @@
-"""What Prometheus reads, and what a collector of OpenTelemetry gets: real pages and a real collector on loopback."""
+"""Metrics and traces, with a real page and a real OpenTelemetry collector on loopback."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_the_page_counts_what_happened(run_server: RunServer) -> None:
     assert found["nonesuch_inference_pending_request_count", model] == 0
     assert found["nonesuch_batches_in_flight", model] == 0
     assert found["nonesuch_cache_num_hits", ()] == 1
-    assert found["nonesuch_cache_num_misses", ()] == 9  # with the one whose psi was then refused
+    assert found["nonesuch_cache_num_misses", ()] == 9  # including the request whose psi was refused
     assert found["nonesuch_cache_bytes", ()] > 0
     method = ("method", "/nonesuch.v1.GenerationService/Generate")
     stream = ("method", "/nonesuch.v1.GenerationService/GenerateStream")
@@ -101,7 +101,7 @@ async def test_a_collector_gets_a_span_per_call_with_its_stages(run_server: RunS
                 await call(b"", metadata=(("traceparent", parent), ("x-request-id", "t-1")))
                 with pytest.raises(grpc.aio.AioRpcError):
                     await call(b"\xff")
-        # Stopping the server sent what was left.
+        # Stopping the server sent the remaining spans.
     finally:
         collector.stop(0)
     by_name = {span.name: span for span in spans if span.trace_id.hex() == "0af7651916cd43dd8448eb211c80319c"}

@@ -1,4 +1,4 @@
-"""The Open Inference Protocol: by the real tritonclient for what it sends (raw), and by bare messages for the rest."""
+"""The Open Inference Protocol, with the real tritonclient for raw contents, and with messages for the rest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def triton_python() -> Path:
-    """An interpreter with tritonclient, in an environment of its own: it wants an older protobuf than ours."""
+    """An interpreter with tritonclient in a separate environment, because it needs an older protobuf."""
     home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
     return peer_python("tritonclient", (HERE / "triton_pins.txt").read_text().split(), home)
 
@@ -65,7 +65,7 @@ async def test_tritonclient_works_unchanged(run_server: RunServer, generator: Ge
     z = np.frombuffer(base64.b64decode(found["z"]["input"]), np.float32).reshape(2, 10)
     signed = np.frombuffer(base64.b64decode(found["z"]["data"]), np.float32).reshape(found["z"]["shape"])
     levels = generator.generate(z=z, psi=0.5)
-    # The middle of what a level stands for: half a level from its edges, -1 and 1 included.
+    # The middle of a level's interval: half a level from its edges, also at -1 and 1.
     np.testing.assert_allclose(signed.transpose(0, 2, 3, 1), (levels.astype(float) - 127.5) / 127.5, atol=1e-6)
 
     for data, picture in zip(found["encoded"], expected, strict=True):
@@ -184,4 +184,4 @@ async def test_invalid_contents_are_refused_with_their_location(run_server: RunS
         twice = pb.ModelInferRequest(inputs=[seed], outputs=[{"name": "encoded"}, {"name": "encoded"}])
         assert len((await stub.ModelInfer(twice)).outputs) == 1
         timed = pb.ModelInferRequest(inputs=[seed], parameters={"timeout": pb.InferParameter(int64_param=5)})
-        assert (await stub.ModelInfer(timed)).outputs  # what tritonclient adds by itself
+        assert (await stub.ModelInfer(timed)).outputs  # a parameter that tritonclient adds

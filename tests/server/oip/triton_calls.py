@@ -1,7 +1,7 @@
-"""Calls a server with the real tritonclient and prints what came, as JSON; run by test_servicer.py.
+"""Calls a server with the real tritonclient and prints the answers as JSON; run by test_servicer.py.
 
-A program of its own, in an environment of its own: tritonclient wants an older protobuf than ours, and brings stubs of
-the protocol under the same names, of which one process can hold one set only.
+It runs in a separate environment and process, because tritonclient needs an older protobuf, and its stubs have the same
+names as ours.
 """
 
 from __future__ import annotations

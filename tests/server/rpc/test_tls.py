@@ -1,4 +1,4 @@
-"""TLS and mTLS with certificates made for the test, and their renewal under a running server."""
+"""TLS and mTLS with test certificates, and their renewal in a running server."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ async def test_a_renewed_certificate_is_used_without_a_restart(
             await running.generate(seed=1)
             assert await serves(authority.ca)
             certificate.write_text("half of a renewal")
-            assert await serves(authority.ca)  # the old pair goes on
+            assert await serves(authority.ca)  # the old pair stays in use
             os.replace(new_key, key)
             os.replace(new_certificate, certificate)
             assert await serves(renewed.ca)
             assert not await serves(authority.ca)
-            assert (await running.generate(seed=1)).data  # connections that stand are not cut
+            assert (await running.generate(seed=1)).data  # open connections are kept
 
 
 def test_invalid_files_are_named_and_never_quoted(authority: Authority, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""A server of its own process on a test backend that sleeps; run by test_goodput.py as `paced_server.py ARTIFACT ...`.
+"""A server in a separate process, on a test backend that sleeps; test_goodput.py runs it.
 
-In the process of the load its threads would fight with the generator's for one interpreter, and neither would be right.
+In the process of the load generator both would compete for one interpreter, which distorts the results.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Requests of one image to a batcher on a paced session: the level that is asked for is the level of the picture."""
+"""Requests of one image to a batcher on a paced session: the requested level is the level of the picture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def render(
 
 
 async def start(batcher: Batcher, count: int) -> list[asyncio.Task[Rendered]]:
-    """Levels 0 to count-1; the first is on the device before the others come, and all others wait."""
+    """Levels 0 to count-1; the first is on the device before the others arrive, and they wait."""
     tasks = [asyncio.create_task(render(batcher, 0))]
     await until(lambda: batcher.in_flight == 1)
     tasks += [asyncio.create_task(render(batcher, level)) for level in range(1, count)]

@@ -76,7 +76,7 @@ async def test_bulk_fills_a_batch_only_within_the_time_of_one_whole_batch(
     await batcher.close()
     batcher = Batcher(session, BatcherLimits(most=8, min_gain=0, queue_limit=100), LatencyModel({1: 30, 8: 100}))
     fresh = await asyncio.gather(render(batcher, 1), *(render(batcher, n, None, Priority.BULK) for n in range(2, 7)))
-    assert fresh[0].batch_size == 6  # it has not waited, so one whole batch is what it may wait
+    assert fresh[0].batch_size == 6  # it has not waited yet, so it may wait for one whole batch
     await batcher.close()
     session.close()
 

@@ -83,7 +83,7 @@ def test_case_4_a_full_share_says_when_to_try_again() -> None:
     image = ask(state)
     error = error_of(decide(state, DeviceState(False, 1, remaining_ms=40.0), NOW), image)
     assert isinstance(error, OverloadedError)
-    assert error.retry_after_ms == 40  # two images ride in one batch of four, behind the one that runs
+    assert error.retry_after_ms == 40  # two images share a batch of four, behind the running one
 
 
 def test_case_5_a_wait_beyond_the_bound_is_refused() -> None:
@@ -113,7 +113,7 @@ def test_case_7_an_image_that_is_late_behind_the_others_gets_a_retry_time() -> N
     image = ask(state, NOW + 0.15)
     error = error_of(decide(state, DeviceState(False, 1), NOW), image)
     assert isinstance(error, OverloadedError)
-    assert "the answer would take about 220 ms, and the deadline is in 150" in error.message  # 10 % on the safe side
+    assert "the answer would take about 220 ms, and the deadline is in 150" in error.message  # with a margin of 10 %
 
 
 def test_case_8_other_images_get_a_place() -> None:
@@ -141,7 +141,7 @@ def test_case_11_a_batch_waits_for_more_images_up_to_the_queue_delay() -> None:
     assert abs((decision.next_update_s or 0) - 0.03) < 1e-6  # what is left of the 50 ms, to rounding
     assert len(decide(state, IDLE, NOW + 0.06).batch) == 2
     ready(state, 4)
-    assert len(decide(state, IDLE, NOW).batch) == 4  # whole: nobody is waited for
+    assert len(decide(state, IDLE, NOW).batch) == 4  # a full batch does not wait
 
 
 def test_case_12_late_images_fail_and_the_others_run() -> None:
@@ -150,7 +150,7 @@ def test_case_12_late_images_fail_and_the_others_run() -> None:
     decision = decide(state, IDLE, NOW)
     assert isinstance(error_of(decision, late), DeadlineError)
     assert decision.batch == [patient]
-    # After a long silence the prediction says nothing: only what has passed is late.
+    # After a long idle time the prediction is not trusted: only deadlines that have passed count.
     (image,) = ready(state, 1, NOW + 0.05)
     assert decide(state, DeviceState(True, idle_s=10.0), NOW).batch == [image]
 
@@ -165,7 +165,7 @@ def test_case_13_a_batch_has_the_size_with_the_max_rate_in_queue_order() -> None
 def test_case_13_an_urgent_member_keeps_its_batch_short() -> None:
     state = queue({1: 100.0, 2: 110.0, 3: 300.0, 4: 320.0})
     images = ready(state, 1, NOW + 0.2) + ready(state, 3)
-    assert decide(state, IDLE, NOW).batch == images[:2]  # three would take 330 ms, on the safe side
+    assert decide(state, IDLE, NOW).batch == images[:2]  # three would take 330 ms, with the margin
 
 
 def test_case_14_an_image_that_would_shorten_the_batch_too_much_fails() -> None:

@@ -31,7 +31,7 @@ W = [1.0] * 12
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a request: when it was due, and how long after that it was answered; None where it was not. Seconds."""
+    """When a request was due, and the time until its answer or None, in seconds."""
 
     due_s: float
     latency_s: float | None
@@ -45,7 +45,7 @@ async def open_loop(client: AsyncClient, rate_per_s: float, duration_s: float, s
 
     async def one(at: float) -> Outcome:
         await asyncio.sleep(at - (time.perf_counter() - began))
-        # What is left until the answer is of no use, as a user's client would say it.
+        # The remaining time until the answer is useless, as a client would set it.
         left_s = SLO_S - (time.perf_counter() - began - at)
         if left_s <= 0:
             return Outcome(at, None)
@@ -66,7 +66,7 @@ def goodput(outcomes: list[Outcome], duration_s: float) -> float:
 
 @asynccontextmanager
 async def paced_server(artifact: Artifact, **settings: object) -> AsyncIterator[str]:
-    """The address of a server in a process of its own; see paced_server.py."""
+    """The address of a server in a separate process; see paced_server.py."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.server.core.batching.paced_server", str(artifact.folder),
         str(IMAGE_MS), str(RUN_MS),

@@ -33,7 +33,7 @@ def test_it_follows_a_change() -> None:
     model = LatencyModel({1: 10})
     for _ in range(40):
         model.observe(1, 30)
-    assert model.run_ms(1) == pytest.approx(30, rel=0.01)  # an average that forgets: 0.8^40 of the old is left
+    assert model.run_ms(1) == pytest.approx(30, rel=0.01)  # a decaying average: 0.8^40 of the old value remains
     assert model.slack < 0.1
     model.observe(1, 60)
     assert 0.1 < model.slack <= 0.5

@@ -18,7 +18,7 @@ INTERACTIVE, VISITOR, BULK = Priority
 
 
 def fill(places: Places, priority: Priority, *, streamed: bool = False) -> int:
-    """Take all that there are for one class; how many that were."""
+    """Take all free places of a priority; returns their number."""
     before = places.taken
     while places.has_room(priority, streamed=streamed):
         places.take(priority, streamed=streamed)
