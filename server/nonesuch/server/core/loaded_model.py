@@ -172,7 +172,7 @@ class LoadedModel:
 
         Args:
             request: the request.
-            deadline: in `time.monotonic()`, after which the image is useless; None is no deadline.
+            deadline: in `time.monotonic()`, after which the image is useless; None means without a deadline.
 
         Raises:
             NonesuchError: as `fitted`, `Batcher.admit` and `make_admitted`.
