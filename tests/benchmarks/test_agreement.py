@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from nonesuch.benchmarks.agreement import compare
+from nonesuch.benchmarks.agreement import Agreement
 
 PICTURE = np.random.RandomState(0).randint(0, 256, (1, 64, 64, 3)).astype(np.uint8)
 
@@ -17,31 +17,31 @@ def changed(difference: int, pixels: int) -> np.ndarray:
 
 
 def test_equal_pictures_agree() -> None:
-    agreement = compare(PICTURE, PICTURE)
+    agreement = Agreement.of(PICTURE, PICTURE)
     assert (agreement.max_difference, agreement.psnr_db) == (0, math.inf)
     assert agreement.problem() == ""
 
 
 def test_rounding_is_no_other_picture() -> None:
-    agreement = compare(changed(1, 2000), PICTURE)
+    agreement = Agreement.of(changed(1, 2000), PICTURE)
     assert agreement.max_difference == 1
     assert agreement.problem() == ""
 
 
 def test_one_value_far_off_is_another_picture() -> None:
-    assert "off by 3 of 255" in compare(changed(3, 1), PICTURE).problem()
+    assert "off by 3 of 255" in Agreement.of(changed(3, 1), PICTURE).problem()
 
 
 def test_many_values_a_little_off_are_another_picture() -> None:
-    agreement = compare(changed(2, PICTURE.size), PICTURE)
+    agreement = Agreement.of(changed(2, PICTURE.size), PICTURE)
     assert agreement.max_difference == 2
     assert "PSNR 42.1 dB" in agreement.problem()
     assert agreement.problem(reduced_precision=True) == ""
 
 
 def test_reduced_precision_must_still_show_the_picture() -> None:
-    assert "30 dB" in compare(changed(40, PICTURE.size), PICTURE).problem(reduced_precision=True)
+    assert "30 dB" in Agreement.of(changed(40, PICTURE.size), PICTURE).problem(reduced_precision=True)
 
 
 def test_another_size_is_another_picture() -> None:
-    assert compare(PICTURE[:, :32], PICTURE).problem()
+    assert Agreement.of(PICTURE[:, :32], PICTURE).problem()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from nonesuch.benchmarks.compare import Verdict, compare_results, noise_floor, ratio_of_medians
-from nonesuch.benchmarks.measurement import Measurement, Result
+from nonesuch.benchmarks.compare import Verdict, compare_results, noise_floor
+from nonesuch.benchmarks.result import Measurement, Result
+from nonesuch.benchmarks.summary import ratio_of_medians
 
 SEEDS = 40
 SPREAD = 0.10
@@ -44,10 +45,10 @@ def test_a_slowdown_of_a_fifth_is_seen_in_noise_and_nothing_where_there_is_none(
     assert alike.count(Verdict.SAME) >= SEEDS - 1
 
 
-def test_more_samples_show_a_smaller_slowdown_and_the_least_effect_hides_it() -> None:
+def test_more_samples_show_a_smaller_slowdown_and_the_minimum_effect_hides_it() -> None:
     before, after = drawn(0, count=400), drawn(1, 220.0, count=400)
     assert verdict(before, after) is Verdict.WORSE
-    (match,) = compare_results(result(before), result(after), least_effect=0.15).matches
+    (match,) = compare_results(result(before), result(after), min_effect=0.15).matches
     assert match.verdict is Verdict.SAME
 
 
@@ -73,7 +74,7 @@ def test_the_worst_comes_first_and_the_line_names_it() -> None:
     found = compare_results(result(*before), result(*after))
     assert [match.before.subject for match in found.matches] == ["worst", "worse", "same", "better"]
     assert [match.word for match in found.matches] == ["slower", "slower", "same", "faster"]
-    assert found.regressed
+    assert len(found.of(Verdict.WORSE)) == 2
     assert found.line.startswith("Regression: 2 worse, 1 better, 1 the same within noise. Worst: worst (latency, ")
     assert [row[3] for row in found.grid.rows] == ["worst", "worse", "same", "better"]
 
@@ -91,7 +92,7 @@ def test_what_one_side_lacks_is_listed_and_what_has_no_better_way_is_not_compare
     assert [match.before.key for match in found.matches] == [drawn(0).key]
     assert [one.key for one in found.missing] == [other_case.key]
     assert [one.subject for one in found.added] == ["new"]
-    assert not found.regressed
+    assert not found.of(Verdict.WORSE)
     assert found.line.startswith("No regression beyond noise: 0 worse, 0 better, 1 the same")
     assert compare_results(result(), result()).line.startswith("Nothing to compare")
 

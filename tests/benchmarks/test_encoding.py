@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from nonesuch.benchmarks.encoding import ALONE, PICTURES, PILLOW_PNG, measure
-from nonesuch.benchmarks.suite import Request
+from nonesuch.benchmarks.result import Request
 
 
 def test_every_format_has_its_time_and_its_bytes(tiny_model: str) -> None:

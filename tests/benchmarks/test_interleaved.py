@@ -9,7 +9,7 @@ from nonesuch.benchmarks.interleaved import Plan, Sampler, interleave
 
 
 def plan(rounds: int, **changes: float) -> Plan:
-    values = {"least_rounds": 1, "warm_up": 0, "settle_s": 0.0, **changes}
+    values = {"min_rounds": 1, "warm_up": 0, "settle_s": 0.0, **changes}
     return Plan(rounds=rounds, **values)  # type: ignore[arg-type]
 
 
@@ -64,7 +64,7 @@ def test_a_slow_subject_leaves_when_its_time_is_up_and_the_fast_one_goes_on() ->
         time.sleep(0.02)
         return 1.0
 
-    sampled = interleave({"slow": slow, "fast": lambda _: 2.0}, plan(6, least_rounds=3, budget_s=0.03))
+    sampled = interleave({"slow": slow, "fast": lambda _: 2.0}, plan(6, min_rounds=3, budget_s=0.03))
     assert len(sampled.samples["slow"]) == 3
     assert len(sampled.samples["fast"]) == 6
 
@@ -82,7 +82,7 @@ def test_the_collector_runs_between_rounds_only() -> None:
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize("change", [{"rounds": 0}, {"least_rounds": 0}, {"warm_up": -1}, {"settle_s": -1.0}])
+@pytest.mark.parametrize("change", [{"rounds": 0}, {"min_rounds": 0}, {"warm_up": -1}, {"settle_s": -1.0}])
 def test_a_plan_that_measures_nothing_is_refused(change: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="measures nothing"):
         Plan(**{"rounds": 3, **change})

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nonesuch.benchmarks.memory import footprint, measure
-from nonesuch.benchmarks.memory_probe import peak_rss_mib, rss_mib
-from nonesuch.benchmarks.subjects.engine import EngineSubject
-from nonesuch.benchmarks.suite import Request
-from nonesuch.benchmarks.workload import Workload
+from nonesuch.benchmarks.memory import footprint, measure, peak_rss_mib, rss_mib
+from nonesuch.benchmarks.result import Request
+from nonesuch.benchmarks.subjects.subject import EngineSubject, Workload
 
 
 def test_each_batch_size_has_a_process_of_its_own(tiny_model: str) -> None:
@@ -26,7 +24,7 @@ def test_what_the_parent_holds_is_not_the_childs(tiny_model: str) -> None:
     before = peak_rss_mib()
     found = footprint(EngineSubject(tiny_model, "onnxruntime"), Workload(tiny_model, images=1), 1)
     assert held.nbytes == 200 << 20
-    assert found.import_mib < rss_mib() - 150
+    assert found.rss_import < rss_mib() - 150
     assert before >= 200
-    assert found.device_mib is None
+    assert found.device_memory is None
     assert found.detail.startswith("onnxruntime ")

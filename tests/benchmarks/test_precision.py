@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nonesuch.benchmarks.precision import EQUAL_PSNR_DB, measure
-from nonesuch.benchmarks.suite import Request
+from nonesuch.benchmarks.result import Request
 from nonesuch.engine.home import Home
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint

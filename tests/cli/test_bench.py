@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from nonesuch.benchmarks.measurement import Measurement, Result
+from nonesuch.benchmarks.result import Measurement, Result
 from nonesuch.benchmarks.run_all import ALL, SUITES
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.home import Home
@@ -30,8 +30,7 @@ def test_latency_is_measured_and_reported_by_the_installed_command(run: Call, mo
     arguments = ("--model", model, "--quick", "--rounds", 3, "--subjects", "onnxruntime", "--subjects", "torch eager")
     done = run("bench", "latency", *arguments, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-3:] == [str(out / name) for name in ("result.json", "report.md", "report.html")]
-    assert "onnxruntime" in done.stdout  # against the best eager form
+    assert done.stdout.splitlines() == [str(out / name) for name in ("result.json", "report.md", "report.html")]
     result = Result.load(out)
     assert shlex.split(result.command) == [
         *("nonesuch", "bench", "latency", "--model", str(model), "--quick"),
@@ -126,7 +125,7 @@ def test_files_that_are_no_results_are_named(
 ) -> None:
     other = tmp_path / "other.json"
     other.write_text("{}")
-    assert "other.json is no result of nonesuch bench" in line_of(call("bench", "compare", saved[0], other))
+    assert "other.json is not a result of nonesuch bench" in line_of(call("bench", "compare", saved[0], other))
     assert "cannot read" in line_of(call("bench", "report", tmp_path / "none.json", "--out", tmp_path))
     page = tmp_path / "page.md"
     page.write_text("# no marker\n")

@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nonesuch.benchmarks.serve.server_process import ServerProcess
+from nonesuch.benchmarks.serve.server import ServerProcess
 from nonesuch.client import Client
 from nonesuch.engine.artifact import Artifact
 from nonesuch.oip import open_inference_service_pb2

@@ -13,11 +13,7 @@ from numpy.typing import NDArray
 
 from nonesuch.engine.psnr import psnr_db
 
-__all__ = ["Agreement", "compare"]
-
-MAX_DIFFERENCE = 2
-MIN_PSNR_DB = 50.0
-MIN_REDUCED_PSNR_DB = 30.0
+MAX_DIFFERENCE, MIN_PSNR_DB, MIN_REDUCED_PSNR_DB = 2, 50.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +22,14 @@ class Agreement:
 
     max_difference: int
     psnr_db: float
+
+    @classmethod
+    def of(cls, found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> Agreement:
+        """Compare two arrays of pictures, uint8 [..., H, W, C]; another shape counts as nothing in common."""
+        if found.shape != expected.shape:
+            return cls(255, 0.0)
+        max_difference = int(np.abs(found.astype(np.int16) - expected.astype(np.int16)).max(initial=0))
+        return cls(max_difference, psnr_db(found, expected))
 
     def problem(self, *, reduced_precision: bool = False) -> str:
         """Why these are not the same picture; empty if they are."""
@@ -40,11 +44,3 @@ class Agreement:
             f"it shows another picture: off by {self.max_difference} of 255, PSNR {self.psnr_db:.1f} dB, "
             f"where {allowed} is allowed; it was not timed"
         )
-
-
-def compare(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> Agreement:
-    """Compare two arrays of pictures, uint8 [n, H, W, C]; another shape counts as nothing in common."""
-    if found.shape != expected.shape:
-        return Agreement(255, 0.0)
-    worst = int(np.abs(found.astype(np.int16) - expected.astype(np.int16)).max(initial=0))
-    return Agreement(worst, psnr_db(found, expected))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
@@ -15,11 +15,11 @@ import numpy as np
 
 from nonesuch.engine.machine import cpu_name, usable_cores
 
-__all__ = ["Snapshot", "busy_flags", "record", "sgemm_gflops", "snapshot"]
+from .result import NOTE, BenchmarkError
 
 PACKAGES = (
     "nonesuch", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt", "tensorrt-rtx", "onnx",
-    "pillow", "isal", "grpcio", "scikit-image", "psutil", "mlcommons-loadgen",
+    "pillow", "isal", "grpcio", "scikit-image", "psutil",
 )  # fmt: skip
 VARIABLES = (
     "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OMP_PROC_BIND", "GOMP_CPU_AFFINITY", "KMP_AFFINITY", "MKL_NUM_THREADS",
@@ -31,37 +31,35 @@ SIMD_FLAGS = (
     "amx_bf16", "amx_int8", "asimd", "asimdhp", "asimddp", "sve", "i8mm", "bf16",
 )  # fmt: skip
 
-OTHERS_LIMIT = 0.10
-LOAD_LIMIT = 0.5
-STEAL_LIMIT = 0.02
+OTHERS_LIMIT, LOAD_LIMIT, STEAL_LIMIT = 0.10, 0.5, 0.02
 
 _CPU = Path("/sys/devices/system/cpu")
+_GOVERNOR = _CPU / "cpu0/cpufreq/scaling_governor"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Seconds of processor time so far, to be compared with a later snapshot.
+    """Seconds of processor time so far, to be compared with a later snapshot."""
 
-    Attributes:
-        wall_s: of a monotonic clock.
-        busy_s: of all cores, by whatever ran on the machine.
-        own_s: of this process and its children, dead ones included.
-        steal_s: that the hypervisor gave to other machines.
-        cores: of the machine.
-        load: the load average of the last minute; negative where the system has none.
-    """
+    wall_s: float  # of a monotonic clock
+    busy_s: float  # of all cores, by whatever ran on the machine
+    own_s: float  # of this process and its children, dead ones included
+    steal_s: float  # that the hypervisor gave to other machines
+    cores: int  # of the machine
+    load: float  # the load average of the last minute; negative where the system has none
 
-    wall_s: float
-    busy_s: float
-    own_s: float
-    steal_s: float
-    cores: int
-    load: float
+
+def load_psutil() -> Any:
+    """The module psutil, of the extra `bench`. Raises BenchmarkError where it is missing."""
+    try:
+        return import_module("psutil")
+    except ImportError as error:
+        raise BenchmarkError("psutil is not installed; install it with: pip install 'nonesuch[bench]'") from error
 
 
 def snapshot() -> Snapshot:
-    """What the machine has done so far; needs psutil, of the extra `bench`."""
-    psutil: Any = import_module("psutil")
+    """What the machine has done so far. Raises as `load_psutil`."""
+    psutil = load_psutil()
     times = psutil.cpu_times()
     # Guest time is part of user time already, and waiting for a disk is idle time.
     busy = sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
@@ -95,35 +93,49 @@ def busy_flags(before: Snapshot, after: Snapshot) -> list[str]:
         steal = (after.steal_s - before.steal_s) / capacity_s
         if steal > STEAL_LIMIT:
             flags.append(f"the hypervisor took {steal:.1%} of the processor time; {STEAL_LIMIT:.0%} is tolerated")
-    governor = _read(_CPU / "cpu0/cpufreq/scaling_governor")
-    if governor not in {"", "performance"}:
-        flags.append(f"note: the CPU governor is {governor}, not performance")
+    if (governor := _read(_GOVERNOR)) not in {"", "performance"}:
+        flags.append(f"{NOTE} the CPU governor is {governor}, not performance")
     return flags
 
 
 def record() -> dict[str, str]:
     """The machine and the software, name to value. What cannot be found out here is "unknown" or left out."""
-    info = _cpu_info()
+    # The first processor's; there is no such file on other systems.
+    lines = _read(Path("/proc/cpuinfo")).split("\n\n")[0].splitlines()
+    info = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = (info.get("flags") or info.get("Features") or "").split()
+    # What tells processors apart that a hypervisor gives one name.
+    parts = {"vendor": "vendor_id", "family": "cpu family", "model": "model", "stepping": "stepping"}
+    packages = {_read(path) for path in _CPU.glob("cpu[0-9]*/topology/physical_package_id")}
+    siblings = _read(_CPU / "cpu0/topology/thread_siblings_list")
+    threads = len(siblings.replace("-", ",").split(",")) if siblings else "?"
+    topology = f"{len(packages)} socket(s), {info.get('cpu cores', '?')} cores each, {threads} thread(s) per core"
+    indexes = [(_read(index / "level"), index) for index in sorted((_CPU / "cpu0/cache").glob("index*"))]
+    caches = [
+        f"L{level} {_read(index / 'size')} shared by cpus {_read(index / 'shared_cpu_list')}"
+        for level, index in indexes
+        if level in {"2", "3"} and _read(index / "size")
+    ]
+    has_pages = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
     found = {
         "cpu": cpu_name(),
         "cores": f"{usable_cores()} available of {os.cpu_count()}",
-        "cpu_model": _model(info),
-        "topology": _topology(info),
-        "simd": " ".join(_simd(info)) or "unknown",
-        "cache": _caches(),
-        "memory_gib": _memory_gib(),
+        "cpu_model": ", ".join(f"{part} {info[key]}" for part, key in parts.items() if key in info),
+        "topology": topology if packages else "",
+        "simd": " ".join(name for name in SIMD_FLAGS if name in flags),
+        "cache": ", ".join(caches),
+        "memory_gib": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f}" if has_pages else "",
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "governor": _read(_CPU / "cpu0/cpufreq/scaling_governor") or "unknown",
-        "virtual_machine": "yes" if "hypervisor" in info.get("flags", "").split() else "no" if info else "unknown",
-        "load_average": " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown",
+        "governor": _read(_GOVERNOR),
+        "virtual_machine": ("yes" if "hypervisor" in flags else "no") if info else "",
+        "load_average": " ".join(f"{load:.2f}" for load in os.getloadavg()) if hasattr(os, "getloadavg") else "",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "gpus": _gpus(),
     }
+    found = {name: value or "unknown" for name, value in found.items()}
     for package in PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
     found |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     return found
 
@@ -146,47 +158,6 @@ def sgemm_gflops(sizes: tuple[int, ...] = (1024, 2048), repeats: int = 3) -> flo
     return best
 
 
-def _cpu_info() -> dict[str, str]:
-    """The first processor of /proc/cpuinfo; empty where there is no such file."""
-    first = _read(Path("/proc/cpuinfo")).split("\n\n")[0]
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-
-
-def _model(info: Mapping[str, str]) -> str:
-    """What tells processors apart that a hypervisor gives one name."""
-    parts = {"vendor": "vendor_id", "family": "cpu family", "model": "model", "stepping": "stepping"}
-    return ", ".join(f"{part} {info[key]}" for part, key in parts.items() if key in info) or "unknown"
-
-
-def _topology(info: Mapping[str, str]) -> str:
-    packages = {_read(path) for path in _CPU.glob("cpu[0-9]*/topology/physical_package_id")}
-    siblings = _read(_CPU / "cpu0/topology/thread_siblings_list")
-    threads = len(siblings.replace("-", ",").split(",")) if siblings else 0
-    if not packages:
-        return "unknown"
-    return f"{len(packages)} socket(s), {info.get('cpu cores', '?')} cores each, {threads or '?'} thread(s) per core"
-
-
-def _simd(info: Mapping[str, str]) -> list[str]:
-    flags = set((info.get("flags") or info.get("Features") or "").split())
-    return [name for name in SIMD_FLAGS if name in flags]
-
-
-def _caches() -> str:
-    found = []
-    for index in sorted((_CPU / "cpu0/cache").glob("index*")):
-        level, size = _read(index / "level"), _read(index / "size")
-        if level in {"2", "3"} and size:
-            found.append(f"L{level} {size} shared by cpus {_read(index / 'shared_cpu_list')}")
-    return ", ".join(found) or "unknown"
-
-
-def _memory_gib() -> str:
-    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
-        return "unknown"
-    return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f}"
-
-
 def _gpus() -> str:
     """Names of CUDA devices and the driver, as PyTorch sees them."""
     try:
@@ -195,9 +166,8 @@ def _gpus() -> str:
         return "unknown: torch is not installed"
     if not cuda.is_available():
         return "none"
-    driver = _read(Path("/sys/module/nvidia/version")) or "unknown"
     names = [cuda.get_device_name(index) for index in range(cuda.device_count())]
-    return f"{', '.join(names)}; driver {driver}"
+    return f"{', '.join(names)}; driver {_read(Path('/sys/module/nvidia/version')) or 'unknown'}"
 
 
 def _read(path: Path) -> str:

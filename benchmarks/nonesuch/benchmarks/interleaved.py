@@ -12,11 +12,9 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from .suite import silent
-
-__all__ = ["Plan", "Sampled", "Sampler", "interleave"]
+from .result import Request, silent
 
 Sampler = Callable[[int], float]
 """Takes one sample: a round's number in, the sample (of any unit) out. Warm-up rounds are numbered from 0 as well."""
@@ -26,27 +24,35 @@ Sampler = Callable[[int], float]
 class Plan:
     """How long to measure.
 
-    A subject leaves once it has had `rounds` samples, or at least `least_rounds` and `budget_s` seconds of its own. So
+    A subject leaves once it has had `rounds` samples, or `min_rounds` and `budget_s` seconds of its own. So
     slow subjects stop earlier than fast ones, and sample i of every subject is still of round i.
 
     Attributes:
-        rounds: samples of a subject at most.
-        least_rounds: samples that a subject takes even where that breaks its budget.
-        budget_s: seconds that one subject may use for its samples, warm-up excluded; None is no limit.
+        rounds: the maximum number of samples of a subject.
+        min_rounds: samples that a subject takes even where that breaks its budget.
+        budget_s: seconds that one subject may use for its samples, warm-up excluded; None means unlimited.
         warm_up: rounds before the first that counts.
         settle_s: pause before each sample. The threads of the subject before busy-wait for some milliseconds after
             their last task (ONNX Runtime, OpenMP), and would take cores from the next.
     """
 
     rounds: int
-    least_rounds: int = 3
+    min_rounds: int = 3
     budget_s: float | None = None
     warm_up: int = 1
     settle_s: float = 0.03
 
     def __post_init__(self) -> None:
-        if self.rounds < 1 or self.least_rounds < 1 or self.warm_up < 0 or self.settle_s < 0:
-            raise ValueError(f"{self} measures nothing: rounds and least_rounds are at least 1")
+        if self.rounds < 1 or self.min_rounds < 1 or self.warm_up < 0 or self.settle_s < 0:
+            raise ValueError(f"{self} measures nothing: rounds and min_rounds are 1 or more")
+
+    @classmethod
+    def of(cls, request: Request, quick: Plan, full: Plan) -> Plan:
+        """The quick or the full one; where the request has a number of rounds, so many without a budget."""
+        plan = quick if request.quick else full
+        if request.rounds is None:
+            return plan
+        return replace(plan, rounds=request.rounds, min_rounds=request.rounds, budget_s=None)
 
 
 @dataclass
@@ -92,7 +98,7 @@ def interleave(samplers: Mapping[str, Sampler], plan: Plan, say: Callable[[str],
 
 
 def _goes_on(name: str, number: int, plan: Plan, spent_s: Mapping[str, float]) -> bool:
-    return number < plan.least_rounds or plan.budget_s is None or spent_s[name] < plan.budget_s
+    return number < plan.min_rounds or plan.budget_s is None or spent_s[name] < plan.budget_s
 
 
 def _reason(error: Exception) -> str:

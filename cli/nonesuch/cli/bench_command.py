@@ -9,20 +9,17 @@ from pathlib import Path
 
 import click
 
-from nonesuch.benchmarks.compare import LEAST_EFFECT, compare_results
-from nonesuch.benchmarks.measurement import Result
-from nonesuch.benchmarks.reports.goals import find_goals, goals_grid
+from nonesuch.benchmarks.compare import MIN_EFFECT, Verdict, compare_results
 from nonesuch.benchmarks.reports.marked_tables import write_tables
-from nonesuch.benchmarks.reports.origin import doubts, left_out
 from nonesuch.benchmarks.reports.report import write_report
+from nonesuch.benchmarks.result import Request, Result
 from nonesuch.benchmarks.run_all import ALL, SUITES, run_suites
-from nonesuch.benchmarks.suite import Request
 
 from .prepare import prepare
 from .progress import on_terminal
 
 _RESULT = click.Path(path_type=Path)
-_ALL_SUMMARY = "Every suite except peers and loadgen."
+_ALL_SUMMARY = f"Every suite except {', '.join(name for name in SUITES if name not in ALL)}."
 
 
 @click.group(name="bench")
@@ -72,15 +69,16 @@ command.add_command(
 @click.argument("after", metavar="B.json", type=_RESULT)
 @click.option(
     "--least-effect",
-    default=100 * LEAST_EFFECT,
+    "min_effect",
+    default=100 * MIN_EFFECT,
     show_default=True,
     type=click.FloatRange(min=0),
     help="Ignore differences up to this many percent.",
 )
 @click.option("--fail-on-regression", is_flag=True, help="Exit with 1 if anything is worse beyond noise.")
-def compare(before: Path, after: Path, least_effect: float, fail_on_regression: bool) -> None:
+def compare(before: Path, after: Path, min_effect: float, fail_on_regression: bool) -> None:
     """List the slowdowns from A to B beyond noise, worst first."""
-    found = compare_results(Result.load(before), Result.load(after), least_effect / 100)
+    found = compare_results(Result.load(before), Result.load(after), min_effect / 100)
     for warning in found.warnings:
         click.echo(f"warning: {warning}", err=True)
     if found.matches:
@@ -89,7 +87,7 @@ def compare(before: Path, after: Path, least_effect: float, fail_on_regression: 
         for one in only:
             click.echo(f"only in {side}: {', '.join(one.key)}")
     click.echo(found.line)
-    if fail_on_regression and found.regressed:
+    if fail_on_regression and found.of(Verdict.WORSE):
         sys.exit(1)
 
 
@@ -129,10 +127,7 @@ def _print_progress(line: str) -> None:
 
 def _print_summary(result: Result) -> None:
     for suite in dict.fromkeys(one.suite for one in result.skipped):
-        for text in left_out(result, suite):
+        for text in result.left_out(suite):
             click.echo(f"left out of {suite}: {text}", err=True)
-    for doubt in doubts(result):
+    for doubt in result.doubts():
         click.echo(f"not a clean run: {doubt}", err=True)
-    goals = find_goals(result)
-    if goals:
-        click.echo(goals_grid(goals).text())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from nonesuch.benchmarks.suite import Request
-from nonesuch.benchmarks.tuner import Tuner
+from nonesuch.benchmarks.result import Request
+from nonesuch.benchmarks.tuning import Tuner
 
 from .prepare import prepare
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import asyncio
 import io
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nonesuch.benchmarks.measurement import BenchmarkError
-from nonesuch.benchmarks.peers import contender, suite, venv
-from nonesuch.benchmarks.peers.contender import CONTENDERS, NONESUCH, Contender, Setup
-from nonesuch.benchmarks.peers.suite import CONCURRENCY, OFFERED, SUITE, measure
-from nonesuch.benchmarks.suite import Request
+from nonesuch.benchmarks.peers import subjects, suite, venv
+from nonesuch.benchmarks.peers.subjects import (
+    DEADLINE_S,
+    NONESUCH,
+    SUBJECTS,
+    RunningSubject,
+    ServerSubject,
+    Setup,
+    connect,
+)
+from nonesuch.benchmarks.peers.suite import CONCURRENCY, OFFERED, measure
+from nonesuch.benchmarks.result import BenchmarkError, Request
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
@@ -22,7 +29,7 @@ from nonesuch.export.exporter import export_checkpoint
 
 from ...conftest import TINY_SOURCE, tiny_checkpoint
 
-BY_NAME = {one.name: one for one in CONTENDERS}
+BY_NAME = {one.name: one for one in SUBJECTS}
 SEEDS = range(8)
 
 
@@ -38,17 +45,19 @@ def as_jpeg(image: np.ndarray) -> np.ndarray:
     return pixels(buffer.getvalue())
 
 
-def check_pictures(one: Contender, setup: Setup, generator: Generator) -> None:
+def check_pictures(subject: ServerSubject, setup: Setup, generator: Generator) -> None:
     """One call at a time and many at once: each gets its own seed's picture, to the bit of its pixels."""
     expected = [as_jpeg(image) for image in generator.generate(SEEDS)]
-    running = one.start(setup, Home.default())
-    with running.server:
-        running.wait_ready()
-        caller = running.connect()
-        with ThreadPoolExecutor(len(SEEDS)) as threads:
-            at_once = list(threads.map(lambda seed: running.pictures(range(seed, seed + 1))[0], SEEDS))
-        in_turn = [caller.picture(seed) for seed in SEEDS]
-        caller.close()
+    with RunningSubject(subject, setup, Home.default()) as running:
+
+        async def ask_at_once() -> list[bytes]:
+            async with connect(running.port, running.path) as ask:
+                answers = await asyncio.gather(*(ask(seed, DEADLINE_S) for seed in SEEDS))
+            return [answer.data for answer in answers]
+
+        running.wait_ready(lambda: running.pictures(range(1)))
+        at_once = asyncio.run(ask_at_once())
+        in_turn = running.pictures(SEEDS)
     for found in (at_once, in_turn):
         for data, right in zip(found, expected, strict=True):
             np.testing.assert_array_equal(pixels(data), right)
@@ -63,7 +72,7 @@ def test_servers_of_this_environment_give_the_engines_pictures(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["litserve", "mosec", "bentoml"])
-def test_peers_give_the_engines_pictures(
+def test_the_others_give_the_engines_pictures(
     name: str, artifact: Artifact, generator: Generator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     for max_batch_size in (1, 4):
@@ -89,7 +98,7 @@ def test_what_is_measured(artifact: Artifact) -> None:
     }
     assert len({one.case[OFFERED] for one in opened}) == 1  # all under the same rate
     for one in outcome.measurements:
-        assert one.suite == SUITE
+        assert one.suite == "peers"
         assert min(one.samples) > 0
         if one.metric == "images_per_s":
             assert len(one.samples) == 2
@@ -106,13 +115,13 @@ def test_who_shows_another_picture_or_does_not_install_is_left_out_with_the_reas
     liar = replace(
         BY_NAME[NONESUCH],
         name="liar",
-        command=lambda setup, port: BY_NAME[NONESUCH].command(replace(setup, artifact=other), port),
+        command=BY_NAME[NONESUCH].command.replace("{artifact}", str(other.folder)),
     )
     missing = replace(BY_NAME["grpc.aio"], name="missing", requirements="missing")
     (tmp_path / "missing.txt").write_text("nobodys-peer==1.0\n")
     monkeypatch.setattr(venv, "REQUIREMENTS", tmp_path)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setattr(suite, "CONTENDERS", (BY_NAME[NONESUCH], liar, missing))
+    monkeypatch.setattr(suite, "SUBJECTS", (BY_NAME[NONESUCH], liar, missing))
     outcome = measure(Request(str(artifact.folder), quick=True, rounds=1))
     assert {one.subject for one in outcome.measurements} == {NONESUCH}
     reasons = {one.subject: one.reason for one in outcome.skipped}
@@ -127,8 +136,8 @@ def test_a_model_that_takes_more_than_a_seed_is_refused(artifact: Artifact, tmp_
         Setup(conditional, 1, 1, tmp_path)
 
 
-def test_every_peer_has_its_program_and_its_pins() -> None:
-    for one in CONTENDERS:
+def test_every_server_has_its_program_and_its_pins() -> None:
+    for one in SUBJECTS:
         if one.requirements is not None:
             assert (venv.REQUIREMENTS / f"{one.requirements}.txt").is_file()
-            assert (contender.PROGRAMS / f"{one.requirements}_peer.py").is_file()
+            assert (subjects.PROGRAMS / f"serve_{one.requirements}.py").is_file()

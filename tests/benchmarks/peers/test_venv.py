@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from nonesuch.benchmarks.measurement import BenchmarkError
 from nonesuch.benchmarks.peers import venv
-from nonesuch.benchmarks.peers.venv import peer_python, read_pins
+from nonesuch.benchmarks.peers.venv import python_with, read_pins
+from nonesuch.benchmarks.result import BenchmarkError
 from nonesuch.engine.home import Home
 
 
@@ -51,13 +51,13 @@ def test_a_shared_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: 
 
 def test_pins_that_are_met_here_need_no_environment(tmp_path: Path) -> None:
     pins = [f"{name}=={metadata.version(name)}" for name in ("numpy", "pillow")]
-    assert peer_python("met", pins, Home(tmp_path)) == Path(sys.executable)
+    assert python_with("met", pins, Home(tmp_path)) == Path(sys.executable)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_environment_is_made_once(shelf: Path, tmp_path: Path) -> None:
     home, pins = Home(tmp_path / "home"), ["nobodys-peer==1.0"]
-    python = peer_python("odd", pins, home)
+    python = python_with("odd", pins, home)
     assert python.is_relative_to(home.root / "cache" / "peers")
     code = "import nobodys_peer, importlib.util; print(nobodys_peer.ANSWER, importlib.util.find_spec('numpy'))"
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
@@ -66,12 +66,12 @@ def test_an_environment_is_made_once(shelf: Path, tmp_path: Path) -> None:
     # With an empty shelf nothing could be installed a second time.
     for wheel in shelf.iterdir():
         wheel.unlink()
-    assert peer_python("odd", pins, home) == python
+    assert python_with("odd", pins, home) == python
 
 
 def test_what_does_not_install_is_refused_with_pips_reason_and_leaves_nothing(shelf: Path, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     with pytest.raises(BenchmarkError, match=r"odd does not install: ERROR: .*nobodys-peer==2\.0") as caught:
-        peer_python("odd", ["nobodys-peer==2.0"], home)
+        python_with("odd", ["nobodys-peer==2.0"], home)
     assert "\n" not in caught.value.message
     assert not [path for path in (home.root / "cache" / "peers").iterdir() if path.is_dir()]

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from nonesuch.benchmarks.encoding import ALONE, PILLOW_PNG
-from nonesuch.benchmarks.latency import FLOOR
-from nonesuch.benchmarks.loadgen import LOADGEN, OURS, RATIO
-from nonesuch.benchmarks.measurement import Case, Measurement, Result, Skipped
+from nonesuch.benchmarks.result import Case, Measurement, Result, Skipped
+from nonesuch.benchmarks.speed import FLOOR
 from nonesuch.benchmarks.subjects.wheel import WheelSubject
 
 # Milliseconds of one image of the default model, about as on two cores.
@@ -106,9 +105,6 @@ def _draw(seed: int) -> list[Measurement]:
     for name in ("tune's choice", "openvino, 2 threads", "onnxruntime, 2 threads", "onnxruntime, 1 thread"):
         for size in (1, 4):
             add("tuning", name, "image_time", "ms", "lower", 200.0, 5, {"batch": size})
-    for subject in (LOADGEN, OURS):
-        add("loadgen", subject, "latency_p90", "ms", "lower", 350.0, 3, {"scenario": "Server"})
-    add("loadgen", RATIO, "latency_p90_ratio", "", "none", 1.02, 3, {"scenario": "Server"}, 0.01)
     return found
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nonesuch.benchmarks.measurement import BenchmarkError
 from nonesuch.benchmarks.reports.marked_tables import write_tables
 from nonesuch.benchmarks.reports.tables import TABLES
+from nonesuch.benchmarks.result import BenchmarkError
 
 from .conftest import MakeResult
 

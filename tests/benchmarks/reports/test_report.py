@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nonesuch.benchmarks.measurement import Measurement, Result
 from nonesuch.benchmarks.reports.figures import FIGURES
 from nonesuch.benchmarks.reports.report import HTML_FILE, MARKDOWN_FILE, write_report
+from nonesuch.benchmarks.result import Measurement, Result
 
 from .conftest import SKIPPED, MakeResult
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from nonesuch.benchmarks.agreement import compare
-from nonesuch.benchmarks.measurement import BenchmarkError
+from nonesuch.benchmarks.agreement import Agreement
+from nonesuch.benchmarks.result import BenchmarkError
+from nonesuch.benchmarks.subjects.subject import Workload
 from nonesuch.benchmarks.subjects.torch import REFERENCE_NAME, TorchSubject, torch_subjects
-from nonesuch.benchmarks.workload import Workload
 from nonesuch.export.reference.rendering import TorchSettings
 
 
@@ -28,7 +28,7 @@ def test_every_eager_subject_shows_the_same_picture(tiny_model: str) -> None:
         assert subject.device_ms is None  # a CPU has no clock of its own
         subject.close()
     for other in pictures[1:]:
-        assert compare(other, pictures[0]).problem() == ""
+        assert Agreement.of(other, pictures[0]).problem() == ""
 
 
 def test_compiling_without_a_compiler_is_refused_by_name(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +54,4 @@ def test_the_compiled_network_shows_the_same_picture(tiny_model: str) -> None:
         subject.open()
         pictures.append(subject.run(batch))
         subject.close()
-    assert compare(pictures[1], pictures[0]).problem() == ""
+    assert Agreement.of(pictures[1], pictures[0]).problem() == ""

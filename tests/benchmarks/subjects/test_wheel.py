@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from nonesuch.benchmarks.agreement import compare
-from nonesuch.benchmarks.measurement import BenchmarkError
+from nonesuch.benchmarks.agreement import Agreement
+from nonesuch.benchmarks.result import BenchmarkError
+from nonesuch.benchmarks.subjects.subject import Workload
 from nonesuch.benchmarks.subjects.wheel import WheelSubject
-from nonesuch.benchmarks.workload import Workload
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
@@ -29,7 +29,7 @@ def test_the_wheels_own_network_shows_the_engines_picture(
         subject.run(Batch(mixed))
     subject.close()
     with Generator.open(faces.folder) as generator:
-        assert compare(images, generator.generate([0, 1], psi=0.7)).problem() == ""
+        assert Agreement.of(images, generator.generate([0, 1], psi=0.7)).problem() == ""
     assert "random_face" not in sys.modules
 
 

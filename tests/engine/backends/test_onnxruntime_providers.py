@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from nonesuch.benchmarks.peers.venv import peer_python
+from nonesuch.benchmarks.peers.venv import python_with
 from nonesuch.engine.artifact import Artifact
 from nonesuch.engine.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeGpuSession, session_settings
 from nonesuch.engine.backends.onnxruntime_gpu import gpu_session, private_folder
@@ -236,7 +236,7 @@ def test_the_gpu_build_without_a_driver_is_rejected_and_never_runs_on_the_cpu(
 ) -> None:
     home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
     pins = [*GPU_PINS, *(f"{name}=={metadata.version(name)}" for name in ENGINE_NEEDS)]
-    python = peer_python("onnxruntime-gpu", pins, home)
+    python = python_with("onnxruntime-gpu", pins, home)
     script = Path(__file__).with_name("gpu_build_calls.py")
     result = subprocess.run(
         [python, script, artifact.folder],

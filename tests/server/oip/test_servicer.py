@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nonesuch.benchmarks.peers.venv import peer_python
+from nonesuch.benchmarks.peers.venv import python_with
 from nonesuch.engine import __version__
 from nonesuch.engine.downscale import downscale
 from nonesuch.engine.generator import Generator
@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 def triton_python() -> Path:
     """An interpreter with tritonclient in a separate environment, because it needs an older protobuf."""
     home = Home(Path(os.environ.get("NONESUCH_TEST_HOME", REPOSITORY / ".cache" / "home")))
-    return peer_python("tritonclient", (HERE / "triton_pins.txt").read_text().split(), home)
+    return python_with("tritonclient", (HERE / "triton_pins.txt").read_text().split(), home)
 
 
 async def test_tritonclient_works_unchanged(run_server: RunServer, generator: Generator, triton_python: Path) -> None:

@@ -1,8 +1,8 @@
-"""An environment of its own for each peer, made once and kept in the user's home.
+"""An environment of its own for each server, made once and kept in the user's home.
 
 $NONESUCH_HOME/cache/peers/<name>-<hash of the pins>/
 
-pip runs with the user's own configuration. A peer whose pins the running environment meets needs no environment.
+pip runs with the user's own configuration. Where the running environment meets the pins, it is used.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -20,48 +21,37 @@ from filelock import FileLock
 
 from nonesuch.engine.home import Home
 
-from ..measurement import BenchmarkError
-
-__all__ = ["peer_python", "read_pins"]
+from ..result import BenchmarkError
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
-MADE = "made.txt"
-"""Written last, so that an environment that was interrupted is not taken for one."""
+MADE = "made.txt"  # written last, so that an environment that was interrupted is not taken for one
 INSTALL_TIMEOUT_S = 1200
 
 
 def read_pins(name: str) -> list[str]:
-    """The exact requirements of a peer, `package==version`, the peer's own first.
+    """The exact requirements of a server, `package==version`, its own first.
 
     A package without a version in `requirements/<name>.txt` takes the version that is installed here, so that numpy,
-    Pillow and ONNX Runtime are the same for all.
-
-    Raises:
-        BenchmarkError: such a package is not installed here.
+    Pillow and ONNX Runtime are the same for all. Raises BenchmarkError where such a package is not installed here.
     """
-    pins = []
-    for package in (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").split():
-        if "==" in package:
-            pins.append(package)
-            continue
-        try:
-            pins.append(f"{package}=={metadata.version(package)}")
-        except metadata.PackageNotFoundError as error:
-            raise BenchmarkError(
-                f"{name} is compared with the same {package} as nonesuch, and there is none here; install it with: "
-                f"pip install {package}",
-            ) from error
-    return pins
+    packages = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8").split()
+    try:
+        return [package if "==" in package else f"{package}=={metadata.version(package)}" for package in packages]
+    except metadata.PackageNotFoundError as error:
+        raise BenchmarkError(
+            f"{name} is compared with the same {error.name} as nonesuch, and there is none here; install it with: "
+            f"pip install {error.name}"
+        ) from error
 
 
-def peer_python(name: str, pins: Sequence[str], home: Home) -> Path:
+def python_with(name: str, pins: Sequence[str], home: Home) -> Path:
     """The interpreter of an environment that meets the pins: the running one, one made before, or a new one.
 
-    Raises:
-        BenchmarkError: the pins do not install; the message ends with pip's.
+    Raises BenchmarkError where the pins do not install; the message ends with pip's.
     """
-    if _met(pins):
-        return Path(sys.executable)
+    with suppress(metadata.PackageNotFoundError):
+        if all(metadata.version(pin.partition("==")[0]) == pin.partition("==")[2] for pin in pins):
+            return Path(sys.executable)
     identity = "\n".join([platform.python_version(), *pins])
     root = home.root / "cache" / "peers"
     folder = root / f"{name}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
@@ -79,13 +69,6 @@ def peer_python(name: str, pins: Sequence[str], home: Home) -> Path:
                 raise
             (folder / MADE).write_text(identity + "\n", encoding="utf-8")
     return python
-
-
-def _met(pins: Sequence[str]) -> bool:
-    try:
-        return all(metadata.version(name) == version for name, _, version in (pin.partition("==") for pin in pins))
-    except metadata.PackageNotFoundError:
-        return False
 
 
 def _run(name: str, command: Sequence[str]) -> None:

@@ -1,192 +1,177 @@
-"""One figure for each suite, from a result to a matplotlib figure; None where the result has nothing to draw."""
+"""One figure for each suite, as SVG and PNG: plain matplotlib; none where the result has nothing to draw.
+
+No pyplot: figures are objects, and need no display.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..latency import FLOOR
-from ..measurement import Measurement, Result
-from ..peers.contender import NONESUCH
+from ..agreement import MIN_PSNR_DB
+from ..result import Measurement, Result, case_text, label
+from ..speed import FLOOR
 from ..summary import median, percentile
-from ..tuning import TUNED
-from .canvas import ACCENT, LINE, bars, figure, lines, logarithmic, rows_height, strips
-from .cells import ENOUGH
-from .grouping import Group, case_text, find, grouped, label
+from .grid import ENOUGH, grouped, middle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES"]
+PLOTS_FOLDER = "plots"
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "font.size": 9.0,
+    "savefig.dpi": 144,
+    "svg.hashsalt": "nonesuch",  # equal results give equal files
+}
+_PANEL_INCHES, _ROW_INCHES = 4.5, 0.4
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def write_figures(result: Result, folder: Path) -> dict[str, Path]:
+    """Write `plots/SUITE.svg` and `.png` under the folder; the SVG of each suite that has something to draw.
+
+    Without matplotlib there are none.
+    """
+    if not can_plot():
+        return {}
+    import matplotlib as mpl
+
+    plots = folder / PLOTS_FOLDER
+    plots.mkdir(parents=True, exist_ok=True)
+    written = {}
+    with mpl.rc_context(_STYLE):
+        for suite, draw in FIGURES.items():
+            found = draw(result)
+            for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
+                path = plots / f"{suite}{suffix}"
+                if found is None:
+                    path.unlink(missing_ok=True)  # of an older result in the same folder
+                else:
+                    found.savefig(path, metadata=metadata)
+            if found is not None:
+                written[suite] = plots / f"{suite}.svg"
+    return written
+
+
+def _figure(result: Result, title: str, panels: int = 1, rows: int = 8) -> tuple[Figure, list[Axes]]:
+    """A figure with panels side by side, high enough for so many rows."""
+    from matplotlib.figure import Figure
+
+    size = (4 + _PANEL_INCHES * panels, max(3.5, 1.2 + _ROW_INCHES * rows))
+    figure = Figure(figsize=size, layout="constrained")
+    figure.suptitle(f"{title}, {result.model}, {result.resolution}x{result.resolution}")
+    return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+
+
+def _bars(
+    result: Result, title: str, groups: Sequence[Sequence[Measurement]], captions: Sequence[str],
+    lines: Mapping[str, float] | None = None,
+) -> Figure | None:  # fmt: skip
+    """A panel for each group: bars of the medians with their values, first on top, samples as ticks, and lines."""
+    shown = [(group, caption) for group, caption in zip(groups, captions, strict=True) if group]
+    if not shown:
+        return None
+    figure, panels = _figure(result, title, len(shown), max(len(group) for group, _ in shown))
+    for axes, (group, caption) in zip(panels, shown, strict=True):
+        names = [f"{one.subject}, {one.case['variant']}" if "variant" in one.case else one.subject for one in group]
+        bars = axes.barh(range(len(group)), [median(one.samples) for one in group], alpha=0.6)
+        axes.bar_label(bars, [middle(one) for one in group], padding=8)
+        for row, one in enumerate(group):
+            axes.plot(one.samples, [row] * len(one.samples), "|k")
+        for name, value in (lines or {}).items():
+            axes.axvline(value, color="black", linestyle=":", label=name)
+            axes.legend()
+        axes.set_yticks(range(len(group)), names)
+        axes.invert_yaxis()
+        axes.margins(x=0.25)
+        axes.set(xlabel=caption, xlim=(0, None))
+    return figure
 
 
 def _latency(result: Result) -> Figure | None:
-    groups = grouped(result.measurements, "latency", "latency")
-    if not groups:
-        return None
-    samples = {one.subject: one.samples for one in groups[0].members}
-    floor = samples.pop(FLOOR, None)
-    if not samples:
-        return None
-    made, (axes,) = figure(f"One image, {_model(result)}", height=rows_height(samples))
-    strips(axes, samples, "ms")
-    if floor:
-        axes.axvline(median(floor), color="black", linestyle=":", linewidth=1.2)
-        axes.annotate(
-            FLOOR, (median(floor), 0), xytext=(3, 1), textcoords=("offset points", "axes fraction"),
-            xycoords=("data", "axes fraction"), va="bottom", fontsize=8, annotation_clip=False,
-        )  # fmt: skip
-    axes.set_xlabel("milliseconds; bar: quartiles, line: median, dots: single runs")
-    return made
-
-
-def _throughput(result: Result) -> Figure | None:
-    return _against(result, "throughput", "images_per_s", "batch", "Images per second", "images per second")
-
-
-def _memory(result: Result) -> Figure | None:
-    return _against(result, "memory", "peak_rss", "batch", "Peak resident memory of a process", "MiB")
-
-
-def _against(result: Result, suite: str, metric: str, across: str, title: str, unit: str) -> Figure | None:
-    """Medians of one metric against one variable, a line for each subject."""
-    points: dict[str, tuple[list[float], list[float]]] = {}
-    for one in find(result.measurements, suite, metric):
-        xs, ys = points.setdefault(one.subject, ([], []))
-        xs.append(float(one.case.get(across, 0)))
-        ys.append(median(one.samples))
-    if not points:
-        return None
-    made, (axes,) = figure(f"{title}, {_model(result)}", height=max(3.4, 0.5 * len(points)))
-    lines(axes, points)
-    ticks = sorted({x for xs, _ in points.values() for x in xs})
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xlabel(f"{across} size" if across == "batch" else across)
-    axes.set_ylabel(unit)
-    return made
+    group = next(iter(grouped(result, "latency", "latency")), [])
+    floor = {one.subject: median(one.samples) for one in group if one.subject == FLOOR}
+    members = [one for one in group if one.subject != FLOOR]
+    return _bars(result, "One image", [members], ["milliseconds; bar: median, ticks: single runs"], floor)
 
 
 def _precision(result: Result) -> Figure | None:
-    found = find(result.measurements, "precision", "psnr")
-    if not found:
-        return None
-    names = {f"{one.subject}, {one.case.get('precision', '')} ({one.case.get('variant', '')})": one for one in found}
-    made, (axes,) = figure(f"PSNR against PyTorch float32, {_model(result)}", height=rows_height(names))
-    bars(axes, {name: median(one.samples) for name, one in names.items()}, "dB", spread=_samples(names))
-    axes.axvline(50, color="black", linestyle=":", linewidth=1.2)
-    axes.set_xlabel("dB, higher is closer; dotted: 50 dB, what float32 must reach; ticks: single seeds")
-    return made
+    caption, line = "dB, higher is closer; bar: median, ticks: single seeds", {"what float32 must reach": MIN_PSNR_DB}
+    return _bars(result, "PSNR against PyTorch float32", [result.find("precision", "psnr")], [caption], line)
 
 
 def _encoding(result: Result) -> Figure | None:
-    panels = [
-        (find(result.measurements, "encoding", "encode"), "time to encode", "ms"),
-        (find(result.measurements, "encoding", "size"), "size", "KiB"),
-        (find(result.measurements, "encoding", "images_per_s"), "generating and encoding", "images per second"),
-    ]
-    shown = [panel for panel in panels if panel[0]]
-    if not shown:
+    metrics = {"encode": "ms to encode", "size": "KiB", "images_per_s": "images per second, generated and encoded"}
+    return _bars(result, "Encoding", [result.find("encoding", metric) for metric in metrics], list(metrics.values()))
+
+
+def _by_case(suite: str, metric: str, title: str, unit: str, result: Result) -> Figure | None:
+    """A panel of bars for each case."""
+    groups = grouped(result, suite, metric)
+    return _bars(result, title, groups, [f"{unit}, {case_text(group[0].case)}" for group in groups])
+
+
+def _by_batch(suite: str, metric: str, title: str, result: Result) -> Figure | None:
+    """Medians against the size of the batch, a line for each subject."""
+    found = result.find(suite, metric)
+    if not found:
         return None
-    most = max(([one.subject for one in found] for found, _, _ in shown), key=len)
-    made, axes = figure(
-        f"Encoding, {_model(result)}", width=3.6 * len(shown), height=rows_height(most), panels=len(shown)
-    )
-    for index, ((found, title, unit), panel) in enumerate(zip(shown, axes, strict=True)):
-        bars(panel, {one.subject: median(one.samples) for one in found}, "")
-        panel.set_title(title)
-        panel.set_xlabel(unit)
-        if index and [one.subject for one in found] == [one.subject for one in shown[index - 1][0]]:
-            _hide_names(panel)
-    return made
+    figure, (axes,) = _figure(result, title)
+    for index, subject in enumerate(dict.fromkeys(one.subject for one in found)):
+        points = sorted((float(one.case["batch"]), median(one.samples)) for one in found if one.subject == subject)
+        axes.plot(*zip(*points, strict=True), marker="osD^vP*X"[index % 8], label=subject)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="batch size", ylabel=found[0].unit)
+    return figure
 
 
 def _serve(result: Result) -> Figure | None:
-    """Of the open loops, by the rate that was offered: latency on the left, what came of it on the right."""
-    offered = _by_load(result, "offered_per_s")
-    late = {load: found for load, found in _by_load(result, "latency_from_schedule").items() if load in offered}
-    if not late:
+    """Open loops by offered rate: latency on the left, the share of answers on the right."""
+    runs: dict[object, dict[str, list[float]]] = {}
+    for one in result.find("serve", loop="open"):
+        runs.setdefault(one.case.get("load"), {})[one.metric] = one.samples
+    needed = {"offered_per_s", "latency_from_schedule", "images_per_s", "goodput_per_s"}
+    whole = sorted((run for run in runs.values() if run.keys() >= needed), key=lambda run: median(run["offered_per_s"]))
+    if not whole:
         return None
-    loads = sorted(late, key=lambda load: median(offered[load]))
-    rates = [median(offered[load]) for load in loads]
-    made, (left, right) = figure(f"A server under load, {_model(result)}", width=9, height=3.9, panels=2)
+    figure, (left, right) = _figure(result, "A server under load", panels=2)
+    offered = [median(run["offered_per_s"]) for run in whole]
     for percent, look in ((50, "o-"), (90, "s--"), (99, "^:")):
-        if percent < 99 or min(map(len, late.values())) >= ENOUGH[99]:
-            values = [percentile(late[load], percent) for load in loads]
-            left.plot(rates, values, look, color=LINE, label=f"p{percent}")
-    for one in find(result.measurements, "serve", "slo"):
-        left.axhline(median(one.samples), color=ACCENT, linewidth=1.2, label="bound of goodput")
-    logarithmic(left)
-    left.set_ylabel("latency from the schedule, ms")
-    right.plot([0, max(rates)], [0, max(rates)], color="#999999", linewidth=1, label="as offered")
-    for metric, look, colour in (("images_per_s", "o-", LINE), ("goodput_per_s", "s--", ACCENT)):
-        found = _by_load(result, metric)
-        seen = [(rate, median(found[load])) for load, rate in zip(loads, rates, strict=True) if load in found]
-        right.plot([rate for rate, _ in seen], [value for _, value in seen], look, color=colour, label=label(metric))
+        if min(len(run["latency_from_schedule"]) for run in whole) >= ENOUGH.get(percent, 0):
+            values = [percentile(run["latency_from_schedule"], percent) for run in whole]
+            left.plot(offered, values, look, color="C0", label=f"p{percent}")
+    for slo in result.find("serve", "slo"):
+        left.axhline(median(slo.samples), color="C1", label="bound of goodput")
+    left.set(yscale="log", ylabel="latency from the schedule, ms")
+    right.plot([0, max(offered)], [0, max(offered)], color="grey", label="as offered")
+    for metric, look in (("images_per_s", "o-"), ("goodput_per_s", "s--")):
+        right.plot(offered, [median(run[metric]) for run in whole], look, label=label(metric))
     right.set_ylabel("per second")
-    right.set_ylim(bottom=0)
-    for panel in (left, right):
-        panel.legend()
-        panel.set_xlabel("offered requests per second")
-        panel.set_xlim(left=0)
-    return made
-
-
-def _by_load(result: Result, metric: str) -> dict[str | float, list[float]]:
-    found = find(result.measurements, "serve", metric, loop="open")
-    return {one.case["load"]: one.samples for one in found if "load" in one.case}
-
-
-def _peers(result: Result) -> Figure | None:
-    groups = grouped(result.measurements, "peers", "images_per_s")
-    names = [f"{group.case.get('concurrency', '?')} at a time" for group in groups]
-    return _panels(groups, names, f"Servers of one artifact, {_model(result)}", "images per second", NONESUCH)
-
-
-def _tuning(result: Result) -> Figure | None:
-    groups = grouped(result.measurements, "tuning", "image_time")
-    names = [case_text(group.case) for group in groups]
-    return _panels(groups, names, f"What tuning chose, {_model(result)}", "ms per image", TUNED)
-
-
-def _panels(groups: Sequence[Group], names: Sequence[str], title: str, unit: str, highlight: str) -> Figure | None:
-    """Bars of each group side by side, the subjects in the order of the first group."""
-    if not groups:
-        return None
-    order = dict.fromkeys(one.subject for group in groups for one in group.members)
-    made, axes = figure(title, width=1.6 + 2.6 * len(groups), height=rows_height(order), panels=len(groups))
-    for index, (group, name, panel) in enumerate(zip(groups, names, axes, strict=True)):
-        members = {one.subject: one for one in group.members}
-        present = {subject: members[subject] for subject in order if subject in members}
-        medians = {subject: median(one.samples) for subject, one in present.items()}
-        bars(panel, medians, "", spread=_samples(present), highlight=highlight)
-        panel.set_title(name)
-        panel.set_xlabel(unit)
-        if index and list(present) == list(order):
-            _hide_names(panel)
-    return made
-
-
-def _hide_names(panel: Axes) -> None:
-    panel.tick_params(axis="y", labelleft=False)
-
-
-def _samples(members: Mapping[str, Measurement]) -> dict[str, list[float]]:
-    return {name: one.samples for name, one in members.items()}
-
-
-def _model(result: Result) -> str:
-    return f"{result.model}, {result.resolution}x{result.resolution}"
+    for axes in (left, right):
+        axes.legend()
+        axes.set_xlabel("offered requests per second")
+    return figure
 
 
 FIGURES: dict[str, Callable[[Result], Figure | None]] = {
     "latency": _latency,
-    "throughput": _throughput,
+    "throughput": partial(_by_batch, "throughput", "images_per_s", "Images per second"),
     "precision": _precision,
-    "memory": _memory,
+    "memory": partial(_by_batch, "memory", "peak_rss", "Peak resident memory of a process"),
     "encoding": _encoding,
-    "tuning": _tuning,
+    "tuning": partial(_by_case, "tuning", "image_time", "What tuning chose", "ms per image"),
     "serve": _serve,
-    "peers": _peers,
+    "peers": partial(_by_case, "peers", "images_per_s", "Servers of one artifact", "images per second"),
 }
 """By suite."""

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from msgspec.structs import replace
-
-from ..measurement import Result
-from .goals import find_goals, goals_grid
+from ..result import Result
+from .figures import PLOTS_FOLDER, can_plot, write_figures
 from .grid import Grid
-from .origin import doubts, environment_rows, left_out, origin_line
-from .plots import PLOTS_FOLDER, can_plot, write_plots
 from .tables import summary_grid, tables
 
-__all__ = ["HTML_FILE", "MARKDOWN_FILE", "write_report"]
-
-MARKDOWN_FILE = "report.md"
-HTML_FILE = "report.html"
-
+MARKDOWN_FILE, HTML_FILE = "report.md", "report.html"
+_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "openvino", "torch", "tensorrt")
+_DETAILS = "<details><summary>All samples</summary>"
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width"><style>{style}</style></head><body>
+<h1>{title}</h1>"""
 _VERDICT = "This run is not to be quoted:"
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -36,15 +34,7 @@ summary { cursor: pointer; color: #555; }
 """
 
 
-@dataclass(frozen=True)
-class _Section:
-    """A part of the report, before it is written in either form; `plot` is the file in the plots folder."""
-
-    title: str
-    grids: Sequence[Grid] = ()
-    plot: Path | None = None
-    notes: Sequence[str] = ()
-    details: Sequence[Grid] = field(default_factory=tuple)
+_Part = tuple[str, Any]  # one part of the report before it is written in either form: its kind, and what it shows
 
 
 def write_report(result: Result, folder: Path) -> tuple[Path, Path]:
@@ -54,87 +44,84 @@ def write_report(result: Result, folder: Path) -> tuple[Path, Path]:
     so.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    plots = write_plots(result, folder)
-    sections = _sections(result, plots)
+    parts = _parts(result, write_figures(result, folder))
     markdown, page = folder / MARKDOWN_FILE, folder / HTML_FILE
-    markdown.write_text(_markdown(result, sections), encoding="utf-8")
-    page.write_text(_html(result, sections), encoding="utf-8")
+    markdown.write_text(_markdown(parts), encoding="utf-8")
+    page.write_text(_html(parts), encoding="utf-8")
     return markdown, page
 
 
-def _sections(result: Result, plots: dict[str, Path]) -> list[_Section]:
-    goals = find_goals(result)
-    sections = []
-    if goals:
-        about = "Ratios are formed within rounds, and their interval is over the rounds. The best of a kind is the one "
-        about += "with the lowest median of this run. The arithmetic floor is what the graph's convolutions and matrix "
-        about += "products would take at the rate of a large float32 matrix product: there, smaller is better."
-        sections.append(_Section("Goals", [goals_grid(goals)], notes=[about]))
-    suites = dict.fromkeys([one.suite for one in result.measurements] + [one.suite for one in result.skipped])
-    for suite in suites:
-        details = summary_grid(result, suite)
-        skipped = [f"Left out: {text}" for text in left_out(result, suite)]
-        identities = {one.subject: one.detail for one in result.measurements if one.suite == suite and one.detail}
+def origin_line(result: Result) -> str:
+    """The machine, the software, the day and the settings, in Markdown."""
+    known = result.environment
+    machine = [known.get("cpu", "an unknown processor")]
+    if "cores" in known:
+        machine.append(f"{known['cores']} cores")
+    if known.get("gpus", "none") != "none" and not known["gpus"].startswith("unknown"):
+        machine.append(known["gpus"])
+    if known.get("virtual_machine") == "yes":
+        machine.append("a virtual machine")
+    software = [f"Python {known['python'].split()[-1]}"] if "python" in known else []
+    software += [f"{name} {known[name]}" for name in _RUNTIMES if name in known]
+    settings = "quick settings, " if result.quick else ""
+    return (
+        f"Measured on {', '.join(machine)}; {', '.join(software) or 'unknown software'}; model {result.model}, "
+        f"{result.resolution}x{result.resolution}; {settings}{result.created[:10]}, by `{result.command}`."
+    )
+
+
+def _parts(result: Result, plots: Mapping[str, Path]) -> list[_Part]:
+    doubts = result.doubts()
+    parts: list[_Part] = [("doubts", doubts)] if doubts else []
+    parts += [("text", line) for line in [origin_line(result), *(flag for flag in result.flags if flag not in doubts)]]
+    suites = [one.suite for one in result.measurements] + [one.suite for one in result.skipped]
+    for suite in dict.fromkeys(suites):
+        identities = {one.subject: one.detail for one in result.find(suite) if one.detail}
         identity = Grid(["subject", "what it is"], [list(item) for item in identities.items()], left=2)
-        sections.append(
-            _Section(
-                suite.capitalize(),
-                tables(result, suite),
-                plots.get(suite),
-                skipped,
-                [grid for grid in (details, identity) if grid.rows],
-            )
-        )
+        details = [grid for grid in (summary_grid(result, suite), identity) if grid.rows]
+        parts += [("title", suite.capitalize()), *(("grid", grid) for grid in tables(result, suite))]
+        parts += [("plot", plots[suite])] if suite in plots else []
+        parts += [("text", f"Left out: {text}") for text in result.left_out(suite)]
+        parts += [("details", details)] if details else []
     if not can_plot():
-        sections.append(_Section("Plots", notes=["None: matplotlib is not installed; pip install 'nonesuch[bench]'"]))
-    return [*sections, _Section("Environment", [Grid(["", ""], environment_rows(result), left=2)])]
+        parts += [("title", "Plots"), ("text", "None: matplotlib is not installed; pip install 'nonesuch[bench]'")]
+    run = {
+        "model": f"{result.model}, {result.resolution}x{result.resolution}", "model id": result.model_id,
+        "created": result.created, "command": result.command, "settings": "quick" if result.quick else "full",
+    }  # fmt: skip
+    rows = [[name.replace("_", " "), value] for name, value in (run | result.environment).items()]
+    return [("name", result.model), *parts, ("title", "Environment"), ("grid", Grid(["", ""], rows, left=2))]
 
 
-def _flags(result: Result) -> tuple[list[str], list[str]]:
-    """What disqualifies the run, and what a reader should know besides."""
-    found = doubts(result)
-    return found, [flag for flag in result.flags if flag not in found]
+def _markdown(parts: Sequence[_Part]) -> str:
+    forms: dict[str, Callable[[Any], str]] = {
+        "name": lambda name: f"# nonesuch bench: {name}",
+        "doubts": lambda flags: "\n".join([f"> **{_VERDICT}**", ">", *(f"> - {flag}" for flag in flags)]),
+        "text": str,
+        "title": lambda title: f"## {title}",
+        "grid": Grid.markdown,
+        "plot": lambda path: f"![{path.stem.capitalize()}]({PLOTS_FOLDER}/{path.name})",
+        "details": lambda grids: "\n\n".join([_DETAILS, *(grid.markdown() for grid in grids), "</details>"]),
+    }
+    return "\n\n".join(forms[kind](shown) for kind, shown in parts) + "\n"
 
 
-def _markdown(result: Result, sections: Sequence[_Section]) -> str:
-    parts = [f"# nonesuch bench: {result.model}"]
-    found, notes = _flags(result)
-    if found:
-        parts.append("\n".join([f"> **{_VERDICT}**", ">", *(f"> - {flag}" for flag in found)]))
-    parts += [origin_line(replace(result, flags=[])), *notes]
-    for section in sections:
-        parts += [f"## {section.title}", *(grid.markdown() for grid in section.grids)]
-        if section.plot is not None:
-            parts.append(f"![{section.title}]({PLOTS_FOLDER}/{section.plot.name})")
-        if section.notes:
-            parts.append(
-                "\n".join(f"- {note}" for note in section.notes) if len(section.notes) > 1 else section.notes[0]
-            )
-        if section.details:
-            parts += ["<details><summary>All samples</summary>", *(g.markdown() for g in section.details), "</details>"]
-    return "\n\n".join(parts) + "\n"
+def _html(parts: Sequence[_Part]) -> str:
+    def doubts(flags: Sequence[str]) -> str:
+        items = "".join(f"<li>{html.escape(flag)}</li>" for flag in flags)
+        return f'<div class="doubts"><p><strong>{_VERDICT}</strong></p><ul>{items}</ul></div>'
 
+    def plot(path: Path) -> str:
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        return f'<img alt="{path.stem.capitalize()}" src="data:image/svg+xml;base64,{data}">'
 
-def _html(result: Result, sections: Sequence[_Section]) -> str:
-    title = html.escape(f"nonesuch bench: {result.model}")
-    parts = [
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>',
-        f"<h1>{title}</h1>",
-    ]
-    found, notes = _flags(result)
-    if found:
-        items = "".join(f"<li>{html.escape(flag)}</li>" for flag in found)
-        parts.append(f'<div class="doubts"><p><strong>{_VERDICT}</strong></p><ul>{items}</ul></div>')
-    origin = html.escape(origin_line(replace(result, flags=[])).replace("`", ""))
-    parts += [f"<p>{origin}</p>", *(f"<p>{html.escape(note)}</p>" for note in notes)]
-    for section in sections:
-        parts += [f"<h2>{html.escape(section.title)}</h2>", *(grid.html() for grid in section.grids)]
-        if section.plot is not None:
-            data = base64.b64encode(section.plot.read_bytes()).decode("ascii")
-            parts.append(f'<img alt="{html.escape(section.title)}" src="data:image/svg+xml;base64,{data}">')
-        parts += [f"<p>{html.escape(note)}</p>" for note in section.notes]
-        if section.details:
-            grids = "".join(grid.html() for grid in section.details)
-            parts.append(f"<details><summary>All samples</summary>{grids}</details>")
-    return "\n".join([*parts, "</body></html>"]) + "\n"
+    forms: dict[str, Callable[[Any], str]] = {
+        "name": lambda name: _HEAD.format(title=html.escape(f"nonesuch bench: {name}"), style=_STYLE),
+        "doubts": doubts,
+        "text": lambda text: f"<p>{html.escape(text.replace('`', ''))}</p>",
+        "title": lambda title: f"<h2>{html.escape(title)}</h2>",
+        "grid": Grid.html,
+        "plot": plot,
+        "details": lambda grids: f"{_DETAILS}{''.join(grid.html() for grid in grids)}</details>",
+    }
+    return "\n".join([*(forms[kind](shown) for kind, shown in parts), "</body></html>"]) + "\n"

@@ -1,1 +1,1 @@
-"""Serving benchmarks: a real server in a process of its own, closed and open loops, saturation, MLPerf LoadGen."""
+"""Serving benchmarks: real servers in processes of their own, and the load generator that all of them are asked by."""

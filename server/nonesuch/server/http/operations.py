@@ -56,7 +56,7 @@ class Operations:
         Raises:
             PermissionDeniedError: neither applies.
         """
-        # A proxied request seems local even if a remote client sent it, and a local browser may have a foreign page open.
+        # A proxied request seems local although a remote client sent it; a local browser may have a foreign page open.
         forwarded = any(name in request.headers for name in ("x-forwarded-for", "forwarded", "via", "origin"))
         local = peer_of(request).startswith(_LOOPBACK) and not forwarded
         if not self._registry.settings.keys and not local:

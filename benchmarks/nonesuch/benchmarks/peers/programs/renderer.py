@@ -1,7 +1,7 @@
-"""What all peers share: one artifact, seed to JPEG, with ONNX Runtime and nothing of the engine.
+"""What all servers share: one artifact, seed to JPEG, with ONNX Runtime and nothing of the engine.
 
-A peer runs in an environment where nonesuch is not installed, so this folder is no package: its files are programs,
-and Python finds their neighbours beside them. The benchmark compares their pictures with the engine's.
+A server runs in an environment where nonesuch is not installed, so this folder is not a package: its files are
+programs, and Python finds their neighbours beside them. The benchmark compares their pictures with the engine's.
 """
 
 from __future__ import annotations
@@ -18,14 +18,12 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["Renderer", "Settings", "encode"]
-
 JPEG_QUALITY = 90  # as nonesuch.engine.encoder
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the benchmark tells a peer, as JSON in the environment variable NONESUCH_PEER."""
+    """What the benchmark tells a server, as JSON in the environment variable NONESUCH_SUBJECT."""
 
     artifact: str  # folder
     synthesis: str  # the variant's file in it
@@ -40,7 +38,7 @@ class Settings:
     @classmethod
     def read(cls) -> Settings:
         """The settings of this process."""
-        return cls(**json.loads(os.environ["NONESUCH_PEER"]))
+        return cls(**json.loads(os.environ["NONESUCH_SUBJECT"]))
 
 
 class Renderer:
@@ -54,17 +52,18 @@ class Renderer:
         self._synthesis = _session(folder / settings.synthesis, settings.threads)
         self._w_avg = np.load(folder / "w_avg.npy")
 
-    def styles(self, seed: int) -> NDArray[np.float32]:
+    def images(self, seeds: list[int]) -> NDArray[np.uint8]:
+        """Pictures uint8 [N, H, W, C] of N seeds."""
+        styles = np.stack([self._styles(seed) for seed in seeds])
+        images: NDArray[np.uint8] = self._synthesis.run(None, {"ws": styles})[0]
+        return images
+
+    def _styles(self, seed: int) -> NDArray[np.float32]:
         """The truncated styles of a seed, float32 [num_ws, w_dim]."""
         z = np.random.RandomState(seed).randn(1, self._settings.z_dim).astype(np.float32)
         w = self._mapping.run(None, {"z": z})[0]
         w = self._w_avg + np.float32(self._settings.psi) * (w - self._w_avg)
         return np.repeat(w, self._settings.num_ws, axis=0)
-
-    def images(self, styles: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
-        """Pixels uint8 [N, H, W, C] of N styles."""
-        images: NDArray[np.uint8] = self._synthesis.run(None, {"ws": np.stack(styles)})[0]
-        return images
 
 
 def encode(image: NDArray[np.uint8]) -> bytes:
@@ -80,6 +79,6 @@ def _session(model: Path, threads: int) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
-    # A peer that waits for its turn must not take cores from the one that is measured.
+    # A server that waits for its turn must not take cores from the one that is measured.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
