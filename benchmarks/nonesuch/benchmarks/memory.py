@@ -111,8 +111,9 @@ def _measure_itself() -> None:
         for _ in range(RUNS):
             subject.run(batch)
         torch: Any = sys.modules.get("torch")
-        on_device = torch is not None and torch.cuda.is_available()
-        device_memory = float(torch.cuda.max_memory_reserved()) / _MIB or None if on_device else None
+        device_memory = None
+        if torch is not None and torch.cuda.is_available():
+            device_memory = float(torch.cuda.max_memory_reserved()) / _MIB or None
         found = Footprint(rss_import, rss_open, peak_rss_mib(), device_memory, subject.detail)
         subject.close()
     except NonesuchError as error:

@@ -137,7 +137,7 @@ def _by_batch(suite: str, metric: str, title: str, result: Result) -> Figure | N
 
 
 def _serve(result: Result) -> Figure | None:
-    """Open loops by offered rate: latency on the left, the share of answers on the right."""
+    """Open loops by offered rate: latency on the left, images per second on the right."""
     runs: dict[object, dict[str, list[float]]] = {}
     for one in result.find("serve", loop="open"):
         runs.setdefault(one.case.get("load"), {})[one.metric] = one.samples
