@@ -77,15 +77,15 @@ def _bars(
     result: Result, title: str, groups: Sequence[Sequence[Measurement]], captions: Sequence[str],
     lines: Mapping[str, float] | None = None,
 ) -> Figure | None:  # fmt: skip
-    """A panel for each group: bars of the medians with their values, first on top, samples as ticks, and lines."""
+    """A panel for each group: bars of the medians, first on top, with the values below the names; samples as ticks."""
     shown = [(group, caption) for group, caption in zip(groups, captions, strict=True) if group]
     if not shown:
         return None
     figure, panels = _figure(result, title, len(shown), max(len(group) for group, _ in shown))
     for axes, (group, caption) in zip(panels, shown, strict=True):
-        names = [f"{one.subject}, {one.case['variant']}" if "variant" in one.case else one.subject for one in group]
-        bars = axes.barh(range(len(group)), [median(one.samples) for one in group], alpha=0.6)
-        axes.bar_label(bars, [middle(one) for one in group], padding=8)
+        graphs = [f", {one.case['variant']}" if "variant" in one.case else "" for one in group]
+        names = [f"{one.subject}{graph}\n{middle(one)}" for one, graph in zip(group, graphs, strict=True)]
+        axes.barh(range(len(group)), [median(one.samples) for one in group], alpha=0.6)
         for row, one in enumerate(group):
             axes.plot(one.samples, [row] * len(one.samples), "|k")
         for name, value in (lines or {}).items():
@@ -93,7 +93,6 @@ def _bars(
             axes.legend()
         axes.set_yticks(range(len(group)), names)
         axes.invert_yaxis()
-        axes.margins(x=0.25)
         axes.set(xlabel=caption, xlim=(0, None))
     return figure
 
@@ -132,7 +131,7 @@ def _by_batch(suite: str, metric: str, title: str, result: Result) -> Figure | N
         axes.plot(*zip(*points, strict=True), marker="osD^vP*X"[index % 8], label=subject)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     axes.set_ylim(bottom=0)
-    axes.set(xlabel="batch size", ylabel=found[0].unit)
+    axes.set(xlabel="batch size", ylabel=found[0].unit, xticks=sorted({float(one.case["batch"]) for one in found}))
     return figure
 
 
