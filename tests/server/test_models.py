@@ -253,7 +253,7 @@ async def test_a_damaged_model_and_a_duplicate_name_stop_the_start(artifact: Art
     twice = ({"model": str(artifact.folder)}, {"model": str(artifact.folder)})
     with pytest.raises(InvalidRequestError, match="two models have the name 'tiny'"):
         Server(ServerSettings(grpc="127.0.0.1:0", models=twice))
-    with pytest.raises(InvalidRequestError, match="a server has at least one"):
+    with pytest.raises(InvalidRequestError, match="add at least one"):
         Server(ServerSettings(grpc="127.0.0.1:0"))
 
 

@@ -268,8 +268,8 @@ class ModelRegistry:
             ]
             if not idle:
                 raise UnavailableError(
-                    f"model {keep!r} needs about {needed_mib:.0f} MiB, and the models in use leave less of {bound} "
-                    "MiB; try again later"
+                    f"model {keep!r} needs about {needed_mib:.0f} MiB, and the models that stay leave less of "
+                    f"{bound} MiB; try again later"
                 )
             _, name = min(idle)
             self._observer.model_evicted(name, keep)

@@ -49,8 +49,8 @@ def decide(queue: QueueState, device: DeviceState, now: float, *, run: bool = Tr
     3. The queue closes: it fails.
     4. Its share of the places is taken: it fails, with the time until a place is likely to be free.
     5. It would wait longer than `max_wait_ms`: it fails, with the same time.
-    6. Its deadline has passed, or could not be met even alone: it fails. A device that has not run for a while is
-       tried anyway, because the prediction may be out of date.
+    6. Its deadline has passed, or it is the only image and would still be late: it fails. A device that has not run
+       for a while is tried anyway, because the prediction may be out of date.
     7. It would be answered after its deadline, behind the images ahead of it: it fails, with the time to wait.
     8. Otherwise it gets a place.
 
@@ -62,7 +62,8 @@ def decide(queue: QueueState, device: DeviceState, now: float, *, run: bool = Tr
     12. Images whose deadline has passed, or will before the smallest run ends, fail.
     13. The others make a batch in the order of the queue, of the size with the max images per second, limited so that
         its most urgent member is in time (`_gather`).
-    14. If that limit would make the images behind the batch late, the urgent ones fail and the batch is made again.
+    14. If that limit costs too many images per second (`_MIN_RATE_RATIO`), the urgent images fail and the batch is made
+        again.
 
     Args:
         queue: the images that ask or wait; changed in place.
@@ -149,9 +150,8 @@ def _start(queue: QueueState, device: DeviceState, now: float, decision: Decisio
     count = queue.model.images_in_next(len(ready), queue.sizes, queue.target_size)
     batch = _gather(queue, now, count)  # 13
     wanted = min(count, ready.front)  # no image fails to make room for a lower priority
-    if len(batch) < wanted and _images_per_ms(queue, len(batch)) < _MIN_RATE_RATIO * _images_per_ms(
-        queue, wanted
-    ):  # 14
+    too_slow = _images_per_ms(queue, len(batch)) < _MIN_RATE_RATIO * _images_per_ms(queue, wanted)
+    if len(batch) < wanted and too_slow:  # 14
         _drop_late(queue, now, decision, wanted, trust=trust)
         batch = _gather(queue, now, min(count, len(ready)))
     ready.taken(batch)
