@@ -15,7 +15,7 @@ from .conftest import REPOSITORY
 
 IN_TEXTS = {
     # "there is no", "is no longer" and comparatives are plain.
-    r"(?<![Tt]here\s)\b(is|are|was|were) no (?!(longer|more|better|faster|larger|smaller)\b)[a-z]+": '"is not a Y; use Z"',
+    r"(?<![Tt]here\s)\b(is|are|was|were) no (?!(longer|more|better|faster)\b)[a-z]+": '"is not a Y; use Z"',
     r"\bat the (least|most)\b": '"at least", "at most", "min" or "max"',
     r"\b(nobody who|whoever)\b": "the caller, the user or the operator",
     r"\bwhat (comes|came|goes|went|is had)\b": "a noun, such as output or default",
