@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nonesuch.engine.home import Home
 from nonesuch.engine.latents import z_from_seeds
 from nonesuch.export.catalogue import find_entry
-from nonesuch.export.digest import sample_image
+from nonesuch.export.checks import sample_image
 
 SEEDS = (0, 1)
 

@@ -15,7 +15,7 @@ from nonesuch.engine.home import Home
 from nonesuch.engine.manifest import WeightsSource
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 SOURCE = WeightsSource(name="random numbers", licence="none needed", sha256="0" * 64)
 

@@ -16,7 +16,7 @@ from nonesuch.engine.latents import z_from_seeds
 from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.export.catalogue import find_entry
-from nonesuch.export.digest import find_digest
+from nonesuch.export.checks import find_digest
 
 from .conftest import RunServer
 from .make_digest import original_images

@@ -9,7 +9,7 @@ from nonesuch.benchmarks.result import Request
 from nonesuch.engine.home import Home
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ..conftest import TINY_SOURCE, tiny_checkpoint
 

@@ -25,7 +25,7 @@ from nonesuch.engine.tensorrt.plan_folder import PlanFolder
 from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ..conftest import REPOSITORY, TINY_SOURCE
 from .conftest import TIMEOUT_S, Call, LineOf, Start

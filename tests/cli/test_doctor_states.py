@@ -16,8 +16,7 @@ from nonesuch.engine import cuda_driver
 from nonesuch.engine.cuda_driver import Driver, Gpu
 from nonesuch.engine.errors import BackendUnavailableError
 from nonesuch.engine.tensorrt import backend as backends
-from nonesuch.engine.tensorrt.flavour import find_flavour
-from nonesuch.engine.tensorrt.library import Library
+from nonesuch.engine.tensorrt.library import Library, find_flavour
 
 from ..conftest import REPOSITORY
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.encoder import ImageFormat
 from nonesuch.server.http.image_address import ImageAddress
 
 from ..conftest import RunServer

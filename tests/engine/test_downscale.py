@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from nonesuch.engine.downscale import downscale
-from nonesuch.engine.encoder import EncodeOptions, encode_image
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat, encode_image
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 
 

@@ -9,9 +9,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from nonesuch.engine.encoder import DEFAULT_QUALITY, EncodeOptions, EncoderPool, encode_image
+from nonesuch.engine.encoder import DEFAULT_QUALITY, EncodeOptions, EncoderPool, ImageFormat, encode_image
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import DIGITAL_SOURCE_TYPE, SOFTWARE, ImageRecord
 
 RECORD = ImageRecord("tiny <&\"'> 顔", "ab" * 32, 5, 0.7)

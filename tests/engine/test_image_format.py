@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from nonesuch.engine.encoder import ImageFormat
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 
 
 def test_every_format_is_found_by_name_in_any_case() -> None:

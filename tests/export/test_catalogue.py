@@ -9,9 +9,9 @@ import pytest
 
 from nonesuch.engine.errors import CheckpointError, ModelNotFoundError
 from nonesuch.export.catalogue import CATALOGUE, DEFAULT_MODEL, find_entry
+from nonesuch.export.download import PackageFile
 from nonesuch.export.families import FAMILIES, find_family
 from nonesuch.export.https_download import HttpsFile
-from nonesuch.export.pip_download import PackageFile
 
 PACKAGES = [entry.name for entry in CATALOGUE.values() if isinstance(entry.file, PackageFile)]
 PUBLIC = [entry.name for entry in CATALOGUE.values() if isinstance(entry.file, HttpsFile)]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nonesuch.engine.generator import Generator
-from nonesuch.export.digest import GRID, MEAN_TOLERANCE, PIXEL_TOLERANCE, Digest, find_digest, sample_image
+from nonesuch.export.checks import GRID, MEAN_TOLERANCE, PIXEL_TOLERANCE, Digest, find_digest, sample_image
 
 FACES_ID = "f5132428b0e018100500e7c2fe4b02faca58b8f2d496924eb6f44cb0007e08e8"
 

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
-from nonesuch.export.pip_download import PackageFile
+from nonesuch.export.download import PackageFile
 
 INFO = "nonesuch_test_file-1.dist-info"
 
@@ -184,7 +184,7 @@ FETCH = """
 import sys
 from pathlib import Path
 from nonesuch.engine.home import Home
-from nonesuch.export.pip_download import PackageFile
+from nonesuch.export.download import PackageFile
 home, source, filename, size_bytes, sha256 = sys.argv[1:]
 sys.stdin.readline()
 file = PackageFile(filename, package="p", version="1", size_bytes=int(size_bytes), sha256=sha256)

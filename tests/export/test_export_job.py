@@ -14,11 +14,10 @@ from nonesuch.engine.errors import CheckpointError, DownloadError, ExportMismatc
 from nonesuch.engine.generator import Generator
 from nonesuch.engine.home import Home
 from nonesuch.export import mean_w
-from nonesuch.export.catalogue_entry import CatalogueEntry
 from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.download import CatalogueEntry, PackageFile
 from nonesuch.export.export_job import ExportJob, export_named
 from nonesuch.export.formats.random_face import read_random_face_wheel
-from nonesuch.export.pip_download import PackageFile
 
 WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
 

@@ -24,12 +24,11 @@ from nonesuch.engine.mapping import Mapper
 from nonesuch.engine.psnr import psnr_db
 from nonesuch.export import checks, exporter, mean_w
 from nonesuch.export.checkpoint import Checkpoint
-from nonesuch.export.checks import check_graph
-from nonesuch.export.digest import Digest, sample_image
+from nonesuch.export.checks import Digest, check_graph, sample_image
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import Family
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 from nonesuch.export.mean_w import W_AVG_SAMPLES
 
 from ..conftest import REPOSITORY

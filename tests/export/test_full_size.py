@@ -23,7 +23,7 @@ from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.fp16_simulator import Fp16Simulator
 from nonesuch.export.graphs.graph_builder import serialize
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ..random_stylegan2 import SOURCE, Randoms, stylegan2
 

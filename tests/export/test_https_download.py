@@ -13,8 +13,8 @@ import pytest
 
 from nonesuch.engine.errors import DownloadError
 from nonesuch.engine.home import Home
-from nonesuch.export.catalogue_entry import CatalogueEntry
 from nonesuch.export.checkpoint import Checkpoint
+from nonesuch.export.download import CatalogueEntry
 from nonesuch.export.https_download import HttpsFile
 
 from ..https_shelf import Shelf

@@ -18,7 +18,7 @@ from nonesuch.export.families import find_family
 from nonesuch.export.formats.detect import read_checkpoint
 from nonesuch.export.graphs.graph_builder import serialize
 from nonesuch.export.graphs.mapping import build_mapping
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ..conftest import REPOSITORY, tiny_checkpoint
 

@@ -16,8 +16,7 @@ from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.reference.reference_network import ReferenceNetwork
-from nonesuch.export.reference.rendering import TorchSettings
+from nonesuch.export.reference.rendering import ReferenceNetwork, TorchSettings
 from nonesuch.export.torch_backend import TorchBackend
 
 

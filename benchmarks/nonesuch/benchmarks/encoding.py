@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nonesuch.engine.encoder import EncodeOptions, EncoderPool, encode_image
+from nonesuch.engine.encoder import EncodeOptions, EncoderPool, ImageFormat, encode_image
 from nonesuch.engine.generator import Generator
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.session import Batch, SessionOptions
 

@@ -13,8 +13,7 @@ from nonesuch.engine.artifact import find_artifact
 from nonesuch.engine.cuda_driver import device_ordinal, require_gpu
 from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.build_progress import BuildProgress
-from nonesuch.engine.tensorrt.flavour import FLAVOURS
-from nonesuch.engine.tensorrt.library import load_library
+from nonesuch.engine.tensorrt.library import FLAVOURS, load_library
 from nonesuch.engine.tensorrt.plan_cache import PlanCache
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder, StoredPlan
 from nonesuch.engine.tensorrt.plan_request import TURING, PlanRequest

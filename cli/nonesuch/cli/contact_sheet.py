@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from nonesuch.engine.encoder import EncodeOptions, encode_image
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat, encode_image
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 
 _MAX_SIDE = 4096

@@ -86,7 +86,7 @@ def command(
     if missing:
         raise BackendUnavailableError(f"export needs {', '.join(missing)}; pip install 'nonesuch[cpu,export]'")
     from nonesuch.export.export_job import ExportJob, export_file, export_named
-    from nonesuch.export.graphs.variant_options import VariantOptions
+    from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
     variants = [
         VariantOptions(precision, upsampling, noise_mode, linear, output)  # type: ignore[arg-type]  # checked above

@@ -21,8 +21,8 @@ from nonesuch.client import (
     UnavailableError,
     tls_credentials,
 )
+from nonesuch.engine.encoder import ImageFormat
 from nonesuch.engine.errors import FieldViolation, InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 from nonesuch.engine.source import Seeds, Source, W, Ws, Z
 from nonesuch.engine.style_mix import LayerGroup, StyleMix

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonesuch.engine.directions import Directions
-from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.encoder import ImageFormat
 from nonesuch.engine.provenance import ImageRecord
 
 from .backend_flags import BackendFlags, backend_flags

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.latents import DEFAULT_PSI, check_psi
 from nonesuch.engine.source import Seeds, Source

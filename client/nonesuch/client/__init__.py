@@ -10,9 +10,8 @@ It needs grpcio and protobuf, and nothing of the engine; Pillow and numpy only w
 
 from .admin_client import AdminClient, ModelState
 from .aio_client import AsyncClient
-from .channel import DEFAULT_DEADLINE_S
+from .channel import DEFAULT_DEADLINE_S, tls_credentials
 from .client import Client
-from .credentials import tls_credentials
 from .errors import (
     AccessError,
     ClientError,

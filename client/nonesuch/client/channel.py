@@ -1,4 +1,4 @@
-"""The connections of the clients: addresses, options, retries, key, deadline.
+"""The connections of the clients: addresses, options, TLS, retries, key, deadline.
 
 Several addresses, or a dns:/// target, are balanced by gRPC itself: calls go to the servers in turn, and a server that
 says NOT_SERVING (grpc.health.v1, watched on every connection) gets no calls.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,6 +19,8 @@ import grpc.aio
 
 from .argument import one_float
 from .errors import RequestError
+
+_File = str | os.PathLike[str]
 
 DEFAULT_DEADLINE_S = 60.0
 """Deadline of a call with one answer, in seconds; retries are included."""
@@ -137,3 +141,34 @@ def _check_address(address: str) -> str:
     if ":" not in address:
         raise RequestError.of("address", f"{address!r} has no port; write host:port")
     return address
+
+
+def tls_credentials(
+    ca: _File | None = None, *, certificate: _File | None = None, private_key: _File | None = None
+) -> grpc.ChannelCredentials:
+    """Credentials of a client for a server with TLS.
+
+    Args:
+        ca: PEM file of the authority that signed the server's certificate; None: gRPC's default authorities.
+        certificate: PEM file of the client's own chain, for servers that require one (mTLS).
+        private_key: PEM file of the key of `certificate`; required with it.
+
+    Raises:
+        RequestError: a certificate without a key, a key without a certificate, or a file that cannot be read.
+    """
+    if (certificate is None) != (private_key is None):
+        raise RequestError.of("tls_certificate", "a certificate and its private key go together; give both")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_read(ca, "tls_ca"),
+        private_key=_read(private_key, "tls_private_key"),
+        certificate_chain=_read(certificate, "tls_certificate"),
+    )
+
+
+def _read(path: _File | None, field: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise RequestError.of(field, f"{os.fspath(path)} cannot be read ({error.strerror}); give a PEM file") from error

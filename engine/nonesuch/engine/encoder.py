@@ -10,6 +10,7 @@ import io
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from types import TracebackType
 from typing import Self
@@ -20,13 +21,45 @@ from PIL import Image, features
 
 from .downscale import downscale
 from .errors import InvalidRequestError
-from .image_format import ImageFormat
 from .png import write_png
 from .provenance import SOFTWARE, ImageRecord
 from .version import package_version
 
 DEFAULT_QUALITY = 90
 _EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
+
+
+class ImageFormat(StrEnum):
+    """A format by the name that commands and file suffixes use."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    RAW = "raw"  # the pixels: uint8, row-major, channels last; no metadata
+    NPY = "npy"  # numpy's .npy of uint8 [H, W, C]; no metadata
+
+    @property
+    def suffix(self) -> str:
+        """The file suffix with its dot."""
+        return ".jpg" if self is ImageFormat.JPEG else f".{self.value}"
+
+    @property
+    def has_quality(self) -> bool:
+        """Whether the format is lossy, with a quality of 1 to 100."""
+        return self in {ImageFormat.JPEG, ImageFormat.WEBP}
+
+    @classmethod
+    def parse(cls, name: str) -> ImageFormat:
+        """The format of that name; `jpg` is jpeg.
+
+        Raises:
+            InvalidRequestError: the name is unknown.
+        """
+        wanted = "jpeg" if name.lower() == "jpg" else name.lower()
+        try:
+            return cls(wanted)
+        except ValueError as error:
+            raise InvalidRequestError.of("format", f"{name!r} is unknown; there are {', '.join(cls)}") from error
 
 
 @dataclass(frozen=True)

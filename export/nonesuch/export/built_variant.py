@@ -15,7 +15,7 @@ from .checkpoint import Checkpoint
 from .checks import check_graph
 from .families import find_family
 from .graphs.graph_builder import serialize
-from .graphs.variant_options import VariantOptions
+from .graphs.synthesis_builder import VariantOptions
 
 _RUNTIMES = ("onnxruntime", "openvino", "torch")
 """The first decides the default form. torch renders the checkpoint, so it ignores the form of the graph."""

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from nonesuch.engine.errors import ModelNotFoundError
 
-from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
-from .pip_download import PackageFile
+from .download import CatalogueEntry, PackageFile
 from .public_checkpoints import PUBLIC_CHECKPOINTS
 
 DEFAULT_MODEL = "faces"

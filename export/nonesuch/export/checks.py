@@ -1,18 +1,22 @@
 """The checks that an export must pass before it is written: the ONNX checker, and a comparison of pictures.
 
 Pictures are compared with the committed digest of the original network if there is one, otherwise with the PyTorch
-reference if torch is installed. Otherwise the model card says "not compared".
+reference if torch is installed. Otherwise the model card says "not compared". A digest was made by the original network
+in its own runtime (`tests/make_digest.py`), so it is independent of our code.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, replace
+from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import MAPPING_FILE, Artifact
 from nonesuch.engine.backends.onnxruntime import OnnxRuntimeSession, inference_session, load_mapping
@@ -27,11 +31,10 @@ from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.engine.source import Seeds
 
 from .checkpoint import Checkpoint
-from .digest import MEAN_TOLERANCE, PIXEL_TOLERANCE, Digest, find_digest
 from .families import find_family
 from .fp16_simulator import Fp16Simulator
 from .graphs.graph_builder import serialize
-from .graphs.variant_options import VariantOptions
+from .graphs.synthesis_builder import VariantOptions
 
 REFERENCE_SEEDS = (0, 1)
 MIN_PSNR_DB = 50.0
@@ -156,3 +159,40 @@ def _check_fp16(checkpoint: Checkpoint, variant: Variant, batch: Batch) -> str:
         feeds = batch[row : row + 1].feeds()
         worst = min(worst, simulator.run(feeds).check(exact.run(None, feeds)[0]))
     return f"{variant.file}: float16 simulated, PSNR {worst:.1f} dB against float32, no overflow, not run on a device"
+
+
+GRID = 8
+MEAN_TOLERANCE = 0.25
+"""Of 255. Runtimes differ by rounding at single pixels, which nearly cancels in a mean of 16,384 pixels."""
+PIXEL_TOLERANCE = 2
+"""Of 255. Float32 runtimes sum in different orders; the parity tests use the same limit."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Samples of the original network's images: for a few seeds at psi 1, block means and the middle pixel of each."""
+
+    seeds: tuple[int, ...]
+    means: NDArray[np.float64]  # [seeds, GRID, GRID, channels]
+    pixels: NDArray[np.float64]  # the same shape
+
+    def compare(self, images: NDArray[np.uint8]) -> tuple[float, float]:
+        """Return the max differences (means, pixels) of images [seeds, H, W, C] rendered from the seeds at psi 1."""
+        means, pixels = zip(*(sample_image(image) for image in images), strict=True)
+        return float(np.abs(np.stack(means) - self.means).max()), float(np.abs(np.stack(pixels) - self.pixels).max())
+
+
+def sample_image(image: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return block means and middle pixels, each [GRID, GRID, C], of an image [H, W, C]; GRID divides H and W."""
+    height, width, channels = image.shape
+    blocks = image.reshape(GRID, height // GRID, GRID, width // GRID, channels).astype(np.float64)
+    return blocks.mean(axis=(1, 3)), blocks[:, height // GRID // 2, :, width // GRID // 2]
+
+
+def find_digest(model_id: str) -> Digest | None:
+    """Return the committed digest of a model, or None."""
+    resource = files("nonesuch.export") / "digests" / f"{model_id[:16]}.json"
+    if not resource.is_file():
+        return None
+    content = json.loads(resource.read_text())
+    return Digest(tuple(content["seeds"]), np.array(content["means"]), np.array(content["pixels"], dtype=np.float64))

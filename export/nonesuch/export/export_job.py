@@ -14,11 +14,10 @@ from nonesuch.engine.errors import CheckpointError, ExportMismatchError
 from nonesuch.engine.home import Home
 from nonesuch.engine.manifest import Variant, WeightsSource
 
-from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
-from .download import sha256_of
+from .download import CatalogueEntry, sha256_of
 from .exporter import export_checkpoint
-from .graphs.variant_options import VariantOptions
+from .graphs.synthesis_builder import VariantOptions
 from .mean_w import Progress
 
 _UNKNOWN_TERMS = (

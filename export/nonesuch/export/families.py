@@ -10,9 +10,8 @@ from nonesuch.engine.errors import CheckpointError
 from nonesuch.engine.manifest import WsIndex
 
 from .checkpoint import Checkpoint
-from .graphs.synthesis_builder import SynthesisBuilder
-from .graphs.variant_options import VariantOptions
-from .reference.reference_network import ReferenceNetwork
+from .graphs.synthesis_builder import SynthesisBuilder, VariantOptions
+from .reference.rendering import ReferenceNetwork
 
 if TYPE_CHECKING:
     import onnx_ir as ir

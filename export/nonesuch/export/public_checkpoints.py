@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from .catalogue_entry import CatalogueEntry
 from .checkpoint import Checkpoint
+from .download import CatalogueEntry
 from .https_download import HttpsFile
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nonesuch.engine.artifact import Artifact
-from nonesuch.engine.backends.backend import Probe
+from nonesuch.engine.backends.registry import Probe
 from nonesuch.engine.errors import BackendUnavailableError
 from nonesuch.engine.home import Home
 from nonesuch.engine.session import Batch, Session, SessionOptions

@@ -20,7 +20,7 @@ from nonesuch.engine.source import Seeds
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.families import find_family
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...conftest import REPOSITORY, TINY_SOURCE, tiny_checkpoint
 

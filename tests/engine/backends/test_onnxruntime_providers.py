@@ -29,7 +29,7 @@ from nonesuch.engine.psnr import psnr_db
 from nonesuch.engine.session import SessionOptions
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...conftest import REPOSITORY, TINY_SOURCE
 

@@ -11,7 +11,7 @@ import pytest
 
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder
 from nonesuch.export.exporter import export_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...random_stylegan2 import SOURCE, stylegan2
 

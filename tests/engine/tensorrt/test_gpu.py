@@ -28,7 +28,7 @@ from nonesuch.engine.tensorrt.plan_runtime import PlanRuntime
 from nonesuch.engine.tensorrt.session import TensorRtSession
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...conftest import REPOSITORY, TINY_SOURCE
 

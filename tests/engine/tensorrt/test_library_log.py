@@ -3,8 +3,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from nonesuch.engine.tensorrt.library import Library
-from nonesuch.engine.tensorrt.library_log import LibraryLog
+from nonesuch.engine.tensorrt.library import Library, LibraryLog
 
 INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 

@@ -20,7 +20,7 @@ from nonesuch.engine.tensorrt.numerics_gate import GATE_SEEDS, Render, check_pla
 from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...conftest import REPOSITORY, TINY_SOURCE
 

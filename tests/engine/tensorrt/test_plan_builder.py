@@ -17,14 +17,13 @@ from nonesuch.engine.errors import ArtifactError, BackendError, BackendUnavailab
 from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.build_progress import BuildProgress
 from nonesuch.engine.tensorrt.build_spec import BuildSpec
-from nonesuch.engine.tensorrt.flavour import find_flavour
-from nonesuch.engine.tensorrt.library import Library, load_library
+from nonesuch.engine.tensorrt.library import Library, find_flavour, load_library
 from nonesuch.engine.tensorrt.plan_builder import build_plan
 from nonesuch.engine.tensorrt.plan_request import PlanRequest
 from nonesuch.export.exporter import export_checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
 from nonesuch.export.graphs.graph_builder import GraphBuilder, serialize
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...conftest import REPOSITORY, TINY_SOURCE
 

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from nonesuch.engine.errors import BackendError, DeviceLostError, InvalidRequestError, PlanError
 from nonesuch.engine.tensorrt.batch_profile import make_profiles
 from nonesuch.engine.tensorrt.build_spec import BuildSpec, TensorSpec
-from nonesuch.engine.tensorrt.flavour import FLAVOURS
-from nonesuch.engine.tensorrt.library import Library
+from nonesuch.engine.tensorrt.library import FLAVOURS, Library
 from nonesuch.engine.tensorrt.plan_runtime import IN_FLIGHT, PlanRuntime
 
 from . import fake_tensorrt

@@ -17,8 +17,7 @@ from nonesuch.engine.session import Batch, SessionOptions
 from nonesuch.engine.tensorrt.backend import plan_variant
 from nonesuch.engine.tensorrt.batch_profile import make_profiles
 from nonesuch.engine.tensorrt.build_spec import BuildSpec
-from nonesuch.engine.tensorrt.flavour import FLAVOURS
-from nonesuch.engine.tensorrt.library import Library
+from nonesuch.engine.tensorrt.library import FLAVOURS, Library
 from nonesuch.engine.tensorrt.plan_folder import PlanFolder
 from nonesuch.engine.tensorrt.session import TensorRtSession
 

@@ -19,7 +19,7 @@ from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.formats.random_face import read_random_face_wheel
 from nonesuch.export.graphs.mapping import build_mapping
 from nonesuch.export.graphs.mobilestylegan import build_synthesis
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 WriteWheel = Callable[[Path, Mapping[str, bytes]], Path]
 NETWORKS = ["MappingNetwork", "SynthesisNetwork"]

@@ -25,8 +25,8 @@ from nonesuch.export.formats.random_face import read_random_face_wheel
 from nonesuch.export.fp16_simulator import Fp16Simulator, float_psnr_db
 from nonesuch.export.graphs import mobilestylegan, stylegan2
 from nonesuch.export.graphs.mapping import build_mapping
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 from nonesuch.export.graphs.upsampling import FORMS
-from nonesuch.export.graphs.variant_options import VariantOptions
 
 from .random_stylegan2 import random_stylegan2
 

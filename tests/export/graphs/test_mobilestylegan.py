@@ -14,7 +14,7 @@ from nonesuch.engine.errors import CheckpointError
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.graphs.haar import Wavelet
 from nonesuch.export.graphs.mobilestylegan import build_synthesis, ws_layout
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 RunGraph = Callable[..., NDArray[Any]]
 WAVELETS: tuple[Wavelet, ...] = get_args(Wavelet)

@@ -14,8 +14,8 @@ from nonesuch.engine.errors import CheckpointError
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.formats.detect import read_checkpoint
 from nonesuch.export.graphs.stylegan2 import build_synthesis, ws_layout
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 from nonesuch.export.graphs.upsampling import FORMS
-from nonesuch.export.graphs.variant_options import VariantOptions
 
 from .paper_stylegan2 import picture
 from .random_stylegan2 import random_stylegan2

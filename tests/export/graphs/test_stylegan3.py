@@ -24,7 +24,7 @@ from nonesuch.export.graphs.filtered_lrelu import FORMS
 from nonesuch.export.graphs.graph_builder import GraphBuilder
 from nonesuch.export.graphs.stylegan3 import build_synthesis, ws_layout
 from nonesuch.export.graphs.stylegan3_input import FourierInput
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from ...conftest import REPOSITORY
 from .graph_rules import check_rules, shape

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nonesuch.engine.errors import CheckpointError, UnsupportedError
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.graphs import mobilestylegan, stylegan2, upsampling
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 
 from .graph_rules import check_rules
 from .random_stylegan2 import random_stylegan2

@@ -15,7 +15,7 @@ from nonesuch.engine.errors import UnsupportedError
 from nonesuch.engine.session import SessionOptions
 from nonesuch.export.graphs import stylegan2
 from nonesuch.export.graphs.graph_builder import GraphBuilder, serialize
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 from nonesuch.export.graphs.winograd import winograd_convolve, winograd_weights
 
 from .graph_rules import check_rules

@@ -14,7 +14,7 @@ from nonesuch.engine.latents import z_from_seeds
 from nonesuch.export.checkpoint import Checkpoint
 from nonesuch.export.graphs.mapping import build_mapping
 from nonesuch.export.graphs.mobilestylegan import build_synthesis, ws_layout
-from nonesuch.export.graphs.variant_options import VariantOptions
+from nonesuch.export.graphs.synthesis_builder import VariantOptions
 from nonesuch.export.reference.mobilestylegan import InverseHaar, MobileStyleGAN, ShufflingInverseHaar
 from nonesuch.export.reference.rendering import to_uint8
 

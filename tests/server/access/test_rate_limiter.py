@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from nonesuch.engine.errors import OverloadedError
-from nonesuch.server.access.caller import Caller
+from nonesuch.server.access.api_keys import Caller
 from nonesuch.server.access.rate_limiter import RateLimiter
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nonesuch.client import AsyncClient, Mixing
-from nonesuch.engine.encoder import EncodeOptions
-from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.source import Seeds, W, Z
 from nonesuch.engine.style_mix import LayerGroup, StyleMix

@@ -17,7 +17,7 @@ from nonesuch.client import AsyncClient
 from nonesuch.engine.generator import Generator
 from nonesuch.server.access.call_record import CallRecord
 from nonesuch.server.http.connect_codecs import MAX_JSON_BYTES
-from nonesuch.server.rpc.transport_options import MAX_REQUEST_BYTES
+from nonesuch.server.rpc.listener import MAX_REQUEST_BYTES
 from nonesuch.v1 import generation_service_pb2, image_pb2, synthesis_pb2
 
 from ...conftest import RunServer

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from nonesuch.client import AsyncClient
-from nonesuch.server.rpc.transport_options import MAX_REQUEST_BYTES, transport_options
+from nonesuch.server.rpc.listener import MAX_REQUEST_BYTES, transport_options
 from nonesuch.server.settings import ServerSettings
 
 from ...conftest import RunServer

@@ -19,9 +19,9 @@ from ..mapping import RunMapping
 from ..runtime_import import import_runtime
 from ..session import Batch, Session, SessionOptions
 from ..version import package_version
-from .backend import Probe
 from .onnxruntime_gpu import gpu_session, load_failure
 from .onnxruntime_providers import PLUGIN_PACKAGE, GpuProvider, choose_provider, provider_options, require_provider
+from .registry import Probe
 
 CPU_PROVIDER = "CPUExecutionProvider"
 

@@ -19,7 +19,7 @@ from ..manifest import Variant
 from ..runtime_import import import_runtime
 from ..session import Batch, Session, SessionOptions
 from ..version import package_version
-from .backend import Probe
+from .registry import Probe
 
 
 def load_openvino() -> Any:

@@ -11,15 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..artifact import Artifact
-from ..backends.backend import Probe
+from ..backends.registry import Probe
 from ..cuda_driver import Driver, Gpu, device_ordinal, find_driver, require_gpu
 from ..errors import ArtifactError, BackendUnavailableError
 from ..manifest import Variant
 from ..runtime_import import import_runtime
 from ..session import Session, SessionOptions
 from .batch_profile import default_batch_sizes
-from .flavour import find_flavour
-from .library import Library, load_library
+from .library import Library, find_flavour, load_library
 from .plan_cache import PlanCache
 from .plan_request import TURING, PlanRequest
 from .session import TensorRtSession

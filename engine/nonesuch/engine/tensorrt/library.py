@@ -1,15 +1,23 @@
-"""One loaded TensorRT product: its module, version, logger and capabilities."""
+"""TensorRT and TensorRT-RTX as products: what each is called, one loaded library with its version, and its log.
+
+Their Python interfaces share nearly all names; the code checks the module for the rest, never the version. The library
+returns None or False for most failures and logs the reason only, so errors are kept until the caller drains them into
+its own message. A process has one logger, because the library ignores any further one.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 from ..errors import BackendUnavailableError
 from ..runtime_import import import_runtime
-from .flavour import Flavour, find_flavour
-from .library_log import LibraryLog, make_logger
 
 
 class Library:
@@ -59,3 +67,110 @@ def load_library(name: str) -> Library:
     if find_spec(flavour.module) is None:
         raise BackendUnavailableError(f"{flavour.module} is not installed; {flavour.install}")
     return Library(flavour, import_runtime(flavour.module, flavour.extra))
+
+
+@dataclass(frozen=True)
+class Flavour:
+    """One product.
+
+    Attributes:
+        name: the name of the backend.
+        module: the Python module.
+        extra: the extra that installs it: pip install 'nonesuch[extra]'.
+        ahead_of_time: whether it builds for other GPUs, and on machines without a GPU.
+        install: how to install it, for messages.
+    """
+
+    name: str
+    module: str
+    extra: str
+    ahead_of_time: bool
+    install: str
+
+
+FLAVOURS = {
+    flavour.name: flavour
+    for flavour in (
+        Flavour(
+            "tensorrt",
+            "tensorrt",
+            "tensorrt",
+            ahead_of_time=False,
+            install="pip install 'nonesuch[cpu,tensorrt]'; on a Jetson it comes with JetPack, so make the environment "
+            "with python3 -m venv --system-site-packages",
+        ),
+        Flavour(
+            "tensorrt-rtx",
+            "tensorrt_rtx",
+            "tensorrt-rtx",
+            ahead_of_time=True,
+            install="pip install 'nonesuch[cpu,tensorrt-rtx]'",
+        ),
+    )
+}
+
+
+def find_flavour(name: str) -> Flavour:
+    """The product of a backend.
+
+    Raises:
+        BackendUnavailableError: the backend does not use plans.
+    """
+    if name not in FLAVOURS:
+        raise BackendUnavailableError(f"backend {name!r} does not use plans; use {', '.join(FLAVOURS)}")
+    return FLAVOURS[name]
+
+
+_MAX_ERRORS = 64
+_ERROR = 1  # ILogger.Severity: INTERNAL_ERROR 0, ERROR 1, WARNING 2, INFO 3, VERBOSE 4
+_MAX_CHARACTERS = 600
+
+
+class LibraryLog:
+    """Keeps the last errors, and all messages for listeners. The library calls it from its own threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._errors: deque[str] = deque(maxlen=_MAX_ERRORS)
+        self._listeners: list[list[str]] = []
+
+    def add(self, severity: int, message: str) -> None:
+        """Add one message."""
+        with self._lock:
+            if severity <= _ERROR:
+                self._errors.append(message)
+            for listener in self._listeners:
+                listener.append(message)
+
+    def drain(self) -> str:
+        """The errors since the last call as one line, or a text that says that there were none."""
+        with self._lock:
+            errors = list(dict.fromkeys(" ".join(message.split()) for message in self._errors))
+            self._errors.clear()
+        text = "; ".join(errors) or "it gave no reason"
+        return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
+
+    @contextmanager
+    def listen(self) -> Iterator[list[str]]:
+        """Collect all messages of the library in a list while the context is open."""
+        lines: list[str] = []
+        with self._lock:
+            self._listeners.append(lines)
+        try:
+            yield lines
+        finally:
+            with self._lock:
+                self._listeners = [listener for listener in self._listeners if listener is not lines]
+
+
+def make_logger(trt: Any, log: LibraryLog) -> Any:
+    """An `ILogger` of the library's module that writes into the log."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]  # the module is Any
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            log.add(int(severity), message)
+
+    return Logger()

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from ..errors import BackendError, DeviceLostError, NonesuchError, PlanError
 from .batch_context import BatchContext
 from .batch_profile import profile_index
-from .build_spec import BuildSpec
-from .cuda import Cuda
+from .build_spec import BuildSpec, TensorSpec
+from .cuda import Cuda, view_of
 from .library import Library
-from .staging import Staging, byte_size
 
 IN_FLIGHT = 2
 
@@ -198,3 +197,42 @@ class PlanRuntime:
             ) from error
         if not isinstance(error, NonesuchError):
             raise BackendError(f"CUDA failed {when}: {error}; {self._library.log.drain()}") from error
+
+
+def byte_size(tensor: TensorSpec, batch_size: int) -> int:
+    """The size in bytes of a tensor for a batch."""
+    return batch_size * int(np.prod(tensor.shape, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+
+
+class Staging:
+    """Pinned buffers for the largest batch, used by one batch at a time.
+
+    Attributes:
+        inputs: the buffers of the inputs, by name.
+        output: the buffer of the images.
+        done: the event after which the images are in `output`.
+    """
+
+    def __init__(self, cuda: Cuda, spec: BuildSpec, max_batch_size: int) -> None:
+        self._spec = spec
+        self.inputs = {tensor.name: cuda.pinned_memory(byte_size(tensor, max_batch_size)) for tensor in spec.inputs}
+        self.output = cuda.pinned_memory(byte_size(spec.output, max_batch_size))
+        self.done = cuda.event()
+
+    def write(self, feeds: Mapping[str, NDArray[np.float32]]) -> None:
+        """Copy the inputs of a batch, float32 [n, ...] by name, into the buffers."""
+        for tensor in self._spec.inputs:
+            array = feeds[tensor.name]
+            view_of(self.inputs[tensor.name], array.shape, tensor.dtype)[...] = array
+
+    def read(self, batch_size: int) -> NDArray[np.uint8]:
+        """Copy the images of a batch, uint8 [n, H, W, C], because the next batch overwrites them."""
+        output = self._spec.output
+        images: NDArray[np.uint8] = view_of(self.output, (batch_size, *output.shape), output.dtype).copy()
+        return images
+
+    def close(self) -> None:
+        """Release the memory; no batch may be in flight."""
+        for buffer in (*self.inputs.values(), self.output):
+            buffer.close()
+        self.done.close()

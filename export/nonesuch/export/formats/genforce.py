@@ -12,9 +12,8 @@ import numpy as np
 from nonesuch.engine.errors import CheckpointError
 
 from ..checkpoint import Checkpoint
-from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
-from .stylegan2_parts import Stylegan2Parts
+from .stylegan2_parts import Stylegan2Parts, filter_taps
 
 _LR_MUL = 0.01
 

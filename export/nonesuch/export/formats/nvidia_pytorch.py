@@ -18,9 +18,8 @@ from nonesuch.engine.errors import CheckpointError
 from ..checkpoint import Checkpoint
 from .nvidia_layers import take_linear, take_mapping
 from .persistent_module import PickledModule
-from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
-from .stylegan2_parts import MAX_RESOLUTION, check_image
+from .stylegan2_parts import MAX_RESOLUTION, check_image, filter_taps
 
 _ARCHITECTURES = ("skip", "orig", "resnet")
 

@@ -1,5 +1,7 @@
 """Converts StyleGAN2 from rosinality's PyTorch port, whose tensor names other ports share (Anycost, CAGAN).
 
+BasicSR's is the same network under other names, without filters, which are not saved.
+
 All sizes come from shapes, because pruned networks keep these names. Convolutions have the canonical orientation. The
 learning rate multiplier of the mapping network is not in the file; it is the paper's 0.01. Maths: Karras et al., arXiv
 1912.04958.
@@ -10,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..checkpoint import Checkpoint
-from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
-from .stylegan2_parts import Stylegan2Parts
+from .stylegan2_parts import Stylegan2Parts, filter_taps
 
 _LR_MUL = 0.01
 
@@ -127,3 +128,28 @@ class _Converter:
         if name in self.source:
             kernel = self.source.take(name, None, None)
             self.parts.put_filter(filter_taps(kernel, 2.0, f"{self.source.label}: tensor {name!r}"))
+
+
+BASICSR = PortNames(
+    source_format="basicsr",
+    mapping="style_mlp.{}",
+    const="constant_input.weight",
+    first="style_conv1",
+    layers="style_convs.{}",
+    conv="{}.modulated_conv",
+    noise_strength="{}.weight",
+    noise="noises.noise{}",
+    blur="{}.smooth.kernel",
+)
+
+
+def convert_basicsr(source: SourceTensors) -> Checkpoint:
+    """Return the canonical checkpoint of a generator.
+
+    Args:
+        source: the tensors of `params_ema`.
+
+    Raises:
+        CheckpointError: a tensor is missing, does not fit, or does not belong to this network.
+    """
+    return convert_rosinality(source, BASICSR)

@@ -13,11 +13,10 @@ import numpy as np
 from nonesuch.engine.errors import CheckpointError
 
 from ..checkpoint import Checkpoint
-from .basicsr import convert_basicsr
 from .genforce import convert_genforce
 from .inert import Inert, plain_text
 from .read_limits import ReadLimits
-from .rosinality import convert_rosinality
+from .rosinality import convert_basicsr, convert_rosinality
 from .source_tensors import SourceTensors
 from .stored_array import StoredArray
 from .stored_tensor import StoredTensor

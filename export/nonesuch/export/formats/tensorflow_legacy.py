@@ -18,9 +18,8 @@ from nonesuch.engine.errors import CheckpointError
 from ..checkpoint import Checkpoint
 from .inert import Inert, attribute, plain_text
 from .read_limits import ReadLimits
-from .resample_filter import filter_taps
 from .source_tensors import SourceTensors
-from .stylegan2_parts import Stylegan2Parts
+from .stylegan2_parts import Stylegan2Parts, filter_taps
 
 _SYNTHESIS = ("G_synthesis_stylegan2", "G_synthesis")
 _DEFAULTS: dict[str, Any] = {  # of the keyword arguments that change the network; a pickle omits defaults

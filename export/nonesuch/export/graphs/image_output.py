@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .graph_builder import GraphBuilder
-from .variant_options import VariantOptions
+from .synthesis_builder import VariantOptions
 
 
 def image_scale(options: VariantOptions) -> float:

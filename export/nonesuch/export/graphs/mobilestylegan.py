@@ -28,7 +28,7 @@ from .haar import WAVELETS, inverse_haar, pixel_rows, spread, sub_bands
 from .image_output import clip_to_uint8_range, image_output, uint8_output
 from .linear import Linear
 from .styles import Affine, StyleReader
-from .variant_options import VariantOptions
+from .synthesis_builder import VariantOptions
 
 _SLOPE = 0.2
 

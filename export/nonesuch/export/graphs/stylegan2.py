@@ -30,9 +30,9 @@ from .image_output import image_output, image_scale
 from .linear import Linear
 from .modulated_conv import Modulator
 from .styles import Affine, StyleReader
+from .synthesis_builder import VariantOptions
 from .upsampling import FORMS as UPSAMPLING_FORMS
 from .upsampling import Upsampler
-from .variant_options import VariantOptions
 from .winograd import winograd_convolve
 
 FORMS = (*UPSAMPLING_FORMS, "winograd")

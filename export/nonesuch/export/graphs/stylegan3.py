@@ -40,7 +40,7 @@ from .modulated_conv import Modulator
 from .resampling import Resampling
 from .stylegan3_input import FourierInput
 from .styles import Affine, StyleReader
-from .variant_options import VariantOptions
+from .synthesis_builder import VariantOptions
 
 FORMS = ACTIVATION_FORMS
 """Forms of the activations, the default first."""

@@ -16,8 +16,7 @@ from torch import Tensor
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
 
-from .reference_network import ReferenceNetwork
-from .rendering import TorchSettings, device_inputs, synthesis_options, to_uint8
+from .rendering import ReferenceNetwork, TorchSettings, device_inputs, synthesis_options, to_uint8
 
 CAPTURE_WARM_UP = 3
 """Runs before a capture. PyTorch requires them, so that lazily allocated buffers exist."""

@@ -1,14 +1,14 @@
-"""Runs the reference networks: settings of a session, inputs as in a graph, pictures as 8-bit levels.
+"""The interface of the reference networks, and runs: settings of a session, inputs as in a graph, pictures as levels.
 
 The functions import torch, not the module, because every command imports the settings with the backend.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from nonesuch.engine.manifest import Variant
 from nonesuch.engine.session import Batch
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ..checkpoint import Checkpoint
     from .modulated_conv import Form
-    from .reference_network import ReferenceNetwork
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,30 @@ def to_uint8(image: Tensor) -> Tensor:
     import torch
 
     return (image * 127.5 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+class ReferenceNetwork(Protocol):
+    """A generator in PyTorch, such as `StyleGAN2`: an `nn.Module` with a mapping and a synthesis network."""
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, form: Form = "grouped") -> Self:
+        """Return the network with the checkpoint's weights, on the CPU, in evaluation mode.
+
+        Raises:
+            CheckpointError: another family, an invalid config, or a tensor is missing or has the wrong shape.
+        """
+        ...
+
+    @property
+    def mapping(self) -> Callable[..., Tensor]:
+        """Maps z [N, z_dim], and c [N, c_dim] in families with classes, to w [N, w_dim]."""
+        ...
+
+    @property
+    def synthesis(self) -> Callable[..., Tensor]:
+        """Maps ws [N, num_ws, w_dim], and the family's own options, to the image [N, C, H, W], not clamped."""
+        ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move the network to another device, type or memory format, as `nn.Module.to`."""
+        ...

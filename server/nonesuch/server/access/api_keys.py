@@ -1,4 +1,4 @@
-"""API keys: only hashes are stored, and they are compared in constant time.
+"""API keys, their callers and scopes: only hashes are stored, and they are compared in constant time.
 
 A key is 32 random bytes, so SHA-256 is enough; slow hashes are needed only for passwords, which can be guessed.
 """
@@ -9,11 +9,12 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 
-from nonesuch.engine.errors import UnauthenticatedError
+from nonesuch.engine.errors import PermissionDeniedError, UnauthenticatedError
 
 from ..settings import KeySettings
-from .caller import Caller
 
 _PREFIX = "nsk_"  # lets secret scanners find leaked keys
 _BEARER = "bearer "
@@ -63,3 +64,43 @@ class KeyRing:
         if found is None:
             raise UnauthenticatedError("the API key is not known to this server; it may have been revoked")
         return Caller(found.name, frozenset(found.scopes), found.images_per_s, found.burst_images)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A key's name, the name in a client's certificate, or an address."""
+
+    name: str
+    scopes: frozenset[str]
+    images_per_s: float | None = None  # default: the server's limit
+    burst_images: int | None = None
+
+    def require(self, scope: str) -> None:
+        """Check that the caller has a scope.
+
+        Raises:
+            PermissionDeniedError: it does not.
+        """
+        if scope not in self.scopes:
+            has = ", ".join(sorted(self.scopes)) or "none"
+            raise PermissionDeniedError(f"this call needs the scope {scope!r}; the key {self.name!r} has {has}")
+
+
+CURRENT_CALLER: ContextVar[Caller] = ContextVar("CURRENT_CALLER")
+"""The caller of the current task's call."""
+
+
+ADMIN_SERVICE = "/nonesuch.v1.AdminService/"
+_SCOPES = {
+    "/nonesuch.v1.GenerationService/": "generate",
+    "/inference.GRPCInferenceService/ModelInfer": "generate",
+    # These two can load a model.
+    "/nonesuch.v1.ModelService/GetModel": "generate",
+    "/inference.GRPCInferenceService/ModelMetadata": "generate",
+    ADMIN_SERVICE: "admin",
+}
+
+
+def scope_of(method: str) -> str | None:
+    """The scope that a method requires; None if any key is enough."""
+    return next((scope for prefix, scope in _SCOPES.items() if method.startswith(prefix)), None)

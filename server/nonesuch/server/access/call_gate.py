@@ -13,9 +13,8 @@ from nonesuch.engine.errors import OverloadedError
 
 from ..core.batching.queued_image import shutting_down
 from ..settings import ServerSettings
-from .api_keys import KeyRing
+from .api_keys import CURRENT_CALLER, KeyRing
 from .call_record import CallObserver, CallRecord, request_id
-from .caller import CURRENT_CALLER
 
 _BUSY_RETRY_MS = 1000
 

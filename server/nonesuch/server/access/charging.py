@@ -10,7 +10,7 @@ from typing import Protocol
 
 from nonesuch.engine.errors import NonesuchError
 
-from .caller import CURRENT_CALLER
+from .api_keys import CURRENT_CALLER
 from .rate_limiter import RateLimiter
 
 

@@ -14,7 +14,7 @@ from cachetools import LRUCache
 
 from nonesuch.engine.errors import OverloadedError
 
-from .caller import Caller
+from .api_keys import Caller
 
 _MAX_CLIENTS = 10_000  # the least recently active is dropped; its bucket is nearly full
 

@@ -28,18 +28,17 @@ from starlette.types import Message, Receive, Scope, Send
 from nonesuch.engine.errors import DeadlineError, InvalidRequestError, SlowReaderError
 from nonesuch.v1 import generation_service_pb2, model_service_pb2
 
+from ..access.api_keys import scope_of
 from ..access.call_gate import CallGate
 from ..access.call_record import REQUEST_ID_KEY, CallRecord
 from ..access.rate_limiter import RateLimiter
-from ..access.scopes import scope_of
 from ..core.batching.request_queue import Priority
 from ..core.service import ImageService
 from ..rpc.generation_servicer import GenerationServicer
+from ..rpc.listener import MAX_REQUEST_BYTES
 from ..rpc.model_servicers import ModelServicer
 from ..rpc.status import FIELD_PATHS, wire_status
-from ..rpc.transport_options import MAX_REQUEST_BYTES
-from .connect_codecs import CODECS
-from .connect_errors import connect_error, our_error
+from .connect_codecs import CODECS, connect_error, our_error
 from .http_calls import peer_of
 from .problems import advice
 

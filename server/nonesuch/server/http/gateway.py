@@ -24,13 +24,12 @@ from ..access.rate_limiter import RateLimiter
 from ..core.service import ImageService
 from .bounded_protocol import bounded_protocol
 from .connect import ALLOWED_HEADERS, EXPOSED_HEADERS, ConnectRoutes
-from .docs_page import DocsPage
 from .fresh_faces import FreshFaces
 from .http_calls import Handler, HttpCalls
 from .image_pages import ImagePages
 from .operations import Operations
 from .web_files import WebFiles
-from .web_page import WebPage
+from .web_page import DocsPage, WebPage
 
 _KEEP_ALIVE_S = 15
 _LINGER_S = 5

@@ -16,9 +16,8 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 
-from nonesuch.engine.encoder import EncodeOptions
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
 from nonesuch.engine.latents import check_psi, check_seed
 from nonesuch.engine.source import Seeds

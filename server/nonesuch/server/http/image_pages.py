@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from nonesuch.engine.encoder import ImageFormat
 from nonesuch.engine.errors import ModelNotFoundError
-from nonesuch.engine.image_format import ImageFormat
 
 from ..access.charging import charged
 from ..access.rate_limiter import RateLimiter
@@ -17,7 +17,7 @@ from ..core.loaded_model import LoadedModel
 from ..core.service import ImageService
 from .fresh_faces import FreshFaces
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
-from .request_headers import is_known
+from .web_files import is_known
 
 _MEDIA_TYPES = {ImageFormat.JPEG: "image/jpeg", ImageFormat.PNG: "image/png", ImageFormat.WEBP: "image/webp"}
 _FOREVER = "public, max-age=31536000, immutable"

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-
-from .request_headers import is_known, takes_gzip
 
 _PACKAGE = "nonesuch.server.http"
 _NAMES = ("style.css", "app.js", "icon.svg")
@@ -92,3 +91,19 @@ class WebFiles:
 def _escaped(value: object) -> object:
     """A value in the spelling of `html.escape`; Jinja's own escape, which would follow, spells quotes differently."""
     return value if isinstance(value, Markup) else Markup(html.escape(str(value)))  # noqa: S704  # it is escaped
+
+
+def is_known(headers: Headers, tag: str) -> bool:
+    """Whether the client has the bytes of `tag`, quotes included (RFC 9110, section 13.1.2; weak comparison)."""
+    given = headers.get("if-none-match", "")
+    known = {one.strip().removeprefix("W/") for one in given.split(",")}
+    return tag in known or given.strip() == "*"
+
+
+def takes_gzip(headers: Headers) -> bool:
+    """Whether the client accepts gzip (RFC 9110, section 12.5.3)."""
+    for part in headers.get("accept-encoding", "").split(","):
+        name, _, weight = part.partition(";")
+        if name.strip().lower() in {"gzip", "*"}:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

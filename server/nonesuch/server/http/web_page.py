@@ -1,4 +1,4 @@
-"""The start page: one face, with HTML rendered by the server.
+"""The start page, one face with HTML rendered by the server, and /docs.
 
     /                          a fresh face
     /?seed=42&psi=0.7          always the same face
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -23,8 +25,8 @@ from ..core.service import ImageService
 from .fresh_faces import FreshFaces
 from .http_calls import Handler
 from .image_address import BUILD_DIGITS, ImageAddress, psi_text
-from .request_headers import takes_gzip
-from .web_files import WebFiles
+from .openapi import FRESH_PARAMETERS, openapi_document
+from .web_files import WebFile, WebFiles, takes_gzip
 
 _DEFAULT_PSI = f"{Seeds.default_psi:g}"
 _KNOWN = ("psi", "model", "mix")  # other parameters, such as tracking, are ignored
@@ -122,3 +124,41 @@ class WebPage:
             # `after` makes the address unique, so that Back works without JavaScript.
             kept=(("after", str(address.seed)), *([("psi", psi)] if psi != _DEFAULT_PSI else []), *several),
         )
+
+
+class DocsPage:
+    """Serves /docs, on verifying pictures and on the HTTP API, from the OpenAPI document; the same for everybody."""
+
+    def __init__(self, files: WebFiles, calls: Sequence[str], source: str | None) -> None:
+        """`calls` are the paths of the methods; `source` is the URL of the program's source."""
+        text = files.template("docs.html").render(
+            pages={path: item["get"]["summary"] for path, item in openapi_document()["paths"].items()},
+            queries={one["name"]: f"{one['description']} {_values(one)}".strip() for one in FRESH_PARAMETERS},
+            calls=calls,
+            source=source,
+        )
+        self._page = WebFile.of("docs.html", text.encode())
+
+    async def page(self, request: Request) -> Response:
+        """The page."""
+        return self._page.answer(request)
+
+
+def _values(parameter: Mapping[str, Any]) -> str:
+    """The allowed values of a parameter, as text."""
+    schema: Mapping[str, Any] = parameter["schema"]
+    parts = []
+    if "enum" in schema:
+        parts.append(_listed(schema["enum"]))
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None:
+        parts.append(f"{low:g} to {high:g}" if high is not None else f"{low:g} or more")
+    if "default" in schema:
+        parts.append(f"{schema['default']} where none is given")
+    text = ", ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _listed(values: Iterable[object]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} or {last}" if first else last

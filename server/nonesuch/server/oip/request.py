@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.encoder import EncodeOptions
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import PictureOptions
 from nonesuch.engine.latents import MAX_SEED
 from nonesuch.engine.manifest import Manifest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nonesuch.engine.image_format import ImageFormat
+from nonesuch.engine.encoder import ImageFormat
 from nonesuch.v1 import image_pb2, synthesis_pb2
 
 from ..core.image_request import MadeImage

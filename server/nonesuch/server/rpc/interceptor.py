@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 
 from nonesuch.engine.errors import InvalidRequestError, SlowReaderError
 
+from ..access.api_keys import ADMIN_SERVICE, scope_of
 from ..access.call_gate import CallGate
 from ..access.call_record import REQUEST_ID_KEY, CallRecord
-from ..access.scopes import ADMIN_SERVICE, scope_of
 from .health import Health
 from .status import wire_status
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nonesuch.engine.encoder import EncodeOptions
+from nonesuch.engine.encoder import EncodeOptions, ImageFormat
 from nonesuch.engine.errors import InvalidRequestError
-from nonesuch.engine.image_format import ImageFormat
 from nonesuch.engine.latent_pipeline import MAX_MIXES, PictureOptions
 from nonesuch.engine.source import Seeds, Source, W, Z
 from nonesuch.engine.style_mix import LayerGroup, StyleMix
