@@ -1,10 +1,10 @@
-// Updates the page without reloading it. A face is {seed, psi, model, mix, drawn}, stored with each history entry. If
-// `drawn` is true, the server chose the seed, so a refresh draws another.
+// What the page does without being loaded again. A face is {seed, psi, model, mix, drawn}; each entry of the browser's
+// history keeps its own, and `drawn` says that the server chose the seed, so that a refresh draws another.
 
 const $ = (id) => document.getElementById(id);
 const ALT = "Computer-generated face of a person who does not exist";
 const DEFAULT_PSI = 0.7;
-const MAX_SEED = 2 ** 32 - 1;
+const MOST_SEED = 2 ** 32 - 1;
 const GRID_SIDE = 256;
 const WALK_SIDE = 512;
 const WALK_FRAMES = 24;
@@ -16,9 +16,9 @@ const stage = $("stage");
 const models = [...$("model").options];
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
-let face = null; // the face on the page
-let turn = 0; // counts loads; only the latest may update the page
-let loading = new AbortController(); // cancels the load before, so that the server stops rendering it
+let face = null; // what is shown
+let turn = 0; // of the loads; only the latest may show what it got
+let loading = new AbortController(); // and those before it are given up, so that nobody renders for nobody
 let again = () => load({}, "push");
 let stop = () => {}; // ends the grid or the walk
 
@@ -103,7 +103,7 @@ async function load(wanted, how) {
       address = withQuery(`/face/${got.seed}.jpg`, query(got));
     }
     const reply = await ask(address, { signal });
-    await reply.blob(); // now it is in the browser's cache
+    await reply.blob(); // the cache has it now
     const picture = new Image();
     picture.src = reply.url;
     await picture.decode();
@@ -121,7 +121,7 @@ async function load(wanted, how) {
 function hang(picture) {
   const old = $("face");
   Object.assign(picture, { id: "face", alt: ALT, className: "next", width: picture.naturalWidth, height: picture.naturalHeight });
-  if (old?.complete && old.naturalWidth) stage.style.backgroundImage = `url("${old.src}")`; // until the new one is visible
+  if (old?.complete && old.naturalWidth) stage.style.backgroundImage = `url("${old.src}")`; // until the new one has appeared
   if (old) old.replaceWith(picture);
   else stage.prepend(picture);
 }
@@ -160,8 +160,8 @@ function show(got, reply, how) {
   paint($("face"));
 }
 
-// The last index of this run, the history since the page was opened. Without session storage, Next stays enabled at the
-// end and does nothing.
+// How far the history goes that began where this page was opened, its run; where nothing can be kept, Next does
+// nothing at its end.
 function remember(at) {
   try {
     sessionStorage.setItem(`last ${run}`, at);
@@ -176,7 +176,7 @@ function last() {
   }
 }
 
-/* The wall: the hue of the picture's upper corners, which show background */
+/* The wall: the hue of the picture's upper corners, which are background and not the face */
 
 function paint(picture) {
   const side = 16;
@@ -306,7 +306,7 @@ async function walk(to) {
   const ending = new AbortController();
   const canvas = $("canvas");
   const brush = canvas.getContext("2d");
-  const stepwise = still.matches; // then the visitor requests each frame
+  const stepwise = still.matches; // then each frame is asked for
   let step = () => {};
   stop = () => {
     ending.abort();
@@ -360,8 +360,8 @@ const fresh = () => load(settings(), "push");
 
 function seedOf(input) {
   const seed = Number(input.value);
-  const fits = seed <= MAX_SEED;
-  input.setCustomValidity(fits ? "" : `A seed is at most ${MAX_SEED}.`);
+  const fits = seed <= MOST_SEED;
+  input.setCustomValidity(fits ? "" : `A seed is at most ${MOST_SEED}.`);
   if (!fits) input.reportValidity();
   return fits ? seed : null;
 }
@@ -407,7 +407,7 @@ on("copy", "click", async () => {
     say("Link copied");
     setTimeout(() => ($("copy").textContent = "Copy link"), 2000);
   } catch {
-    prompt("The link to this face:", link); // if the page may not use the clipboard
+    prompt("The link to this face:", link); // where the clipboard is not given to pages
   }
 });
 for (const id of ["seed", "walk-to", "mix-seed"]) on(id, "input", () => $(id).setCustomValidity(""));
@@ -443,7 +443,7 @@ async function begin() {
     const reply = await ask($("face").src, { cache: "force-cache" });
     if (mine === turn) show(first, reply, "replace");
   } catch {
-    if (mine === turn) load(first, "replace"); // shows the error if it persists
+    if (mine === turn) load(first, "replace"); // which says what is wrong, if it still is
   }
 }
 
