@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -121,6 +122,12 @@ def start_command(*arguments: object, **environment: str) -> Iterator[subprocess
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=TIMEOUT_S)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_ctrl_c() -> None:
+    """Undo a shell's SIG_IGN for SIGINT, set for background jobs, because commands under test would inherit it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
