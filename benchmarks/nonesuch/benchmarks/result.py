@@ -3,7 +3,7 @@
     Request -> suite -> Outcome: measurements, skipped subjects, flags -> Result -> result.json
 
 A suite is a function `measure(request: Request) -> Outcome`. It compares outputs before it times anything, leaves out
-what does not work here with a reason, and never asserts a speed. It raises NonesuchError where there is no such model,
+what does not work here with a reason, and never asserts a speed. It raises NonesuchError if the model does not exist,
 or nothing here can run it.
 
 Samples are kept in the order of the rounds. Within one suite, metric and case, sample i of every subject was taken in
@@ -92,7 +92,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     subject: str  # what was measured, unique within the suite: "openvino", "torch eager"
     metric: str  # what the samples are: latency, images_per_s, psnr, peak_rss
     unit: str  # of the samples: ms, 1/s, dB, MiB; empty for a plain number
-    better: Better  # which way is better; "none" where there is no better
+    better: Better  # which way is better; "none" if neither is
     samples: list[float]  # finite numbers, in the order of the rounds
     case: Case = {}  # what was varied
     detail: str = ""  # the subject's identity: runtime, version, device, settings
@@ -154,7 +154,7 @@ class Outcome:
     ) -> None:
         """Add samples of one of `METRICS`, in the order of the rounds; `better` overrides the metric's own way.
 
-        Raises BenchmarkError where there are no samples, or one is not finite.
+        Raises BenchmarkError if there are no samples, or one is not finite.
         """
         unit, usual, _ = METRICS[metric]
         self.measurements.append(
@@ -226,7 +226,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def load(cls, path: Path) -> Result:
         """Read a `result.json`, or the one in a folder.
 
-        Raises BenchmarkError where there is no such file, or it is not a result of this format.
+        Raises BenchmarkError if the file does not exist or is not a result of this format.
         """
         file = path / RESULT_FILE if path.is_dir() else path
         try:

@@ -59,7 +59,7 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> Interval:
 
     Sample i of both must be of the same round, taken right after one another, so what slows the machine for both
     cancels. Where one has fewer rounds than the other, the first rounds, which both have, count. Raises BenchmarkError
-    where there is no common round, or a sample of b is zero.
+    if there is no common round, or a sample of b is zero.
     """
     rounds = min(len(a), len(b))
     if not rounds:

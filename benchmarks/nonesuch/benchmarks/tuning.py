@@ -76,7 +76,7 @@ class Tuner:
     """Measures one model, `artifact`; the sessions that it opens are closed again after each step."""
 
     def __init__(self, request: Request) -> None:
-        """Raises `NonesuchError` where there is no such model."""
+        """Raises `NonesuchError` if the model does not exist."""
         self._workload = Workload(request.model)
         self._request = request
         self.artifact = self._workload.artifact

@@ -132,7 +132,7 @@ class Workload:
     """
 
     def __init__(self, model: str, *, psi: float = DEFAULT_PSI, images: int = DISTINCT_IMAGES) -> None:
-        """Maps the seeds 0 to `images` - 1. Raises NonesuchError where there is no such model, or it is damaged."""
+        """Maps the seeds 0 to `images` - 1. Raises NonesuchError if the model does not exist or is damaged."""
         self.artifact = find_artifact(model)
         variants = self.artifact.manifest.variants
         self.variant = next((v for v in variants if v.output == "uint8_nhwc"), variants[0])

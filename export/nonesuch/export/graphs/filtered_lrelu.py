@@ -35,7 +35,6 @@ FORMS = ("polyphase", "transposed")
 """The names of the forms, the best for a CPU first."""
 
 _SLOPE = 0.2
-_AXES = ("rows", "columns")
 
 
 class FilteredLrelu:
